@@ -1,0 +1,1 @@
+"""Which tasks, in what order, how often."""

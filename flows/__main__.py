@@ -1,0 +1,129 @@
+"""The project's command line: ``python -m flows run | status | schedule | ui``.
+
+Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
+mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
+1 a defect.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasks.stages import STAGES
+
+_ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
+
+
+def _check_params(arguments: argparse.Namespace) -> None:
+    """Says at once what is wrong with the parameters: a server takes seconds to start."""
+    from tasks.params import load_params
+
+    load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from flows.server import prefect_server
+
+    _check_params(arguments)
+    with prefect_server():
+        from flows.edge_nas import run_all
+
+        run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from flows.status import show
+
+    show(arguments.profile)
+
+
+def _schedule(arguments: argparse.Namespace) -> None:
+    from flows.schedule import serve
+
+    _check_params(arguments)
+    serve(arguments.cron, arguments.profile, arguments.overrides)
+
+
+def _ui(arguments: argparse.Namespace) -> None:
+    from flows.ui import main
+
+    main()
+
+
+def _add_what_to_run(parser: argparse.ArgumentParser) -> None:
+    _add_profile(parser)
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="values to use instead of those of params.yaml, e.g. search.budget=200",
+    )
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile", metavar="NAME", help="a profile of params.yaml; its results go to runs/NAME/"
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m flows", description="Search for networks.")
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="the whole flow, or one stage; resumes what was cut off")
+    _add_what_to_run(run)
+    run.add_argument("--stage", choices=STAGES, help="only this stage, from the results before it")
+    run.add_argument(
+        "--no-tracking", dest="tracking", action="store_false", help="log nothing to MLflow"
+    )
+    run.set_defaults(call=_run)
+
+    status = commands.add_parser("status", help="how far the search is")
+    _add_profile(status)
+    status.set_defaults(call=_status)
+
+    schedule = commands.add_parser("schedule", help="serve the flow on a schedule, until Ctrl-C")
+    schedule.add_argument(
+        "--cron", required=True, help='five fields in the time zone UTC, e.g. "0 3 * * *"'
+    )
+    _add_what_to_run(schedule)
+    schedule.set_defaults(call=_schedule)
+
+    ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
+    ui.set_defaults(call=_ui)
+    return top
+
+
+def is_users_mistake(error: Exception) -> bool:
+    """Whether ``error`` is a ``ValueError`` class of this project: bad input, not a defect."""
+    return isinstance(error, ValueError) and type(error).__module__.split(".")[0] in _ROOMS
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Returns:
+        The exit status.
+    """
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.call(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if not is_users_mistake(error):
+            raise
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

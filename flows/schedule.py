@@ -1,0 +1,68 @@
+"""Serves the flow on a schedule from this machine, until Ctrl-C.
+
+``python -m flows schedule --cron "0 3 * * *"``. A worker that somebody keeps running
+takes its schedule from `prefect.yaml` instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from flows.server import ROOT, prefect_server
+
+
+class ScheduleError(ValueError):
+    """The schedule cannot be read."""
+
+
+def check_cron(cron: str) -> None:
+    """Refuses what Prefect would not take as a schedule.
+
+    Raises:
+        ScheduleError: ``cron`` is no cron expression.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError as error:
+        raise ScheduleError(
+            f"--cron must be five fields (minute hour day month weekday), but got {cron!r}. "
+            'Example: "0 3 * * *" is every night at three.'
+        ) from error
+
+
+def serve(cron: str, profile: str | None, overrides: Sequence[str]) -> None:
+    """Starts a run whenever ``cron`` says so, one at a time; returns on Ctrl-C.
+
+    Args:
+        cron: Five fields, UTC.
+        profile: A profile of `params.yaml`, or None for the default.
+        overrides: ``key=value`` each.
+
+    Raises:
+        ScheduleError: ``cron`` is no cron expression.
+    """
+    # A scheduled run is a process that imports the flow by its module path.
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    with prefect_server(scheduling=True) as url:
+        check_cron(cron)
+        from prefect.types.entrypoint import EntrypointType
+
+        from flows.edge_nas import edge_nas
+
+        name = profile or "default"
+        print(
+            f"Serving edge-nas/{name} at {cron!r} (UTC) through {url}. Ctrl-C stops.", flush=True
+        )
+        edge_nas.serve(
+            name=name,
+            cron=cron,
+            parameters={"profile": profile, "overrides": list(overrides)},
+            limit=1,
+            print_starting_message=False,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )

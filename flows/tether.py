@@ -1,0 +1,81 @@
+"""Runs a command that must not outlive the process which asked for it.
+
+``python flows/tether.py COMMAND...`` starts the command and waits. The command's whole process
+group is ended, first politely, then by force, as soon as one of these happens: standard input
+reaches its end (the owner closed the pipe, or died of anything, ``kill -9`` included), the owner
+is gone (Linux tells), or a terminate signal arrives. The exit status is the command's.
+
+Start it in a session of its own: then Ctrl-C reaches the owner alone, which can still talk to the
+command while it cleans up. Uses the standard library only, and is run by path.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+POLL_SECONDS = 0.2
+GRACE_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class _Stop(BaseException):
+    """Raised in the main thread when a terminate signal arrives."""
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def ask_for_death_signal(signum: int = signal.SIGTERM) -> None:
+    """Lets the kernel send ``signum`` to this process when its parent dies. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def _wait(child: subprocess.Popen[bytes]) -> None:
+    """Returns when the child has ended or standard input has."""
+    while child.poll() is None:
+        ready, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
+        if ready and not os.read(sys.stdin.fileno(), 1024):
+            return
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Terminates the group; after a grace period kills what is left, this process included."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # we are of the group, and have to see it end
+    os.killpg(0, signal.SIGTERM)
+    try:
+        child.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    os.killpg(0, signal.SIGKILL)
+
+
+def main(command: Sequence[str]) -> int:
+    """Runs ``command`` until it ends or has to.
+
+    Returns:
+        The exit status of the command, negative for a signal.
+    """
+    signal.signal(signal.SIGTERM, _stop)
+    ask_for_death_signal()
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    try:
+        _wait(child)
+    except _Stop:
+        pass
+    if child.poll() is None:
+        _end(child)
+    return child.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What it costs. Reads ``spaces.graph`` and nothing else of spaces; no TensorFlow."""

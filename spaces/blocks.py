@@ -1,0 +1,210 @@
+"""The inverted bottlenecks (IBN) of the paper on one page: depthwise, fused, grouped.
+
+========================  =========================  ====================  ============
+op                        expands with               spatial mixing by     projects with
+========================  =========================  ====================  ============
+``ibn_dw``                1x1 convolution            depthwise k x k       1x1
+``ibn_fused``             full k x k convolution     the expansion         1x1
+``ibn_grouped``           1x1 convolution            group conv k x k      1x1
+``ibn_fused_grouped``     group conv k x k           the expansion         1x1
+========================  =========================  ====================  ============
+
+Channels per group counts *expanded* channels, as the released ``group_base_size`` does: a block of
+``in_channels`` 48 and expansion 4 with 64 channels per group has 192 / 64 = 3 groups.
+
+Source: Akin et al. 2022, arXiv:2204.14007; block vocabulary of the release in tensorflow/models
+``official/projects/edgetpu/vision/modeling/mobilenet_edgetpu_v2_model_blocks.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from spaces.graph import Activation, Op, OpKind, Shape, ShapeError
+
+SKIP = "skip"
+IBN_DW = "ibn_dw"
+IBN_FUSED = "ibn_fused"
+IBN_GROUPED = "ibn_grouped"
+IBN_FUSED_GROUPED = "ibn_fused_grouped"
+BLOCK_OPS = (SKIP, IBN_DW, IBN_FUSED, IBN_GROUPED, IBN_FUSED_GROUPED)
+GROUPED_OPS = frozenset({IBN_GROUPED, IBN_FUSED_GROUPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One inverted bottleneck, all decided.
+
+    Attributes:
+        name: Prefix of its ops, e.g. ``"stage2/block1"``.
+        op: One of :data:`BLOCK_OPS` but ``skip``.
+        out_channels: Channels after the projection.
+        kernel_size: Side of the spatial window.
+        strides: Of the spatial window, both directions.
+        expansion: Expanded channels over input channels. At 1, ``ibn_dw`` has no expanding
+            convolution and ``ibn_fused`` is the projection alone, as the release builds them.
+        channels_per_group: Expanded channels in a group; only for the grouped ops.
+        residual: Add the input where shapes allow it.
+        activation: After expansion and spatial mixing; the projection is linear.
+        expanded_from: Channels that ``expansion`` multiplies; None: those of the input.
+    """
+
+    name: str
+    op: str
+    out_channels: int
+    kernel_size: int
+    strides: int
+    expansion: int
+    channels_per_group: int | None = None
+    residual: bool = True
+    activation: Activation = "relu"
+    expanded_from: int | None = None
+
+
+def round_channels(channels: float, multiple: int = 8) -> int:
+    """The nearest multiple of ``multiple``, not more than 10 % below ``channels``.
+
+    Source: ``make_divisible`` of the MobileNet family (tensorflow/models, slim/nets/mobilenet).
+
+    >>> [round_channels(32 * width) for width in (0.35, 0.75, 1.3)]
+    [16, 24, 40]
+    """
+    rounded = max(multiple, int(channels + multiple / 2) // multiple * multiple)
+    return rounded + multiple if rounded < 0.9 * channels else rounded
+
+
+def legal_groups(op: str, in_channels: int, expansion: int, channels_per_group: int) -> bool:
+    """Whether a grouped op exists for these channels, with at least two groups."""
+    expanded = in_channels * expansion
+    groups, rest = divmod(expanded, channels_per_group)
+    if rest or groups < 2:
+        return False
+    return op == IBN_GROUPED or in_channels % groups == 0
+
+
+def convolution(
+    name: str,
+    source: tuple[str, Shape],
+    out_channels: int,
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+    activation: Activation = "none",
+    kind: OpKind = OpKind.CONV_2D,
+) -> Op:
+    """A convolution with SAME padding, followed by batch normalisation and ``activation``.
+
+    ``source`` is the producing op's name and its shape (1, H, W, C); the result has shape
+    (1, ceil(H / strides), ceil(W / strides), out_channels).
+    """
+    producer, (_, height, width, _) = source
+    return Op(
+        name=name,
+        kind=kind,
+        inputs=(producer,),
+        input_shape=source[1],
+        output_shape=(1, math.ceil(height / strides), math.ceil(width / strides), out_channels),
+        kernel_size=(kernel_size, kernel_size),
+        strides=(strides, strides),
+        groups=groups,
+        activation=activation,
+        batch_norm=True,
+    )
+
+
+def lower_block(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    """The ops of one block.
+
+    Raises:
+        ShapeError: Unknown op, or channels per group that do not divide.
+    """
+    lowerings = {
+        IBN_DW: _depthwise,
+        IBN_FUSED: _fused,
+        IBN_GROUPED: _grouped,
+        IBN_FUSED_GROUPED: _fused_grouped,
+    }
+    if block.op not in lowerings:
+        raise ShapeError(
+            f"{block.name}: op must be one of {', '.join(lowerings)}, but got {block.op!r}."
+        )
+    ops = lowerings[block.op](block, source)
+    mixed = (ops[-1].name, ops[-1].output_shape) if ops else source
+    ops.append(convolution(f"{block.name}/project", mixed, block.out_channels))
+    shape = ops[-1].output_shape
+    if block.residual and block.strides == 1 and source[1] == shape:
+        add = Op(f"{block.name}/add", OpKind.ADD, (ops[-1].name, source[0]), shape, shape)
+        ops.append(add)
+    return ops
+
+
+def _expanded(block: Block, source: tuple[str, Shape]) -> int:
+    return (block.expanded_from or source[1][-1]) * block.expansion
+
+
+def _groups(block: Block, source: tuple[str, Shape]) -> int:
+    expanded = _expanded(block, source)
+    if block.channels_per_group is None or expanded % block.channels_per_group:
+        raise ShapeError(
+            f"{block.name}: channels_per_group must divide the expanded channels, but got "
+            f"expanded_channels={expanded}, channels_per_group={block.channels_per_group}."
+        )
+    return expanded // block.channels_per_group
+
+
+def _depthwise(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    ops = [] if block.expansion == 1 else [_expand(block, source)]
+    expanded = (ops[-1].name, ops[-1].output_shape) if ops else source
+    depthwise = convolution(
+        f"{block.name}/depthwise",
+        expanded,
+        expanded[1][-1],
+        block.kernel_size,
+        block.strides,
+        activation=block.activation,
+        kind=OpKind.DEPTHWISE_CONV_2D,
+    )
+    return [*ops, depthwise]
+
+
+def _fused(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    if block.expansion == 1:
+        return []
+    return [_expand(block, source, block.kernel_size, block.strides)]
+
+
+def _grouped(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    expand = _expand(block, source)
+    group_conv = convolution(
+        f"{block.name}/group_conv",
+        (expand.name, expand.output_shape),
+        expand.out_channels,
+        block.kernel_size,
+        block.strides,
+        _groups(block, source),
+        block.activation,
+    )
+    return [expand, group_conv]
+
+
+def _fused_grouped(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    return [_expand(block, source, block.kernel_size, block.strides, _groups(block, source))]
+
+
+def _expand(
+    block: Block,
+    source: tuple[str, Shape],
+    kernel_size: int = 1,
+    strides: int = 1,
+    groups: int = 1,
+) -> Op:
+    return convolution(
+        f"{block.name}/expand",
+        source,
+        _expanded(block, source),
+        kernel_size,
+        strides,
+        groups,
+        block.activation,
+    )

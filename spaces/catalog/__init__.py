@@ -1,0 +1,1 @@
+"""The menu of search spaces: each file exposes ``SPACE`` and ``BASELINES``."""

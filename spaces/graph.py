@@ -1,0 +1,359 @@
+"""Operations with shapes: the one language spoken by spaces, cost models and Keras models.
+
+An :class:`OpGraph` is what a search space produces, what a cost model reads and what a Keras model
+is built from. It knows nothing of TensorFlow or of any device. Batch normalisation and activation
+are attributes of the convolution they follow, because that is how TensorFlow Lite executes them:
+folded into the weights, and fused into the op.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Shape = tuple[int, ...]
+"""NHWC with batch 1, e.g. ``(1, 32, 32, 3)``; rank 2 ``(1, n)`` after a flattening op."""
+
+Activation = Literal["none", "relu", "relu6"]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+class ShapeError(ValueError):
+    """Shapes, groups or names of a graph contradict each other."""
+
+
+class OpKind(enum.StrEnum):
+    """TensorFlow Lite builtin operators by their schema names; ``OTHER`` is any not listed."""
+
+    ADD = "ADD"
+    ARG_MAX = "ARG_MAX"
+    AVERAGE_POOL_2D = "AVERAGE_POOL_2D"
+    BATCH_MATMUL = "BATCH_MATMUL"
+    CAST = "CAST"
+    CONCATENATION = "CONCATENATION"
+    CONV_2D = "CONV_2D"
+    DEPTHWISE_CONV_2D = "DEPTHWISE_CONV_2D"
+    DEQUANTIZE = "DEQUANTIZE"
+    DIV = "DIV"
+    EMBEDDING_LOOKUP = "EMBEDDING_LOOKUP"
+    EXPAND_DIMS = "EXPAND_DIMS"
+    FULLY_CONNECTED = "FULLY_CONNECTED"
+    GATHER = "GATHER"
+    GATHER_ND = "GATHER_ND"
+    GELU = "GELU"
+    HARD_SWISH = "HARD_SWISH"
+    L2_NORMALIZATION = "L2_NORMALIZATION"
+    LEAKY_RELU = "LEAKY_RELU"
+    LOGISTIC = "LOGISTIC"
+    MAX_POOL_2D = "MAX_POOL_2D"
+    MAXIMUM = "MAXIMUM"
+    MEAN = "MEAN"
+    MINIMUM = "MINIMUM"
+    MUL = "MUL"
+    PACK = "PACK"
+    PAD = "PAD"
+    PRELU = "PRELU"
+    QUANTIZE = "QUANTIZE"
+    REDUCE_MAX = "REDUCE_MAX"
+    RELU = "RELU"
+    RELU6 = "RELU6"
+    RESHAPE = "RESHAPE"
+    RESIZE_BILINEAR = "RESIZE_BILINEAR"
+    RESIZE_NEAREST_NEIGHBOR = "RESIZE_NEAREST_NEIGHBOR"
+    RSQRT = "RSQRT"
+    SLICE = "SLICE"
+    SOFTMAX = "SOFTMAX"
+    SPACE_TO_DEPTH = "SPACE_TO_DEPTH"
+    DEPTH_TO_SPACE = "DEPTH_TO_SPACE"
+    SPLIT = "SPLIT"
+    SQUARED_DIFFERENCE = "SQUARED_DIFFERENCE"
+    SQUEEZE = "SQUEEZE"
+    STRIDED_SLICE = "STRIDED_SLICE"
+    SUB = "SUB"
+    SUM = "SUM"
+    TANH = "TANH"
+    TRANSPOSE = "TRANSPOSE"
+    TRANSPOSE_CONV = "TRANSPOSE_CONV"
+    UNIDIRECTIONAL_SEQUENCE_LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"
+    UNPACK = "UNPACK"
+    TFLITE_DETECTION_POSTPROCESS = "TFLITE_DETECTION_POSTPROCESS"
+    OTHER = "OTHER"
+
+
+WEIGHTED_KINDS = frozenset(
+    {
+        OpKind.CONV_2D,
+        OpKind.DEPTHWISE_CONV_2D,
+        OpKind.FULLY_CONNECTED,
+        OpKind.TRANSPOSE_CONV,
+    }
+)
+
+INPUT = "input"
+"""The name under which ops refer to the graph's input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operation of a network at batch 1.
+
+    Attributes:
+        name: Path-like and unique in its graph, e.g. ``"stage3/block1/expand"``.
+        kind: TensorFlow Lite builtin name.
+        inputs: Names of the producing ops; ``"input"`` is the graph's input.
+        input_shape: Shape of the first input, NHWC.
+        output_shape: Shape of the output, NHWC.
+        kernel_size: Height and width of the filter or pooling window.
+        strides: Vertical and horizontal stride.
+        groups: Number of groups of a ``CONV_2D``; 1 is the full convolution.
+        weight_bits: Bits of one weight as deployed.
+        activation: Activation fused into the op.
+        batch_norm: A batch normalisation follows and is folded at export.
+        use_bias: The op has a bias of its own in training (deployed convolutions always have one).
+    """
+
+    name: str
+    kind: OpKind
+    inputs: tuple[str, ...]
+    input_shape: Shape
+    output_shape: Shape
+    kernel_size: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    groups: int = 1
+    weight_bits: int = 8
+    activation: Activation = "none"
+    batch_norm: bool = False
+    use_bias: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse groups that do not divide the channels."""
+        if self.kind is OpKind.CONV_2D:
+            check_groups(self.name, self.in_channels, self.out_channels, self.groups)
+
+    @property
+    def in_channels(self) -> int:
+        """Size of the innermost dimension of the first input."""
+        return self.input_shape[-1] if self.input_shape else 1
+
+    @property
+    def out_channels(self) -> int:
+        """Size of the innermost dimension of the output."""
+        return self.output_shape[-1] if self.output_shape else 1
+
+    @property
+    def weights(self) -> int:
+        """Number of weights, bias not counted; 0 for ops that have none."""
+        if self.kind not in WEIGHTED_KINDS:
+            return 0
+        window = self.kernel_size[0] * self.kernel_size[1]
+        if self.kind is OpKind.DEPTHWISE_CONV_2D:
+            return window * self.out_channels
+        return window * (self.in_channels // self.groups) * self.out_channels
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates at batch 1 (1 MAC = 2 FLOPs), zero padding counted, too.
+
+        For a convolution: H' * W' * k_h * k_w * (C_in / groups) * C_out.
+
+        >>> shape = (1, 14, 14, 64)
+        >>> Op("c", OpKind.CONV_2D, ("x",), shape, shape, (3, 3), groups=4).macs
+        1806336
+        """
+        if self.kind is OpKind.TRANSPOSE_CONV:
+            return math.prod(self.input_shape[:-1]) * self.weights
+        return math.prod(self.output_shape[:-1]) * self.weights
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Weights, bias, and scale and offset of a batch normalisation."""
+        return self.weights + self.out_channels * (int(self.use_bias) + 2 * int(self.batch_norm))
+
+    @property
+    def total_parameters(self) -> int:
+        """Trainable parameters and the moving mean and variance of a batch normalisation."""
+        return self.trainable_parameters + 2 * self.out_channels * int(self.batch_norm)
+
+
+def divisors(*numbers: int) -> tuple[int, ...]:
+    """Common divisors in ascending order.
+
+    >>> divisors(48, 192)
+    (1, 2, 3, 4, 6, 8, 12, 16, 24, 48)
+    """
+    common = math.gcd(*numbers)
+    return tuple(n for n in range(1, common + 1) if common % n == 0)
+
+
+def check_groups(name: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Check that ``groups`` divides both channel counts.
+
+    Raises:
+        ShapeError: It does not; the message lists what does.
+    """
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        choices = ", ".join(map(str, divisors(in_channels, out_channels)))
+        raise ShapeError(
+            f"{name}: groups must divide in_channels and out_channels, but got "
+            f"in_channels={in_channels}, out_channels={out_channels}, groups={groups}. "
+            f"Choose one of {choices}."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OpGraph:
+    """Ops in topological order.
+
+    Attributes:
+        input_shape: Shape of the graph's input, NHWC with batch 1.
+        ops: The operations; each one reads the input or ops before it.
+        endpoints: Feature levels a head may attach to, e.g. ``(("C4", "stage4/block2/add"),)``.
+    """
+
+    input_shape: Shape
+    ops: tuple[Op, ...]
+    endpoints: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that are used twice, or before their op."""
+        seen = {INPUT}
+        for op in self.ops:
+            missing = [name for name in op.inputs if name not in seen]
+            if missing:
+                raise ShapeError(
+                    f"{op.name}: inputs must name ops that stand before it, but got {missing}."
+                )
+            if op.name in seen:
+                raise ShapeError(f"{op.name}: names must be unique, but got this one twice.")
+            seen.add(op.name)
+
+    @property
+    def output(self) -> Op:
+        """The last op."""
+        if not self.ops:
+            raise ShapeError("a graph must have at least one op, but got none.")
+        return self.ops[-1]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all ops at batch 1."""
+        return sum(op.macs for op in self.ops)
+
+    @property
+    def trainable_parameters(self) -> int:
+        """Trainable parameters of all ops."""
+        return sum(op.trainable_parameters for op in self.ops)
+
+    @property
+    def total_parameters(self) -> int:
+        """Trainable and moving parameters of all ops."""
+        return sum(op.total_parameters for op in self.ops)
+
+    def op(self, name: str) -> Op:
+        """The op of that name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for op in self.ops:
+            if op.name == name:
+                return op
+        raise KeyError(name)
+
+
+@dataclass(frozen=True, slots=True)
+class OpBatch:
+    """Many graphs as columns: each array is ``[n_architectures, n_op_slots, ...]``, int64.
+
+    ``kind`` indexes ``tuple(OpKind)``; ``input_hwc`` and ``output_hwc`` end in a dimension of 3,
+    ``kernel_size`` and ``strides`` in one of 2. Slots where ``live`` is false hold no op.
+    """
+
+    kind: IntArray
+    input_hwc: IntArray
+    output_hwc: IntArray
+    kernel_size: IntArray
+    strides: IntArray
+    groups: IntArray
+    live: BoolArray
+
+    @staticmethod
+    def of(graphs: Iterable[OpGraph]) -> OpBatch:
+        """Columns of ``graphs``, padded with dead slots to the longest one."""
+        rows = [graph.ops for graph in graphs]
+        shape = (len(rows), max((len(ops) for ops in rows), default=0))
+        batch = OpBatch(
+            kind=np.zeros(shape, np.int64),
+            input_hwc=np.ones((*shape, 3), np.int64),
+            output_hwc=np.ones((*shape, 3), np.int64),
+            kernel_size=np.ones((*shape, 2), np.int64),
+            strides=np.ones((*shape, 2), np.int64),
+            groups=np.ones(shape, np.int64),
+            live=np.zeros(shape, np.bool_),
+        )
+        numbers = {kind: number for number, kind in enumerate(OpKind)}
+        numbers_of_ops = [_numbers(op, numbers[op.kind]) for ops in rows for op in ops]
+        table = np.array(numbers_of_ops, np.int64).reshape(-1, 12)
+        batch.live[:] = np.arange(shape[1]) < np.array([len(ops) for ops in rows])[:, None]
+        at = np.nonzero(batch.live)  # row by row, as the table
+        batch.kind[at], batch.groups[at] = table[:, 0], table[:, 1]
+        batch.input_hwc[at], batch.output_hwc[at] = table[:, 2:5], table[:, 5:8]
+        batch.kernel_size[at], batch.strides[at] = table[:, 8:10], table[:, 10:]
+        return batch
+
+
+def _numbers(op: Op, kind: int) -> tuple[int, ...]:
+    return (
+        kind,
+        op.groups,
+        *_hwc(op.input_shape),
+        *_hwc(op.output_shape),
+        *op.kernel_size,
+        *op.strides,
+    )
+
+
+def _hwc(shape: Shape) -> tuple[int, int, int]:
+    """Height, width and channels of a shape of any rank; leading dimensions fold into height."""
+    sizes = (1, 1, 1, *shape)
+    return math.prod(sizes[:-2]), sizes[-2], sizes[-1]
+
+
+def split_grouped_convolutions(graph: OpGraph) -> OpGraph:
+    """Rewrite each grouped convolution as SPLIT, one CONV_2D a group, CONCATENATION.
+
+    This is the form the Edge TPU compiler accepts, and in which the released GC-IBN networks run
+    (arXiv:2204.14007). MACs and weights do not change.
+    """
+    ops: list[Op] = []
+    for op in graph.ops:
+        ops.extend(_split(op) if op.kind is OpKind.CONV_2D and op.groups > 1 else [op])
+    return dataclasses.replace(graph, ops=tuple(ops))
+
+
+def _split(op: Op) -> list[Op]:
+    part_in = (*op.input_shape[:-1], op.in_channels // op.groups)
+    part_out = (*op.output_shape[:-1], op.out_channels // op.groups)
+    split = Op(f"{op.name}/split", OpKind.SPLIT, op.inputs, op.input_shape, part_in)
+    convolutions = [
+        dataclasses.replace(
+            op,
+            name=f"{op.name}/group{index}",
+            inputs=(split.name,),
+            input_shape=part_in,
+            output_shape=part_out,
+            groups=1,
+        )
+        for index in range(op.groups)
+    ]
+    names = tuple(part.name for part in convolutions)
+    concat = Op(op.name, OpKind.CONCATENATION, names, part_out, op.output_shape)
+    return [split, *convolutions, concat]

@@ -1,0 +1,1 @@
+"""The menu of search algorithms: each file exposes ``ALGORITHM``."""

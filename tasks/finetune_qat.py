@@ -1,0 +1,253 @@
+"""Trains the chosen architectures to the end, quantization-aware, and exports them.
+
+Each finalist starts from its slice of the supernet, is trained in floating point, then with fake
+quantization in the loop, and leaves as three TensorFlow Lite files: float, post-training quantized
+and quantization-aware. All three are scored on validation; the test split is not touched here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hw.device import load_device
+from spaces.graph import OpGraph
+from spaces.space import Architecture, architecture
+from tasks.arrays import load_split
+from tasks.params import (
+    CostParams,
+    FinetuneParams,
+    RuntimeParams,
+    SearchParams,
+    SelectParams,
+    SpaceParams,
+)
+from tasks.problem import Problem, load_problem
+from tasks.progress import Progress
+from tasks.search_architectures import choose_finalists
+from tasks.train_supernet import load_supernet
+from tasks.workspace import (
+    Workspace,
+    explain_full_disk,
+    read_json,
+    write_atomically,
+    write_json,
+    write_npz,
+)
+
+Manifest = dict[str, object]
+
+
+def run(
+    space: SpaceParams,
+    search: SearchParams,
+    cost: CostParams,
+    finetune: FinetuneParams,
+    select: SelectParams,
+    runtime: RuntimeParams,
+    workspace: Workspace,
+    progress: Progress,
+) -> Manifest:
+    """Write ``finalists/<id>/`` for every chosen candidate, all at the end.
+
+    Finished ones wait in the state folder, so that an interrupted run goes on after them.
+
+    Returns:
+        The finalists' ids.
+    """
+    records = read_json(workspace.search / "candidates.json")
+    chosen = choose_finalists(records, finetune.finalists, select)
+    todo = [record for record in chosen if not _finished(workspace, record).exists()]
+    per_model = _steps(workspace, finetune)
+    progress.start("finetune", per_model * len(chosen))
+    before = per_model * (len(chosen) - len(todo))
+    if todo:
+        trainer = Trainer(space, search, cost, finetune, runtime, workspace)
+        for record in todo:
+            trainer.finish(record, _Offset(progress, before))
+            before += per_model
+            progress.advance(before, str(record["id"]))
+    _publish(workspace, [str(record["id"]) for record in chosen])
+    progress.finish()
+    return {"finalists": [record["id"] for record in chosen]}
+
+
+def _finished(workspace: Workspace, record: Any) -> Path:
+    return workspace.state / "finished" / str(record["id"])
+
+
+def _publish(workspace: Workspace, ids: list[str]) -> None:
+    """Put the finished finalists where everybody sees them, all or none."""
+    fresh = workspace.finalists.with_name(".finalists.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with explain_full_disk(workspace.finalists):
+        for name in ids:
+            shutil.copytree(workspace.state / "finished" / name, fresh / name)
+    shutil.rmtree(workspace.finalists, ignore_errors=True)
+    os.replace(fresh, workspace.finalists)
+
+
+def _steps(workspace: Workspace, finetune: FinetuneParams) -> int:
+    manifest = read_json(workspace.data / "manifest.json")
+    count = int(manifest["splits"]["train"]["images"])
+    per_epoch = count // min(finetune.batch_size, count)
+    return per_epoch * (finetune.epochs + finetune.qat_epochs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Offset:
+    """A part of a longer progress."""
+
+    progress: Progress
+    before: int
+
+    def start(self, name: str, total: int) -> None:
+        """The whole has started already."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Count on from where this part began."""
+        self.progress.advance(self.before + done, note)
+
+    def finish(self) -> None:
+        """The whole goes on."""
+
+
+class Trainer:
+    """Everything finalists share: data, supernet and parameters."""
+
+    def __init__(
+        self,
+        space: SpaceParams,
+        search: SearchParams,
+        cost: CostParams,
+        finetune: FinetuneParams,
+        runtime: RuntimeParams,
+        workspace: Workspace,
+    ) -> None:
+        from tasks.training import Batches, configure_tensorflow
+
+        configure_tensorflow(runtime.threads, runtime.deterministic)
+        self._params, self._workspace = finetune, workspace
+        self._split = load_device(cost.device).compiler.grouped_convolution == "split"
+        self._problem: Problem = load_problem("classification")
+        self._net = load_supernet(space.name, workspace)
+        self._calibration = load_split(workspace, "train", search.calibration_images)["images"]
+        self._ranges = load_split(workspace, "train", finetune.calibration_images)["images"]
+        train = load_split(workspace, "train")
+        self._batches = Batches(
+            train["images"],
+            train["labels"],
+            finetune.batch_size,
+            finetune.seed,
+            finetune.augment.flip,
+            finetune.augment.crop,
+        )
+
+    def finish(self, record: Any, progress: Progress) -> None:
+        """Train, quantize, export and score one candidate; its folder appears when all is done."""
+        from tasks.quantization import normalise
+
+        point = architecture(self._net.space, record["architecture"])
+        statistics = self._net.recalibrate(point, normalise(self._calibration))
+        weights = self._net.extract(point, statistics)
+        graph = self._problem.complete(self._net.space.lower(point), self._net.classes)
+        self.train_and_export(record, point, graph, weights, progress)
+
+    def train_and_export(
+        self,
+        record: Any,
+        point: Architecture,
+        graph: OpGraph,
+        weights: Any,
+        progress: Progress,
+    ) -> None:
+        """The same from given weights (None: from scratch)."""
+        from spaces.keras_model import build_model, get_weights, set_weights
+        from tasks.quantization import export_float, export_post_training
+
+        model = build_model(graph, output=self._problem.trained_output)
+        if weights is not None:
+            set_weights(model, weights)
+        steps = self._batches.per_epoch * self._params.epochs
+        self._fit(model, f"{point.id}-float", steps, self._params.learning_rate, progress)
+        files = {
+            "float": export_float(model),
+            "ptq": self._deployed(export_post_training(model, self._ranges)),
+            "int8": self._deployed(self._quantize_aware(model, point, steps, progress)),
+        }
+        self._write(record, point, files, get_weights(model))
+
+    def _quantize_aware(
+        self, model: Any, point: Architecture, before: int, progress: Progress
+    ) -> bytes:
+        from tasks.quantization import export_quantize_aware, quantize_aware
+
+        quantized = quantize_aware(model)
+        steps = self._batches.per_epoch * self._params.qat_epochs
+        rate = self._params.qat_learning_rate
+        self._fit(quantized, f"{point.id}-qat", steps, rate, _Offset(progress, before))
+        return export_quantize_aware(quantized)
+
+    def _fit(self, model: Any, name: str, steps: int, rate: float, progress: Progress) -> None:
+        from tasks.training import Checkpoint, Recipe, train_model
+
+        recipe = Recipe(
+            steps=steps,
+            learning_rate=rate,
+            warmup_steps=min(20, steps // 10),
+            momentum=0.9,
+            weight_decay=self._params.weight_decay,
+            clip_norm=1.0,
+            label_smoothing=self._params.label_smoothing,
+            seed=self._params.seed,
+        )
+        checkpoint = Checkpoint(self._workspace.state / f"{name}.npz", every=200)
+        train_model(model, self._batches, recipe, self._net.classes, checkpoint, progress)
+
+    def _deployed(self, tflite: bytes) -> bytes:
+        from tasks.quantization import split_grouped_convolutions
+
+        return split_grouped_convolutions(tflite) if self._split else tflite
+
+    def _write(
+        self, record: Any, point: Architecture, files: dict[str, bytes], weights: Any
+    ) -> None:
+        """Fill a folder beside the final one, then move it there."""
+        final = self._workspace.state / "finished" / point.id
+        partial = self._workspace.state / f"{point.id}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        for name, content in files.items():
+            write_atomically(partial / f"{name}.tflite", _writer(content))
+        write_npz(partial / "weights.npz", weights)
+        write_json(partial / "architecture.json", {"space": point.space, **point.values})
+        write_json(partial / "metrics.json", self._metrics(record, files))
+        final.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial, final)
+        for checkpoint in self._workspace.state.glob(f"{point.id}-*.npz"):
+            checkpoint.unlink()
+
+    def _metrics(self, record: Any, files: dict[str, bytes]) -> Manifest:
+        metric = self._problem.metric.name
+        return {
+            "id": record["id"],
+            "name": record["name"],
+            f"supernet_{metric}": record[metric],
+            **{
+                f"{metric}_{kind}": self._problem.score(*self._outputs(content))
+                for kind, content in files.items()
+            },
+            "bytes": {kind: len(content) for kind, content in files.items()},
+        }
+
+    def _outputs(self, tflite: bytes) -> tuple[Any, Any]:
+        from tasks.interpreter import predict
+
+        held = load_split(self._workspace, "validation")
+        return predict(tflite, held["images"]), held["labels"]
+
+
+def _writer(content: bytes) -> Any:
+    return lambda stream: stream.write(content) and None

@@ -1,0 +1,121 @@
+"""Pictures in folders that are named by their class.
+
+Either ``<root>/<split>/<class>/*`` with splits named ``train``, ``validation`` (or ``val``,
+``valid``) and ``test``, or ``<root>/<class>/*``. Pictures may lie deeper inside a class folder.
+Folders and files that begin with a dot, and ``__MACOSX``, are no part of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tasks.dataset import DataError, RawData, Sample, Source, Split
+
+_SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "test": "test",
+}
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif"})
+
+
+def read(source: Source) -> RawData:
+    """List the pictures of a folder; none is opened.
+
+    Raises:
+        DataError: There is no such folder, it has no class folders, a class folder is empty, or
+            the splits have different classes.
+    """
+    root = source.path("a folder of pictures")
+    if not root.is_dir():
+        raise DataError(f"data.source must be the path of a folder, but {root} is a file.")
+    splits = _split_folders(root)
+    strangers = _folders(root) if splits else []
+    roots: Mapping[Split, Path] = splits or {"train": root}
+    classes = _classes(roots)
+    ignored = sum(not path.is_dir() for path in root.iterdir()) if splits else 0
+    samples: dict[Split, tuple[Sample, ...]] = {}
+    for split, folder in roots.items():
+        found, others = _samples(root, folder, classes)
+        samples[split] = found
+        ignored += others
+    extra = tuple(p.name for p in strangers if p not in splits.values())
+    return RawData(root.resolve().name, classes, samples, ignored, extra)
+
+
+def _folders(root: Path) -> list[Path]:
+    """The folders in ``root``, by name."""
+    folders = (path for path in root.iterdir() if path.is_dir())
+    return sorted(path for path in folders if not _hidden(path.name))
+
+
+def _hidden(name: str) -> bool:
+    """Whether a system or a notebook put it there."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _split_folders(root: Path) -> dict[Split, Path]:
+    """The folders of the splits, none if the classes lie in ``root`` itself.
+
+    A folder with the name of a split but without folders inside is a class ("train", the vehicle).
+    """
+    found: dict[Split, Path] = {}
+    for folder in _folders(root):
+        split = _SPLITS.get(folder.name.lower())
+        if split is None or not _folders(folder):
+            continue
+        if split in found:
+            raise DataError(
+                f"a folder must have one {split} split, but got {found[split].name} and "
+                f"{folder.name} in {root}."
+            )
+        found[split] = folder
+    if found and "train" not in found:
+        names = ", ".join(sorted(path.name for path in found.values()))
+        raise DataError(f"a folder of splits must have train, but got only {names} in {root}.")
+    return found
+
+
+def _classes(roots: Mapping[Split, Path]) -> tuple[str, ...]:
+    """The classes, which all splits must share."""
+    classes = {split: {path.name for path in _folders(root)} for split, root in roots.items()}
+    if not classes["train"]:
+        raise DataError(
+            f"each class must have a folder of its own, but got no folders in {roots['train']}."
+        )
+    for split, names in classes.items():
+        if odd := names ^ classes["train"]:
+            raise DataError(
+                f"splits must have the same classes, but {', '.join(sorted(odd))} "
+                f"is in only one of train and {split}, in {roots[split].parent}."
+            )
+    return tuple(sorted(classes["train"]))
+
+
+def _samples(root: Path, folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Sample, ...], int]:
+    """The pictures of one split by class and name, and the count of other files."""
+    samples: list[Sample] = []
+    ignored = sum(path.is_file() for path in folder.iterdir())
+    for label, name in enumerate(classes):
+        files = list(_files(folder / name))
+        pictures = sorted(path for path in files if path.suffix.lower() in _PICTURES)
+        ignored += len(files) - len(pictures)
+        pictures = [path for path in pictures if not _hidden(path.name)]
+        if not pictures:
+            raise DataError(
+                f"each class folder must hold pictures, but got none in {folder / name}. "
+                "Fill it or remove it."
+            )
+        samples += [Sample(path.relative_to(root).as_posix(), label, path) for path in pictures]
+    return tuple(samples), ignored
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every file below a class folder, hidden folders left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not _hidden(name)]
+        yield from (Path(parent, name) for name in names)

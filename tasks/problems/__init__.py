@@ -1,0 +1,1 @@
+"""The menu of problems: data, head, loss and metrics of a machine learning task."""

@@ -1,0 +1,34 @@
+"""Image classification: one label an image, scored by top-1 accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spaces import heads
+from spaces.graph import OpGraph
+from tasks.problem import Metric
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """See :class:`tasks.problem.Problem`."""
+
+    name: str = "classification"
+    metric: Metric = Metric("top1", "top-1 accuracy", "max")
+    trained_output: str = "logits"
+
+    def complete(self, backbone: OpGraph, classes: int) -> OpGraph:
+        """Global average pool, dense layer and softmax on top of the backbone."""
+        return heads.classification(backbone, classes)
+
+    def score(self, outputs: NDArray[Any], labels: NDArray[np.int32]) -> float:
+        """Share of rows of ``outputs`` [n, classes] whose greatest entry is the label."""
+        return float(np.mean(outputs.argmax(axis=-1) == labels))
+
+
+PROBLEM = Classification()

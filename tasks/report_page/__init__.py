@@ -1,0 +1,12 @@
+"""The report of a run as one self-contained HTML page: :func:`render` of :class:`ReportData`.
+
+The page loads nothing: style, script and data are inside, drawings are inline SVG, and a content
+security policy forbids every request. Tables and drawings of networks are there without
+JavaScript; the interactive front needs it.
+"""
+
+from tasks.report_page.blocks import blocks_of
+from tasks.report_page.page import render
+from tasks.report_page.records import Block, Candidate, Finalist, ReportData, StageCost
+
+__all__ = ["Block", "Candidate", "Finalist", "ReportData", "StageCost", "blocks_of", "render"]

@@ -1,0 +1,68 @@
+"""The page put together from its template, style, script, data and sections."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from tasks.report_page import finalists, sections
+from tasks.report_page.markup import Html, join, tag, text
+from tasks.report_page.payload import payload
+from tasks.report_page.records import ReportData
+
+
+def render(data: ReportData) -> str:
+    """The whole page as HTML; the same data give the same text.
+
+    Nothing is loaded from anywhere, and a content security policy that names the digest of the
+    one script keeps it so, whatever the data say.
+    """
+    script = _asset("page.js")
+    parts: dict[str, str] = {
+        "title": text(data.title),
+        "policy": text(_policy(script)),
+        "style": _asset("page.css"),
+        "script": script,
+        "data": payload(data),
+        "problem": text(data.problem),
+        "device": text(data.device),
+        "metric": text(data.metric_label),
+        "lede": sections.lede(data),
+        "figures": sections.figures(data),
+        "failed": sections.failed_candidates(data.candidates),
+        "front_note": _front_note(data),
+        "finalists": finalists.finalists_table(data),
+        "articles": finalists.finalist_articles(data),
+        "cost": sections.stage_costs(data),
+        "manifest": sections.manifest_section(data),
+        "notes": sections.notes_section(data),
+        "reproduce": sections.reproduce_section(data),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
+
+
+def _front_note(data: ReportData) -> Html:
+    """What is compared with what in the scatter."""
+    splits = sorted({finalist.split for finalist in data.finalists})
+    dots = "Dots are candidates with the shared weights of the supernet, on the validation split."
+    if not splits:
+        return tag("p", dots, class_="faint")
+    stars = (
+        f" Stars are finalists after their own training, in int8, on the {splits[0]} split; "
+        "a dashed line leads to what the supernet had promised."
+    )
+    return join([tag("p", dots + stars, class_="faint")])
+
+
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

@@ -1,0 +1,168 @@
+"""What one run of the pipeline holds open: parameters, workspace, progress, and the tracker."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.candidates import digest
+from tasks.params import Params, load_params
+from tasks.progress import ConsoleProgress, Progress, RecordedProgress
+from tasks.tracking import FinalistModel, Mirror, Store, Tracker, prepare_store, register_finalist
+from tasks.workspace import Workspace, read_json
+
+KINDS = ("float", "ptq", "int8")
+ROOT = Path()
+"""The project: commands are run from its folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One run.
+
+    Attributes:
+        params: All parameters, profile and overrides applied.
+        workspace: Where its files are.
+        progress: Told how far it is.
+        tracking: The MLflow side, or None where the run is not tracked.
+        is_default: ``params.yaml`` as it stands: what DVC versions.
+    """
+
+    params: Params
+    workspace: Workspace
+    progress: Progress
+    tracking: Tracking | None
+    is_default: bool
+
+    def mirrored(self) -> AbstractContextManager[Callable[[Sequence[Mapping[str, Any]]], None]]:
+        """See :meth:`Tracking.mirrored`; without tracking, a function that does nothing."""
+        return self.tracking.mirrored() if self.tracking else nullcontext(lambda records: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """MLflow, opened on the parent run of this search."""
+
+    store: Store
+    tracker: Tracker
+    parent: str
+
+    def log_stage(
+        self, stage: str, manifest: Mapping[str, Any], artifacts: Sequence[Path] = ()
+    ) -> None:
+        """Numbers of a stage's outcome as metrics of the parent run, files as artifacts."""
+        numbers = {
+            key: float(value)
+            for key, value in manifest.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        self.tracker.log_stage(self.parent, stage, numbers, {}, artifacts)
+
+    @contextmanager
+    def mirrored(self) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], None]]:
+        """A function that hands candidate records to MLflow without waiting for it."""
+        with Mirror(self.tracker, self.parent) as mirror:
+
+            def log(records: Sequence[Mapping[str, Any]]) -> None:
+                for record in records:
+                    mirror.put(record)
+
+            yield log
+
+    def register(self, session: Session) -> list[str]:
+        """The models of the front in the registry; returns their addresses."""
+        workspace, device = session.workspace, session.params.cost.device
+        labels = read_json(workspace.data / "manifest.json")["classes"]
+        tested = read_json(workspace.report / "metrics.json")
+        scores = {entry["id"]: entry for entry in tested["finalists"]}
+        addresses = []
+        for model in read_json(workspace.selection / "front.json"):
+            if not model["on_pareto"]:
+                continue
+            score = scores[model["id"]]
+            entry = FinalistModel(
+                registered_name=f"edgenas-{device}",
+                candidate_id=model["id"],
+                tflite=workspace.finalists / model["id"] / model["file"],
+                labels=labels,
+                metrics={
+                    "latency_ms": model["latency_ms"],
+                    **{f"{tested['split']}_{kind}": score[kind] for kind in KINDS},
+                },
+                tags={"device": device, "space": session.params.space.name},
+            )
+            addresses.append(register_finalist(self.store, self.parent, entry).uri)
+        return addresses
+
+
+def open_session(profile: str | None, overrides: Sequence[str], tracking: bool) -> Session:
+    """Read the parameters and open what a run needs.
+
+    Raises:
+        ParamsError: The parameters cannot be used.
+    """
+    return _open(profile, tuple(overrides), tracking)
+
+
+@functools.lru_cache(maxsize=8)
+def _open(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> Session:
+    params = load_params(ROOT / "params.yaml", profile, overrides)
+    workspace = Workspace.of(profile, ROOT)
+    return Session(
+        params=params,
+        workspace=workspace,
+        progress=RecordedProgress(ConsoleProgress(), workspace.state / "progress.json"),
+        tracking=_track(params, profile) if tracking else None,
+        is_default=profile is None and not overrides,
+    )
+
+
+def _track(params: Params, profile: str | None) -> Tracking:
+    store = prepare_store(ROOT)
+    tracker = Tracker(store, "edgenas")
+    tags = {"space": params.space.name, "device": params.cost.device}
+    settings = {
+        f"{block}.{key}": value
+        for block, values in params.model_dump().items()
+        for key, value in values.items()
+        if not isinstance(value, dict)
+    }
+    name = profile or "default"
+    key = digest(name, params.model_dump())
+    return Tracking(store, tracker, tracker.start_run(name, settings, tags, run_key=key))
+
+
+def table_of(session: Session) -> list[dict[str, Any]]:
+    """The finished models as rows for people."""
+    metric = "top1"
+    return [
+        {
+            "model": model["name"] or model["id"],
+            "on front": "yes" if model["on_pareto"] else "no",
+            **{f"{kind} %": round(100 * model[f"{metric}_{kind}"], 2) for kind in KINDS},
+            "latency ms": round(model["latency_ms"], 3),
+            "million MACs": round(model["macs"] / 1e6, 2),
+            "weights kB": round(model["weight_bytes"] / 1e3, 1),
+        }
+        for model in read_json(session.workspace.selection / "front.json")
+    ]
+
+
+def closing_lines(session: Session, versioned: str) -> list[str]:
+    """What a person wants to know at the end of a run."""
+    workspace = session.workspace
+    scores = read_json(workspace.report / "metrics.json")
+    chosen = read_json(workspace.selection / "metrics.json")
+    best = workspace.finalists / scores["best"] / "int8.tflite"
+    return [
+        "",
+        f"Front     {chosen['front']} int8 models of {chosen['models']} finalists",
+        f"Best      {100 * scores['best_int8']:.2f} % int8 on {scores['split']}: {best}",
+        f"Report    {(workspace.report / 'index.html').resolve()}",
+        "Pages     make ui, for the candidates in MLflow and the run in Prefect",
+        f"Versions  {versioned}",
+    ]

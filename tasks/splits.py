@@ -1,0 +1,125 @@
+"""Who is in which split: carving, exact duplicates, and the order of the samples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tasks.dataset import DataError, Split
+
+Splits = Mapping[Split, "tuple[Item, ...]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A sample as far as splitting is concerned: where its pixels are, its label, its content."""
+
+    index: int
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fractions:
+    """Which part of train an absent split takes."""
+
+    validation: float
+    test: float
+
+
+def carve(splits: Splits, classes: Sequence[str], fractions: Fractions, seed: int) -> Splits:
+    """Keep the splits that exist; take absent ones from train, class by class.
+
+    Of each class with n items a carved split takes ``round(fraction * n)``, at least one. The test
+    split is taken first, so that it stays the same when the validation fraction changes.
+
+    Raises:
+        DataError: A class has too few items to leave one in train.
+    """
+    wanted: dict[Split, float] = {}
+    if "test" not in splits and fractions.test > 0:
+        wanted["test"] = fractions.test
+    if "validation" not in splits:
+        wanted["validation"] = fractions.validation
+    rng = np.random.default_rng(seed)
+    parts: dict[Split, list[Item]] = {split: [] for split in ("train", *wanted)}
+    for label, name in enumerate(classes):
+        members = [item for item in splits["train"] if item.label == label]
+        counts = {split: max(1, round(part * len(members))) for split, part in wanted.items()}
+        if sum(counts.values()) >= len(members):
+            raise DataError(
+                f"class {name} must have at least {sum(counts.values()) + 1} images in train to "
+                f"carve {' and '.join(counts) or 'nothing'} from it, but got {len(members)}."
+            )
+        shuffled = [members[place] for place in rng.permutation(len(members))]
+        for split, count in counts.items():
+            parts[split] += shuffled[:count]
+            shuffled = shuffled[count:]
+        parts["train"] += shuffled
+    return {**splits, **{split: tuple(items) for split, items in parts.items()}}
+
+
+def drop_duplicates(splits: Splits) -> tuple[Splits, dict[str, int]]:
+    """Drop from train what is, byte for byte, in validation or test, too; and count.
+
+    Returns:
+        The splits, and counts of items: ``train_validation`` and ``train_test`` (items of train
+        that are in the other as well), ``validation_test`` (items of test that are in validation;
+        they stay), ``within_<split>`` (repeats inside one split; they stay) and
+        ``dropped_from_train``.
+    """
+    contents = {split: {item.sha256 for item in items} for split, items in splits.items()}
+    held_out = contents.get("validation", set()) | contents.get("test", set())
+    counts = {f"within_{split}": len(splits[split]) - len(contents[split]) for split in splits}
+    pairs: tuple[tuple[Split, Split], ...] = (
+        ("train", "validation"),
+        ("train", "test"),
+        ("validation", "test"),
+    )
+    for first, second in pairs:
+        items, other = splits.get(first, ()), contents.get(second, set())
+        if first == "validation":
+            items, other = splits.get("test", ()), contents.get("validation", set())
+        counts[f"{first}_{second}"] = sum(item.sha256 in other for item in items)
+    kept = tuple(item for item in splits["train"] if item.sha256 not in held_out)
+    counts["dropped_from_train"] = len(splits["train"]) - len(kept)
+    return {**splits, "train": kept}, counts
+
+
+def check_classes(splits: Splits, classes: Sequence[str]) -> None:
+    """Each class must be in each split.
+
+    Raises:
+        DataError: A class is missing somewhere, or there are fewer than two.
+    """
+    if len(classes) < 2:
+        raise DataError(
+            f"a data set must have at least 2 classes, but got {', '.join(classes) or 'none'}."
+        )
+    for split, items in splits.items():
+        present = Counter(item.label for item in items)
+        if missing := [name for label, name in enumerate(classes) if not present[label]]:
+            raise DataError(
+                f"each class must have images in each split, but got none of "
+                f"{', '.join(missing)} in {split}."
+            )
+
+
+def interleave(items: Sequence[Item], seed: int) -> tuple[Item, ...]:
+    """Shuffle within the classes, then deal them out evenly.
+
+    The first n items hold every class in its share, whatever n is, so that a part of a split can
+    be used as it is. The order depends on the items and the seed alone.
+    """
+    rng = np.random.default_rng(seed)
+    keyed: list[tuple[float, int, Item]] = []
+    for label in sorted({item.label for item in items}):
+        members = sorted((i for i in items if i.label == label), key=lambda item: item.index)
+        order = rng.permutation(len(members))
+        keyed += [
+            ((place + 0.5) / len(members), label, members[i]) for place, i in enumerate(order)
+        ]
+    return tuple(item for _, _, item in sorted(keyed, key=lambda key: key[:2]))

@@ -1,0 +1,236 @@
+"""The stages of a run: their order, what they read and write, and when one need not run again.
+
+A stage is known by a key: a digest of its parameters, of the files it reads and of the code. Its
+outcome is kept while the key and the files it wrote stay as they are. What it needs to go on after
+a kill lies in a state folder of that key and goes when the stage is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import importlib
+import shutil
+import time
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.candidates import digest
+from tasks.params import Block, Params
+from tasks.progress import Progress
+from tasks.workspace import Workspace, read_json, sha256_file, write_json
+
+Manifest = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class StageError(ValueError):
+    """A stage that cannot run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A step of the pipeline.
+
+    Attributes:
+        name: As on the command line and in ``dvc.yaml``.
+        module: The file of ``tasks`` whose ``run`` does it.
+        reads: Folders of the workspace made by stages before it.
+        writes: The folder it makes.
+        rooms: Code that its outcome depends on.
+    """
+
+    name: str
+    module: str
+    reads: tuple[str, ...]
+    writes: str
+    rooms: tuple[str, ...] = ("spaces", "hw", "tasks")
+
+    @property
+    def run(self) -> Callable[..., Manifest]:
+        """The plain function, without Prefect, MLflow or DVC."""
+        found: Callable[..., Manifest] = importlib.import_module(f"tasks.{self.module}").run
+        return found
+
+    def blocks(self) -> tuple[str, ...]:
+        """Blocks of ``params.yaml`` that ``run`` takes, in order."""
+        hints = typing.get_type_hints(self.run)
+        by_type = {field.annotation: name for name, field in Params.model_fields.items()}
+        wanted = [hint for hint in hints.values() if isinstance(hint, type)]
+        return tuple(by_type[hint] for hint in wanted if issubclass(hint, Block))
+
+
+_PIPELINE = (
+    Stage("prepare", "prepare_dataset", (), "data", ("tasks",)),
+    Stage("train_supernet", "train_supernet", ("data",), "supernet", ("spaces", "tasks")),
+    Stage("search", "search_architectures", ("data", "supernet"), "search"),
+    Stage("finetune", "finetune_qat", ("data", "supernet", "search"), "finalists"),
+    Stage("select", "select_pareto", ("search", "finalists"), "selection"),
+    Stage(
+        "report",
+        "write_report",
+        ("data", "supernet", "search", "finalists", "selection"),
+        "report",
+    ),
+)
+STAGES = tuple(stage.name for stage in _PIPELINE)
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name.
+
+    Raises:
+        StageError: There is none.
+    """
+    for stage in _PIPELINE:
+        if stage.name == name:
+            return stage
+    raise StageError(f"a stage must be one of {', '.join(STAGES)}, but got {name!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run one stage now.
+
+    Attributes:
+        stage: What to run.
+        key: Digest of all that its outcome depends on.
+        workspace: With a state folder of this stage and key.
+        kept: The outcome of an earlier run that still holds, or None.
+    """
+
+    stage: Stage
+    key: str
+    workspace: Workspace
+    kept: Manifest | None
+
+
+@contextmanager
+def claimed(name: str, params: Params, workspace: Workspace) -> Iterator[Claim]:
+    """Lock a stage, find out whether it must run, and clear what another key left.
+
+    Raises:
+        StageError: Another process runs the stage, or one before it has not been run.
+    """
+    stage = stage_named(name)
+    workspace.state.mkdir(parents=True, exist_ok=True)
+    with (workspace.state / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(
+                f"stage {name} must run once at a time, but another process is running it in "
+                f"{workspace.root}. Wait for it, or end it."
+            ) from None
+        key = _key(stage, params, workspace)
+        own = dataclasses.replace(workspace, state=workspace.state / f"{name}-{key[:16]}")
+        kept = _kept(stage, key, workspace)
+        if kept is None:
+            for old in workspace.state.glob(f"{name}-*"):
+                if old != own.state:
+                    shutil.rmtree(old, ignore_errors=True)
+            if not own.state.exists():
+                _forget_timing(name, workspace)
+            own.state.mkdir(parents=True, exist_ok=True)
+        yield Claim(stage, key, own, kept)
+
+
+def call(claim: Claim, params: Params, progress: Progress) -> Manifest:
+    """Run the stage of a claim as one call."""
+    values = [getattr(params, block) for block in claim.stage.blocks()]
+    return claim.stage.run(*values, claim.workspace, progress)
+
+
+def complete(claim: Claim, params: Params, workspace: Workspace, manifest: Manifest) -> Manifest:
+    """Record that a stage is done and forget its state.
+
+    Raises:
+        StageError: The code changed while it ran: nobody could say what made the files.
+    """
+    if _key(claim.stage, params, workspace) != claim.key:
+        raise StageError(
+            f"stage {claim.stage.name} must run on one version of code and data, but they "
+            "changed meanwhile. Run it again."
+        )
+    outcome = {
+        "key": claim.key,
+        "files": _digest_of(workspace.root / claim.stage.writes),
+        "manifest": manifest,
+    }
+    write_json(workspace.state / f"{claim.stage.name}.json", outcome)
+    shutil.rmtree(claim.workspace.state, ignore_errors=True)
+    return manifest
+
+
+@contextmanager
+def timed(name: str, workspace: Workspace) -> Iterator[None]:
+    """Add the wall seconds of the block to the stage's; they are no part of any outcome."""
+    path, began = workspace.state / "timings.json", time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = timings(workspace)
+        seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began
+        write_json(path, seconds)
+
+
+def timings(workspace: Workspace) -> dict[str, float]:
+    """Wall seconds by stage."""
+    path = workspace.state / "timings.json"
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _forget_timing(name: str, workspace: Workspace) -> None:
+    """Start counting a stage's seconds anew: this is not the rest of an interrupted one."""
+    seconds = timings(workspace)
+    if seconds.pop(name, None) is not None:
+        write_json(workspace.state / "timings.json", seconds)
+
+
+def code_digest(rooms: tuple[str, ...] = ("spaces", "hw", "tasks")) -> str:
+    """SHA-256 over the source and data files of rooms."""
+    wanted = (".py", ".yaml", ".html", ".css", ".js")
+    files = [
+        path
+        for room in rooms
+        for path in sorted((ROOT / room).rglob("*"))
+        if path.suffix in wanted and path.is_file()
+    ]
+    return digest([[str(path.relative_to(ROOT)), sha256_file(path)] for path in files])
+
+
+def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
+    missing = [name for name in stage.reads if not (workspace.root / name).is_dir()]
+    if missing:
+        raise StageError(
+            f"stage {stage.name} must find {workspace.root / missing[0]}, but there is none. Run "
+            "the stages before it, or all: python -m flows run."
+        )
+    blocks = {name: getattr(params, name).model_dump() for name in stage.blocks()}
+    reads = {name: _digest_of(workspace.root / name) for name in stage.reads}
+    return digest(stage.name, blocks, reads, code_digest(stage.rooms))
+
+
+def _digest_of(folder: Path) -> str:
+    """SHA-256 over names and contents of a folder's files."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            total.update(f"{path.relative_to(folder)}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _kept(stage: Stage, key: str, workspace: Workspace) -> Manifest | None:
+    path, folder = workspace.state / f"{stage.name}.json", workspace.root / stage.writes
+    if not path.exists() or not folder.is_dir():
+        return None
+    outcome = read_json(path)
+    if outcome["key"] != key or outcome["files"] != _digest_of(folder):
+        return None
+    manifest: Manifest = outcome["manifest"]
+    return manifest

@@ -1,0 +1,240 @@
+"""Scores the selected models on the test split, once, and writes the page people read."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hw.report import CostReport, OpCost
+from spaces.space import Architecture
+from tasks import report_page
+from tasks.arrays import has_split, load_split
+from tasks.params import (
+    CostParams,
+    DataParams,
+    FinetuneParams,
+    Params,
+    ReportParams,
+    RuntimeParams,
+    SearchParams,
+    SelectParams,
+    SpaceParams,
+    SupernetParams,
+)
+from tasks.problem import load_problem
+from tasks.progress import Progress
+from tasks.train_supernet import sized
+from tasks.workspace import Workspace, read_json, write_atomically, write_json
+
+Manifest = dict[str, object]
+KINDS = ("float", "ptq", "int8")
+PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+
+
+def run(
+    data: DataParams,
+    space: SpaceParams,
+    supernet: SupernetParams,
+    search: SearchParams,
+    cost: CostParams,
+    finetune: FinetuneParams,
+    select: SelectParams,
+    report: ReportParams,
+    runtime: RuntimeParams,
+    workspace: Workspace,
+    progress: Progress,
+) -> Manifest:
+    """Write ``report/metrics.json`` and ``report/index.html``.
+
+    This is the only place that reads the test split. Without one the validation split is scored,
+    and the page says that it is the split the models were chosen by.
+
+    Returns:
+        Accuracies of the finalists by kind of file.
+    """
+    models = read_json(workspace.selection / "front.json")
+    scores = _scores(models, workspace, progress)
+    write_json(workspace.report / "metrics.json", scores)
+    params = Params(
+        data=data,
+        space=space,
+        supernet=supernet,
+        search=search,
+        cost=cost,
+        finetune=finetune,
+        select=select,
+        report=report,
+        runtime=runtime,
+    )
+    page = report_page.render(_page(params, models, scores, workspace))
+    write_atomically(
+        workspace.report / "index.html", lambda stream: stream.write(page.encode()) and None
+    )
+    return scores
+
+
+def _scores(models: Sequence[Any], workspace: Workspace, progress: Progress) -> Manifest:
+    from tasks.interpreter import predict
+
+    split = "test" if has_split(workspace, "test") else "validation"
+    arrays, problem = load_split(workspace, split), load_problem("classification")
+    finalists: list[Manifest] = []
+    progress.start("report", len(models) * len(KINDS))
+    for model in models:
+        scores: Manifest = {"id": model["id"], "on_pareto": model["on_pareto"]}
+        for kind in KINDS:
+            path = workspace.finalists / model["id"] / f"{kind}.tflite"
+            outputs = predict(path, arrays["images"])
+            scores[kind] = problem.score(outputs, arrays["labels"])
+            progress.advance(len(finalists) * len(KINDS) + KINDS.index(kind) + 1, model["id"])
+        finalists.append(scores)
+    progress.finish()
+    best = max(finalists, key=lambda scores: float(str(scores["int8"])))
+    return {
+        "split": split,
+        "images": len(arrays["labels"]),
+        "metric": problem.metric.name,
+        "best": best["id"],
+        "best_int8": best["int8"],
+        "finalists": finalists,
+    }
+
+
+def _page(
+    params: Params, models: Sequence[Any], scores: Mapping[str, Any], workspace: Workspace
+) -> report_page.ReportData:
+    manifest = read_json(workspace.data / "manifest.json")
+    candidates = read_json(workspace.search / "candidates.json")
+    metric = load_problem("classification").metric
+    tested = {entry["id"]: entry for entry in scores["finalists"]}
+    return report_page.ReportData(
+        title=params.report.title,
+        problem=f"classification of {manifest['source']}, {len(manifest['classes'])} classes",
+        metric_name=metric.name,
+        metric_label=metric.label,
+        device=params.cost.device,
+        method=params.cost.method,
+        target_latency_ms=params.cost.target_latency_ms,
+        candidates=tuple(map(report_page.Candidate.from_record, candidates)),
+        finalists=tuple(
+            _finalist(model, tested[model["id"]], scores["split"], manifest, workspace)
+            for model in models
+        ),
+        stages=_stages(params, workspace, candidates, models),
+        manifest=_data(manifest),
+        params=params.model_dump(),
+        versions=_versions(),
+        commands=_commands(workspace),
+        notes=_notes(manifest, scores),
+        machine=f"{platform.machine()}, {params.runtime.threads} TensorFlow threads",
+        code_digest=_code(),
+    )
+
+
+def _finalist(
+    model: Mapping[str, Any],
+    tested: Mapping[str, Any],
+    split: str,
+    manifest: Mapping[str, Any],
+    workspace: Workspace,
+) -> report_page.Finalist:
+    path = workspace.finalists / model["id"] / "int8.tflite"
+    decisions = dict(model["architecture"])
+    described = read_json(path.with_name("architecture.json"))
+    point = Architecture.of(described["space"], decisions)
+    backbone = sized(point.space, manifest).lower(point)
+    graph = load_problem("classification").complete(backbone, len(manifest["classes"]))
+    return report_page.Finalist(
+        id=model["id"],
+        name=model["name"],
+        top1_float=tested["float"],
+        top1_ptq=tested["ptq"],
+        top1_int8=tested["int8"],
+        split=split,
+        cost=_cost(model["cost"]),
+        blocks=report_page.blocks_of(graph),
+        file=str(path),
+        file_bytes=path.stat().st_size,
+        supernet_top1=model["supernet_top1"],
+    )
+
+
+def _cost(record: Mapping[str, Any]) -> CostReport:
+    """A cost report as it was before JSON."""
+    interval = record["latency_interval_ms"]
+    return CostReport(
+        **{
+            **record,
+            "latency_interval_ms": None if interval is None else tuple(interval),
+            "host_ops": tuple(tuple(pair) for pair in record["host_ops"]),
+            "per_op": tuple(OpCost(**op) for op in record["per_op"]),
+        }
+    )
+
+
+def _stages(
+    params: Params, workspace: Workspace, candidates: Sequence[Any], models: Sequence[Any]
+) -> tuple[report_page.StageCost, ...]:
+    from tasks.stages import timings
+
+    seconds = timings(Workspace(workspace.root, workspace.state.parent))
+    subnets = 2 + params.supernet.random_subnets
+    epochs = params.finetune.epochs + params.finetune.qat_epochs
+    work = {
+        "prepare": "pictures decoded, resized and split",
+        "train_supernet": (
+            f"{params.supernet.steps} steps of {subnets} architectures on "
+            f"{params.supernet.batch_size} images"
+        ),
+        "search": f"{len(candidates)} candidates costed, scored on validation",
+        "finetune": f"{len(models)} models trained for {epochs} epochs and exported",
+        "select": f"{len(models)} exported files costed",
+    }
+    return tuple(
+        report_page.StageCost(name, seconds.get(name), text) for name, text in work.items()
+    )
+
+
+def _data(manifest: Mapping[str, Any]) -> Manifest:
+    """The manifest with counts where the page looks for them."""
+    splits = manifest["splits"]
+    return {
+        **manifest,
+        "counts": {name: split["images_per_class"] for name, split in splits.items()},
+        "sha256": {name: split["images_sha256"] for name, split in splits.items()},
+        "splits": {
+            name: "carved" if split["carved"] else "given" for name, split in splits.items()
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **versions}
+
+
+def _commands(workspace: Workspace) -> tuple[str, ...]:
+    if workspace.root.parent.name == "runs":
+        return (f"make search PROFILE={workspace.root.name}", "make ui")
+    return ("make search", "dvc repro", "make ui")
+
+
+def _notes(manifest: Mapping[str, Any], scores: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = [
+        "Accuracy of candidates comes from shared weights, batch statistics recalibrated; it ranks "
+        "them and is no promise. Finalists are trained on their own.",
+        "Latency is estimated from the exported file for one device profile; nothing was measured.",
+    ]
+    if scores["split"] != "test":
+        notes.append(
+            "There is no test split: the models were chosen by the split they are scored on here."
+        )
+    return tuple(notes)
+
+
+def _code() -> str:
+    from tasks.stages import code_digest
+
+    return f"sha256:{code_digest()}"

@@ -1,0 +1,155 @@
+"""A real Prefect server: it starts, answers, and ends however its owner ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Holds a server on a database of its own and says where it is, until somebody ends it.
+OWNER = """
+import sys, time
+from pathlib import Path
+from flows import server
+server.HOME = Path(sys.argv[1])
+with server.prefect_server() as url:
+    print(url, flush=True)
+    time.sleep(600)
+"""
+
+
+def answers_within(url: str, wanted: bool, seconds: float) -> bool:
+    """Whether ``url`` comes to answer, or to be silent, in time."""
+    deadline = time.monotonic() + seconds
+    while server.answers(url) is not wanted:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes what a server exports back out of the environment after the test."""
+    for name, value in server.SETTINGS.items():
+        monkeypatch.setenv(name, os.environ.get(name, value))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home whose database is created by the first test that needs it."""
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture
+def owner(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A process that holds a server, and the server's health address."""
+    environment = {**os.environ, "PREFECT_HOME": str(home)}
+    environment.pop("PREFECT_API_URL", None)
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(home)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            yield process, f"{process.stdout.readline().strip()}/health"
+        finally:
+            process.kill()
+
+
+def test_server_ends_after_kill_9_of_its_owner(owner: tuple[subprocess.Popen[str], str]) -> None:
+    process, health = owner
+    assert urllib.request.urlopen(health, timeout=10).read() == b"true"
+    process.kill()
+    assert answers_within(health, False, seconds=15)
+
+
+def test_ctrl_c_stops_the_server_before_its_owner_is_gone(
+    owner: tuple[subprocess.Popen[str], str],
+) -> None:
+    process, health = owner
+    assert server.answers(health)
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    assert not server.answers(health)
+
+
+def test_server_is_exported_and_forgotten_after_the_block(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HOME", home)
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with server.prefect_server() as url:
+        assert os.environ["PREFECT_API_URL"] == url
+        assert server.answers(f"{url}/health")
+    assert "PREFECT_API_URL" not in os.environ
+    assert not server.answers(f"{url}/health")
+
+
+def test_a_given_server_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://example.invalid/api")
+    monkeypatch.setattr(server, "answers", lambda url: True)
+    with server.prefect_server() as url:
+        assert url == "http://example.invalid/api"
+
+
+def test_a_given_server_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = f"http://{server.LOOPBACK}:{server.free_port()}/api"
+    monkeypatch.setenv("PREFECT_API_URL", silent)
+    expected = f"must name a Prefect server that answers, but got silence from {silent}"
+    with pytest.raises(server.ServerUnreachableError, match=expected), server.prefect_server():
+        pass
+
+
+def test_a_command_that_ends_early_is_reported_with_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    command = [sys.executable, "-c", "import sys; print('why'); sys.exit(3)"]
+    expected = r"must answer within 60 s, but got exit status 3\. See "
+    with (
+        server.tethered(command, {}, log) as child,
+        pytest.raises(server.ServerError, match=expected),
+    ):
+        server.wait_until_healthy(child, f"http://{server.LOOPBACK}:9/", log, seconds=60)
+    assert log.read_text() == "why\n"
+
+
+def test_a_tethered_command_that_ignores_termination_is_killed(tmp_path: Path) -> None:
+    stubborn = (
+        "import os, signal, time;"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        "print(os.getpid(), flush=True);"
+        "time.sleep(600)"
+    )
+    log = tmp_path / "log"
+    with server.tethered([sys.executable, "-c", stubborn], {}, log):
+        while not log.read_text():
+            time.sleep(0.05)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log.read_text()), 0)
+
+
+def test_a_preferred_port_is_taken_only_when_free() -> None:
+    free = server.free_port()
+    assert server.free_port(free) == free
+    with server.socket.socket() as listener:
+        listener.bind((server.LOOPBACK, free))
+        listener.listen()
+        assert server.free_port(free) != free

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from spaces.graph import (
+    INPUT,
+    Op,
+    OpBatch,
+    OpGraph,
+    OpKind,
+    ShapeError,
+    split_grouped_convolutions,
+)
+from spaces.heads import classification
+
+_IN, _OUT = (1, 14, 14, 48), (1, 14, 14, 192)
+
+
+def _convolution(groups: int = 1, name: str = "c", source: str = INPUT) -> Op:
+    return Op(name, OpKind.CONV_2D, (source,), _IN, _OUT, (3, 3), groups=groups, batch_norm=True)
+
+
+def test_groups_must_divide_channels() -> None:
+    with pytest.raises(
+        ShapeError, match=r"c: groups must divide .* groups=5\. Choose one of 1, 2"
+    ):
+        _convolution(groups=5)
+
+
+def test_grouped_convolution_is_cheaper_by_its_groups() -> None:
+    # derived: 14 * 14 positions * 3 * 3 * (48 / 3) * 192
+    assert _convolution(3).macs == 14 * 14 * 9 * 16 * 192 == _convolution(1).macs // 3
+
+
+def test_depthwise_and_dense_counts() -> None:
+    # derived: a filter of 9 a channel, its scale and offset; 10 * 4 weights and 4 biases
+    depthwise = Op("d", OpKind.DEPTHWISE_CONV_2D, (INPUT,), _IN, _IN, (3, 3), batch_norm=True)
+    dense = Op("f", OpKind.FULLY_CONNECTED, (INPUT,), (1, 10), (1, 4), use_bias=True)
+    assert (depthwise.macs, depthwise.trainable_parameters) == (14 * 14 * 9 * 48, 48 * 11)
+    assert depthwise.total_parameters == 48 * 13
+    assert (dense.macs, dense.trainable_parameters) == (40, 44)
+
+
+def test_split_group_convolution_keeps_macs_and_weights() -> None:
+    graph = OpGraph(_IN, (_convolution(3),))
+    split = split_grouped_convolutions(graph)
+    kinds = [op.kind for op in split.ops]
+    assert kinds == [OpKind.SPLIT, *[OpKind.CONV_2D] * 3, OpKind.CONCATENATION]
+    assert (split.macs, split.total_parameters) == (graph.macs, graph.total_parameters)
+    assert split.output.name == "c"
+
+
+def test_ops_must_read_what_stands_before() -> None:
+    with pytest.raises(
+        ShapeError, match=r"inputs must name ops .* before it, but got \['later'\]"
+    ):
+        OpGraph(_IN, (_convolution(source="later"),))
+
+
+def test_names_must_be_unique() -> None:
+    with pytest.raises(ShapeError, match="c: names must be unique"):
+        OpGraph(_IN, (_convolution(), _convolution()))
+
+
+def test_batch_pads_short_graphs_with_dead_slots() -> None:
+    short = OpGraph(_IN, (_convolution(),))
+    long = classification(short, 7)
+    batch = OpBatch.of([short, long])
+    assert batch.live.tolist() == [[True, False, False, False], [True] * 4]
+    assert batch.output_hwc[1, 2].tolist() == [1, 1, 7]
+
+
+def test_head_pools_classifies_and_normalises() -> None:
+    backbone = OpGraph(_IN, (_convolution(),), (("C4", "c"),))
+    graph = classification(backbone, 10)
+    assert [op.name for op in graph.ops[1:]] == ["pool", "logits", "probabilities"]
+    # derived: a weight for every pair of channel and class, and a bias for every class
+    assert graph.trainable_parameters - backbone.trainable_parameters == 192 * 10 + 10
+    assert graph.macs - backbone.macs == 192 * 10
+    assert graph.output.output_shape == (1, 10)
+    assert graph.endpoints == backbone.endpoints
+
+
+def test_head_needs_two_classes_and_a_feature_map() -> None:
+    backbone = OpGraph(_IN, (_convolution(),))
+    with pytest.raises(ShapeError, match="classes must be at least 2, but got 1"):
+        classification(backbone, 1)
+    with pytest.raises(ShapeError, match="must end in a feature map"):
+        classification(classification(backbone, 2), 2)

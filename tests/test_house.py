@@ -1,0 +1,182 @@
+"""The house itself: what its folders hold, what its stages declare, what it must never say."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+import time
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.params import Params
+from tasks.stages import STAGES
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("spaces", "hw", "tasks", "flows")
+MODULES = {
+    "prepare": "prepare_dataset",
+    "train_supernet": "train_supernet",
+    "search": "search_architectures",
+    "finetune": "finetune_qat",
+    "select": "select_pareto",
+    "report": "write_report",
+}
+# What each folder of things holds, besides `__init__.py`, and what every one of them exposes.
+FOLDERS = {
+    "spaces/catalog": (".py", "SPACE"),
+    "spaces/search": (".py", "ALGORITHM"),
+    "hw/devices": (".yaml", None),
+    "hw/cost_models": (".py", None),
+    "hw/benches": (".py", None),
+    "tasks/problems": (".py", "PROBLEM"),
+    "tasks/formats": (".py", "read"),
+}
+
+
+def tracked_files() -> list[Path]:
+    """What git keeps or would keep; all of an unpacked archive without git."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> dict[str, Any]:
+    """``dvc.yaml``."""
+    return dict(yaml.safe_load((ROOT / "dvc.yaml").read_text()))
+
+
+def outputs(stage: dict[str, Any]) -> list[str]:
+    """Paths of a stage's outs and metrics."""
+    entries = [*stage.get("outs", ()), *stage.get("metrics", ())]
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_come_from_this_tree(room: str) -> None:
+    module = importlib.import_module(room)
+    assert module.__file__ is not None
+    assert Path(module.__file__).parent == ROOT / room
+
+
+def test_stages_of_dvc_are_those_of_the_flow_in_order(pipeline: dict[str, Any]) -> None:
+    assert tuple(pipeline["stages"]) == STAGES == tuple(MODULES)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_each_stage_runs_itself_through_the_flow(pipeline: dict[str, Any], name: str) -> None:
+    assert pipeline["stages"][name]["cmd"] == f"python -m flows run --stage {name}"
+
+
+def test_stages_depend_on_rooms_and_on_earlier_results(pipeline: dict[str, Any]) -> None:
+    made: set[str] = set()
+    for name, stage in pipeline["stages"].items():
+        rooms = {path.rstrip("/") for path in stage["deps"] if path.endswith("/")}
+        assert rooms <= set(ROOMS), name
+        assert {path for path in stage["deps"] if not path.endswith("/")} <= made, name
+        made |= set(outputs(stage))
+
+
+def test_parameters_of_stages_exist(pipeline: dict[str, Any]) -> None:
+    blocks = set(yaml.safe_load((ROOT / "params.yaml").read_text())) - {"profiles"}
+    declared = {key for stage in pipeline["stages"].values() for key in stage["params"]}
+    assert declared == blocks == set(Params.model_fields)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_stages_declare_the_parameters_they_take(pipeline: dict[str, Any], name: str) -> None:
+    run = importlib.import_module(f"tasks.{MODULES[name]}").run
+    taken = typing.get_type_hints(run).values()
+    blocks = {key for key, field in Params.model_fields.items() if field.annotation in taken}
+    assert set(pipeline["stages"][name]["params"]) == blocks, inspect.signature(run)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_of_things_hold_nothing_else(folder: str) -> None:
+    suffix, exposed = FOLDERS[folder]
+    names = [path.name for path in (ROOT / folder).iterdir() if path.name != "__pycache__"]
+    assert all(name == "__init__.py" or name.endswith(suffix) for name in names), names
+    things = [name.removesuffix(suffix) for name in names if name != "__init__.py"]
+    if exposed is not None:
+        for thing in things:
+            module = importlib.import_module(f"{folder.replace('/', '.')}.{thing}")
+            assert hasattr(module, exposed), f"{folder}/{thing}{suffix} must expose {exposed}"
+
+
+# Put together here, so that this file does not hold what it looks for.
+FORBIDDEN = {
+    "a package registry": "py" + r"pi\.org|python" + r"hosted\.|np" + r"mjs\.|deb\." + "debian",
+    "a path of one machine": r"(?<![\w.])/(?:" + "ro" + "ot|wo" + "rk|op" + r"t|home/(?!me/)\w+)/",
+    "a credential": r"(?i)://[^/\s:@{$]+:[^/\s@{$]+"
+    + r"@|AK"
+    + r"IA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIV"
+    "ATE KEY",
+    "an index line": r"(?m)^--(?:extra-)?ind" + r"ex-url|^--find-" + "links",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_files_name_no_machine_of_ours(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what].encode())
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0].decode(errors='replace')}"
+        for path in tracked_files()
+        if (match := pattern.search(path.read_bytes()))
+    ]
+    assert not found, f"files must not hold {what}, but got {found}"
+
+
+def test_the_lock_is_one_that_names_no_host() -> None:
+    assert (ROOT / "requirements.lock").exists()
+    assert "uv." + "lock" not in {path.name for path in tracked_files()}
+
+
+def test_everything_locked_has_hashes() -> None:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if line and line[0] not in " #"]
+    assert len(pins) > 100
+    assert all("==" in line and line.endswith("\\") for line in pins)
+
+
+def fastest_seconds(*arguments: str) -> float:
+    """The best of three runs of Python with these arguments."""
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+COMMANDS = (
+    "flows",
+    "flows run",
+    "flows status",
+    "flows schedule",
+    "flows ui",
+    "hw",
+    "spaces",
+)
+
+
+@pytest.fixture(scope="module")
+def python_seconds() -> float:
+    """What Python itself takes to start here and now."""
+    return fastest_seconds("-c", "pass")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_answered_in_under_a_second(command: str, python_seconds: float) -> None:
+    # A quiet machine starts Python in 0.02 s; on a busy one the second stretches in proportion.
+    allowed = max(1.0, 50 * python_seconds)
+    assert fastest_seconds("-m", *command.split(), "--help") < allowed
