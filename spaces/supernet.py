@@ -1,9 +1,9 @@
 """The weight-sharing network: every choice of a space in one traced function.
 
 The architecture enters as integers, so no function is traced again for another architecture: a
-``tf.switch_case`` picks the op of each block, and kernels, expansions, widths and groups are slices
-of the largest weights. Batch statistics are always those of the batch at hand; before an
-architecture is judged, its statistics are recalibrated on training images (:meth:`calibrate`).
+``tf.switch_case`` picks the op of each block, and kernels, expansions, widths and groups are
+slices of the largest weights. Batch statistics are always those of the batch at hand; before an
+architecture is judged, its statistics are recalibrated on training images (:meth:`recalibrate`).
 
 Source of the recipe: BigNAS (arXiv:2003.11142), sandwich rule and in-place distillation; slicing
 after Once-for-All (arXiv:1908.09791), centre crop of kernels.

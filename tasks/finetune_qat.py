@@ -33,7 +33,7 @@ from tasks.workspace import (
     Workspace,
     explain_full_disk,
     read_json,
-    write_atomically,
+    write_bytes,
     write_json,
     write_npz,
 )
@@ -220,7 +220,7 @@ class Trainer:
         partial = self._workspace.state / f"{point.id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         for name, content in files.items():
-            write_atomically(partial / f"{name}.tflite", _writer(content))
+            write_bytes(partial / f"{name}.tflite", content)
         write_npz(partial / "weights.npz", weights)
         write_json(partial / "architecture.json", {"space": point.space, **point.values})
         write_json(partial / "metrics.json", self._metrics(record, files))
@@ -247,7 +247,3 @@ class Trainer:
 
         held = load_split(self._workspace, "validation")
         return predict(tflite, held["images"]), held["labels"]
-
-
-def _writer(content: bytes) -> Any:
-    return lambda stream: stream.write(content) and None

@@ -110,7 +110,7 @@ class Batches:
             shifted = windows[np.arange(count), shifts[0], shifts[1]]
             images = np.ascontiguousarray(np.moveaxis(shifted, 1, -1))
         if self._flip:
-            mirrored: NDArray[np.bool_] = rng.random(count) < 0.5
+            mirrored = np.less(rng.random(count), 0.5)
             images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
         return images
 
@@ -152,8 +152,8 @@ class DivergenceGuard:
         """Take the loss of a step.
 
         Raises:
-            TrainingDivergedError: At once if the loss is not finite; else when its mean over the last
-                100 steps is above the loss of guessing, ln(classes).
+            TrainingDivergedError: At once if the loss is not finite; else when its mean over the
+                last 100 steps is above the loss of guessing, ln(classes).
         """
         self._recent = [*self._recent[-GUARD_STEPS + 1 :], loss]
         mean = sum(self._recent) / len(self._recent)

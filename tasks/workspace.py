@@ -130,6 +130,19 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], None]) -> None:
             raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or none.
+
+    Raises:
+        WorkspaceError: The disk is full.
+    """
+
+    def write(stream: IO[bytes]) -> None:
+        stream.write(content)
+
+    write_atomically(path, write)
+
+
 def _plain(value: object) -> object:
     """A NumPy number or array as what JSON knows."""
     if isinstance(value, np.generic | np.ndarray):

@@ -26,7 +26,7 @@ from tasks.params import (
 from tasks.problem import load_problem
 from tasks.progress import Progress
 from tasks.train_supernet import sized
-from tasks.workspace import Workspace, read_json, write_atomically, write_json
+from tasks.workspace import Workspace, read_json, write_bytes, write_json
 
 Manifest = dict[str, object]
 KINDS = ("float", "ptq", "int8")
@@ -69,9 +69,7 @@ def run(
         runtime=runtime,
     )
     page = report_page.render(_page(params, models, scores, workspace))
-    write_atomically(
-        workspace.report / "index.html", lambda stream: stream.write(page.encode()) and None
-    )
+    write_bytes(workspace.report / "index.html", page.encode())
     return scores
 
 
@@ -223,9 +221,9 @@ def _commands(workspace: Workspace) -> tuple[str, ...]:
 
 def _notes(manifest: Mapping[str, Any], scores: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [
-        "Accuracy of candidates comes from shared weights, batch statistics recalibrated; it ranks "
-        "them and is no promise. Finalists are trained on their own.",
-        "Latency is estimated from the exported file for one device profile; nothing was measured.",
+        "Accuracy of candidates comes from shared weights, batch statistics recalibrated; it "
+        "ranks them and is no promise. Finalists are trained on their own.",
+        "Latency is estimated from the exported file for one device profile, not measured.",
     ]
     if scores["split"] != "test":
         notes.append(

@@ -12,6 +12,8 @@ from spaces import heads
 from spaces.graph import OpGraph
 from tasks.problem import Metric
 
+TOP1 = Metric("top1", "top-1 accuracy", "max")
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Classification:
     """See :class:`tasks.problem.Problem`."""
 
     name: str = "classification"
-    metric: Metric = Metric("top1", "top-1 accuracy", "max")
+    metric: Metric = TOP1
     trained_output: str = "logits"
 
     def complete(self, backbone: OpGraph, classes: int) -> OpGraph:
