@@ -12,26 +12,35 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.stages import STAGES
+from tasks.stages import STAGES, alone, check_reads
+from tasks.workspace import Workspace
 
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 
-def _check_params(arguments: argparse.Namespace) -> None:
-    """Says at once what is wrong with the parameters: a server takes seconds to start."""
+def _check(arguments: argparse.Namespace) -> Workspace:
+    """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
     from tasks.params import load_params
+    from tasks.preflight import check
 
-    load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+    check(load_params(Path("params.yaml"), arguments.profile, arguments.overrides))
+    return Workspace.of(arguments.profile)
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    from flows.console import keep_native_output_in, point_to_log_at_sudden_death
     from flows.server import prefect_server
 
-    _check_params(arguments)
-    with prefect_server():
-        from flows.edge_nas import run_all
+    workspace = _check(arguments)
+    if arguments.stage:
+        check_reads(arguments.stage, workspace)
+    with alone(workspace):
+        point_to_log_at_sudden_death()
+        keep_native_output_in()
+        with prefect_server():
+            from flows.edge_nas import run_all
 
-        run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
+            run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -43,7 +52,7 @@ def _status(arguments: argparse.Namespace) -> None:
 def _schedule(arguments: argparse.Namespace) -> None:
     from flows.schedule import serve
 
-    _check_params(arguments)
+    _check(arguments)
     serve(arguments.cron, arguments.profile, arguments.overrides)
 
 

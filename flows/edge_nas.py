@@ -24,10 +24,12 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from flows.console import keep_native_output_in
 from tasks import version_artifacts
+from tasks.preflight import check_target
 from tasks.search_architectures import Search
 from tasks.session import ROOT, Session, closing_lines, open_session, table_of
-from tasks.stages import Claim, call, claimed, complete, timed
+from tasks.stages import Claim, alone, call, claimed, complete, timed
 
 Manifest = dict[str, Any]
 Overrides = Sequence[str]
@@ -83,6 +85,7 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     session.progress.start("search", p.search.budget)
     with session.mirrored() as log:
         for chunk in search.chunks():
+            session.progress.advance(search.done, search.note())
             records = evaluate_candidates(search.done, search, chunk)
             search.tell(chunk, records)
             log(records)
@@ -162,16 +165,19 @@ def edge_nas(
     profile: str | None = None, overrides: Overrides = (), tracking: bool = True
 ) -> list[str]:
     """All stages in order; returns where the results are."""
-    prepare(profile, overrides, tracking)
-    train_supernet(profile, overrides, tracking)
-    search(profile, overrides, tracking)
-    finetune(profile, overrides, tracking)
-    select(profile, overrides, tracking)
-    report(profile, overrides, tracking)
+    keep_native_output_in()
     session = open_session(profile, overrides, tracking)
-    if session.tracking:
-        session.tracking.tracker.finish(session.tracking.parent)
-    versioned = version_default_run() if session.is_default else "not under DVC: not the default"
+    with alone(session.workspace):
+        with session.tracked():
+            prepare(profile, overrides, tracking)
+            check_target(session.params, session.workspace)
+            train_supernet(profile, overrides, tracking)
+            search(profile, overrides, tracking)
+            finetune(profile, overrides, tracking)
+            select(profile, overrides, tracking)
+            report(profile, overrides, tracking)
+        default = session.is_default
+        versioned = version_default_run() if default else "not under DVC: not the default"
     return closing_lines(session, versioned)
 
 
@@ -185,6 +191,7 @@ def run_all(
 ) -> None:
     """What ``python -m flows run`` does."""
     if stage:
-        FLOWS[stage](profile, list(overrides), tracking)
+        with open_session(profile, overrides, tracking).tracked():
+            FLOWS[stage](profile, list(overrides), tracking)
     else:
         print("\n".join(edge_nas(profile, list(overrides), tracking)), flush=True)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.params import ParamsError, profile_names
 from tasks.progress import duration
+from tasks.search_architectures import SHOWN
 from tasks.session import ROOT
-from tasks.stages import STAGES, timings
+from tasks.stages import STAGES, is_running, timings
 from tasks.workspace import Workspace, read_json
 
 STALE_S = 60.0
+_INDENT = " " * 16
+_SHOWN_MODELS = 10
 
 
 def show(profile: str | None) -> None:
-    """Print a line for each stage of a run.
+    """Print a line for each stage of a run, and more of the search.
 
     Raises:
         ParamsError: There is no such profile.
@@ -23,22 +27,39 @@ def show(profile: str | None) -> None:
     known = profile_names(ROOT / "params.yaml")
     if profile is not None and profile not in known:
         raise ParamsError(f"profile must be one of {', '.join(known)}, but got {profile!r}.")
-    workspace = Workspace.of(profile, ROOT)
+    for line in lines(Workspace.of(profile, ROOT)):
+        print(line)
+
+
+def lines(workspace: Workspace) -> Iterator[str]:
+    """What there is to say of a workspace."""
     path, seconds = workspace.state / "progress.json", timings(workspace)
     now: dict[str, Any] = read_json(path) if path.exists() else {}
+    reached = True
     for stage in STAGES:
-        print(f"{stage:<16}{_state(stage, workspace, now, seconds.get(stage))}")
+        begun = any(path.is_dir() for path in workspace.state.glob(f"{stage}-*"))
+        done = reached and not begun and (workspace.state / f"{stage}.json").exists()
+        if done:
+            took = seconds.get(stage)
+            text = "done" if took is None else f"done in {duration(took)}"
+        else:
+            text = _going(stage, now, is_running(workspace)) if reached and begun else "not yet"
+        yield f"{stage:<16}{text}"
+        if stage == "search" and reached:
+            yield from (f"{_INDENT}{line}" for line in _search(workspace))
+        reached = done
 
 
-def _state(stage: str, workspace: Workspace, now: dict[str, Any], seconds: float | None) -> str:
-    if now.get("stage") == stage and now["done"] < now["total"]:
-        return _running(now)
-    if (workspace.state / f"{stage}.json").exists():
-        return "done" if seconds is None else f"done in {duration(seconds)}"
-    return "not yet"
+def _going(stage: str, now: Mapping[str, Any], live: bool) -> str:
+    """What is known of a stage that has begun and not ended."""
+    counted = str(now.get("stage", "")).split(":")[0] == stage
+    if live:
+        return _running(now) if counted else "starting"
+    reached = f" at {now['done']} of {now['total']}" if counted else ""
+    return f"stopped{reached}; the same command takes it up"
 
 
-def _running(now: dict[str, Any]) -> str:
+def _running(now: Mapping[str, Any]) -> str:
     """Done, time left at the pace so far, and what the stage says of itself."""
     text = f"{now['done']} of {now['total']}"
     began, first = now.get("first", [now["now"], now["done"]])
@@ -49,3 +70,38 @@ def _running(now: dict[str, Any]) -> str:
         text += f", {now['note']}"
     silent = time.time() - now["now"]
     return f"{text} (silent for {duration(silent)})" if silent > STALE_S else text
+
+
+def _search(workspace: Workspace) -> Iterator[str]:
+    """Counts of candidates, and the front of a search that goes on or is done."""
+    states = sorted(workspace.state.glob(f"search-*/{SHOWN}"))
+    ended = workspace.search / "candidates.json"
+    if states:
+        shown = read_json(states[0])
+    elif ended.exists():
+        shown = _summary(read_json(ended))
+    else:
+        return
+    yield f"{shown['proposed']} proposed, {shown['done']} done, {shown['failed']} failed"
+    yield from _front(shown["front"])
+
+
+def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the search itself keeps while it goes on, from its result."""
+    done = sum(record["status"] == "done" for record in records)
+    return {
+        "proposed": len(records),
+        "done": done,
+        "failed": len(records) - done,
+        "front": [record for record in records if record["on_pareto"]],
+    }
+
+
+def _front(front: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The best models of a front, a line each."""
+    best = sorted(front, key=lambda record: -float(record["top1"]))
+    for record in best[:_SHOWN_MODELS]:
+        name = record["name"] or record["id"]
+        yield f"{name:<16}{100 * record['top1']:6.2f} %{record['latency_ms']:9.3f} ms"
+    if len(best) > _SHOWN_MODELS:
+        yield f"and {len(best) - _SHOWN_MODELS} more on the front"

@@ -59,7 +59,7 @@ def build_model(
         tensors[op.name] = _apply(op, inputs, dropout, momentum)
         if op.name == last:
             break
-    return keras.Model(tensors[INPUT], tensors[last])
+    return keras.Model(tensors[INPUT], tensors[last], name="network")
 
 
 def _apply(op: Op, inputs: list[keras.KerasTensor], dropout: float, momentum: float):  # type: ignore[no-untyped-def]

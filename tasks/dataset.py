@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -104,11 +105,27 @@ def read_source(format_name: str, source: Source) -> RawData:
     Raises:
         DataError: There is no such format, or the source is not of it.
     """
+    return cast(RawData, _format(format_name).read(source))
+
+
+def check_source(format_name: str, source: Source) -> None:
+    """Refuse what can be told to be wrong without reading a picture.
+
+    A format may offer ``check(source)`` beside ``read``; without it nothing is looked at.
+
+    Raises:
+        DataError: There is no such format, or the source cannot be of it.
+    """
+    check = getattr(_format(format_name), "check", None)
+    if check is not None:
+        check(source)
+
+
+def _format(name: str) -> ModuleType:
     names = format_names()
-    if format_name not in names:
-        raise DataError(f"data.format must be one of {', '.join(names)}, but got {format_name!r}.")
-    module = importlib.import_module(f"tasks.formats.{format_name}")
-    return cast(RawData, module.read(source))
+    if name not in names:
+        raise DataError(f"data.format must be one of {', '.join(names)}, but got {name!r}.")
+    return importlib.import_module(f"tasks.formats.{name}")
 
 
 def samples_of_arrays(

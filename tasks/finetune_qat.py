@@ -8,14 +8,17 @@ and quantization-aware. All three are scored on validation; the test split is no
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from hw.device import load_device
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
+from tasks import workers
 from tasks.arrays import load_split
 from tasks.params import (
     CostParams,
@@ -64,15 +67,28 @@ def run(
     per_model = _steps(workspace, finetune)
     progress.start("finetune", per_model * len(chosen))
     before = per_model * (len(chosen) - len(todo))
-    if todo:
-        trainer = Trainer(space, search, cost, finetune, runtime, workspace)
-        for record in todo:
-            trainer.finish(record, _Offset(progress, before))
-            before += per_model
-            progress.advance(before, str(record["id"]))
+    pieces = [(record, space, search, cost, finetune, runtime, workspace) for record in todo]
+    workers.run_all(
+        finish_one,
+        pieces,
+        workers.count(len(pieces)),
+        lambda done, note: progress.advance(before + done, note),
+    )
     _publish(workspace, [str(record["id"]) for record in chosen])
     progress.finish()
     return {"finalists": [record["id"] for record in chosen]}
+
+
+def finish_one(piece: Any, report: workers.Report) -> None:
+    """One finalist, from its record to its folder; runs in a process of its own."""
+    record, *params = piece
+    _trainer(*params).finish(record, _Reported(report))
+
+
+@functools.lru_cache(maxsize=1)
+def _trainer(*params: Any) -> Trainer:
+    """One for all finalists of a process."""
+    return Trainer(*params)
 
 
 def _finished(workspace: Workspace, record: Any) -> Path:
@@ -95,6 +111,26 @@ def _steps(workspace: Workspace, finetune: FinetuneParams) -> int:
     count = int(manifest["splits"]["train"]["images"])
     per_epoch = count // min(finetune.batch_size, count)
     return per_epoch * (finetune.epochs + finetune.qat_epochs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reported:
+    """Progress told to another process, a few times a second."""
+
+    report: workers.Report
+    last: list[float] = dataclasses.field(default_factory=lambda: [0.0])
+
+    def start(self, name: str, total: int) -> None:
+        """The whole has started already."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """Report, unless that was just done."""
+        if time.monotonic() - self.last[0] > 0.3:
+            self.last[0] = time.monotonic()
+            self.report(done, note)
+
+    def finish(self) -> None:
+        """The whole goes on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,6 +182,11 @@ class Trainer:
             finetune.augment.crop,
         )
 
+    @property
+    def classes(self) -> int:
+        """Number of classes of the data."""
+        return int(self._net.classes)
+
     def finish(self, record: Any, progress: Progress) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done."""
         from tasks.quantization import normalise
@@ -165,9 +206,12 @@ class Trainer:
         progress: Progress,
     ) -> None:
         """The same from given weights (None: from scratch)."""
+        import tf_keras as keras
+
         from spaces.keras_model import build_model, get_weights, set_weights
         from tasks.quantization import export_float, export_post_training
 
+        keras.backend.clear_session()  # names, and so bytes, must not depend on models before
         model = build_model(graph, output=self._problem.trained_output)
         if weights is not None:
             set_weights(model, weights)

@@ -37,6 +37,8 @@ from tasks.train_supernet import load_supernet, sized
 from tasks.workspace import Workspace, read_json, sha256_file, write_json
 
 Manifest = dict[str, object]
+SHOWN = "now.json"
+"""In the state folder: proposed, failed and front of a search that is going on."""
 
 
 def run(
@@ -87,6 +89,7 @@ class Search:
         self._algorithm = self._new_algorithm(search)
         self._evaluator: Evaluator | None = None
         self._space_name = space.name
+        self._proposed = 0
         self.records: list[Record] = []
 
     # -- proposing ------------------------------------------------------------------------------
@@ -142,6 +145,8 @@ class Search:
             except Exhausted:
                 if not chunk:
                     return
+            self._proposed += len(chunk)
+            self._show()
             yield chunk
 
     # -- evaluating -----------------------------------------------------------------------------
@@ -192,6 +197,7 @@ class Search:
             losses = objectives.losses(record, self._objectives) if good else None
             self._algorithm.tell(trial, losses)
             self.records.append(record)
+        self._show()
 
     # -- reporting ------------------------------------------------------------------------------
 
@@ -203,7 +209,25 @@ class Search:
         metric = self._problem.metric.name
         best = max(good, key=lambda record: float(record[metric]))
         front = sum(self._ranks(good) == 0)
-        return f"best {best[metric]:.3f} at {best['latency_ms']:.2f} ms, {front} on the front"
+        lost = f", {self.done - len(good)} failed" if len(good) < self.done else ""
+        return (
+            f"best {best[metric]:.3f} at {best['latency_ms']:.2f} ms, {front} on the front{lost}"
+        )
+
+    def _show(self) -> None:
+        """Keep the state of the search where ``python -m flows status`` looks."""
+        good = [record for record in self.records if record["status"] == "done"]
+        ranks = self._ranks(good) if good else ()
+        front = [record for record, rank in zip(good, ranks, strict=True) if rank == 0]
+        write_json(
+            self._workspace.state / SHOWN,
+            {
+                "proposed": self._proposed,
+                "done": len(good),
+                "failed": self.done - len(good),
+                "front": front,
+            },
+        )
 
     def _ranks(self, good: Sequence[Record]) -> Any:
         return pareto_ranks(objectives.loss_table(good, self._objectives))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from spaces.dominance import hypervolume, pareto_ranks
+from spaces.graph import OpGraph
+from spaces.space import Architecture
 from tasks import objectives
 from tasks.candidates import Record
 from tasks.estimate_cost import estimate_file
@@ -17,6 +19,7 @@ from tasks.objectives import Objective
 from tasks.params import CostParams, SelectParams
 from tasks.problem import load_problem
 from tasks.progress import Progress
+from tasks.train_supernet import sized
 from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
@@ -40,9 +43,10 @@ def run(
     folders = sorted(workspace.finalists.glob("*/metrics.json"))
     progress.start("select", len(folders))
     candidates = {record["id"]: record for record in read_json(_candidates(workspace))}
+    manifest = read_json(workspace.data / "manifest.json")
     models = []
     for done, path in enumerate(folders, 1):
-        models.append(_model(path, candidates[path.parent.name], cost))
+        models.append(_model(path, candidates[path.parent.name], cost, manifest))
         progress.advance(done)
     models = _within(models, cost)
     goals = objectives.parse(select.objectives)
@@ -63,10 +67,11 @@ def _candidates(workspace: Workspace) -> Path:
     return workspace.search / "candidates.json"
 
 
-def _model(path: Path, candidate: Record, cost: CostParams) -> Record:
+def _model(path: Path, candidate: Record, cost: CostParams, manifest: Record) -> Record:
     """A finalist's record: accuracies of its files, cost of its int8 file."""
     metrics, metric = read_json(path), load_problem("classification").metric.name
-    report = estimate_file(path.parent / "int8.tflite", cost)
+    graph = deployed_graph(path.parent, manifest)
+    report = estimate_file(path.parent / "int8.tflite", cost, graph)
     return {
         **metrics,
         metric: metrics[f"{metric}_int8"],
@@ -82,6 +87,14 @@ def _model(path: Path, candidate: Record, cost: CostParams) -> Record:
         "macs": report.macs,
         "cost": dataclasses.asdict(report),
     }
+
+
+def deployed_graph(folder: Path, manifest: Mapping[str, Any]) -> OpGraph:
+    """The graph of a finalist, head included, from the architecture beside its files."""
+    decisions = read_json(folder / "architecture.json")
+    point = Architecture.of(decisions.pop("space"), decisions)
+    backbone = sized(point.space, manifest).lower(point)
+    return load_problem("classification").complete(backbone, len(manifest["classes"]))
 
 
 def _within(models: list[Record], cost: CostParams) -> list[Record]:

@@ -42,6 +42,10 @@ class Session:
         """See :meth:`Tracking.mirrored`; without tracking, a function that does nothing."""
         return self.tracking.mirrored() if self.tracking else nullcontext(lambda records: None)
 
+    def tracked(self) -> AbstractContextManager[None]:
+        """See :meth:`Tracking.closed_at_the_end`; without tracking, nothing."""
+        return self.tracking.closed_at_the_end() if self.tracking else nullcontext()
+
 
 @dataclass(frozen=True, slots=True)
 class Tracking:
@@ -50,6 +54,19 @@ class Tracking:
     store: Store
     tracker: Tracker
     parent: str
+
+    @contextmanager
+    def closed_at_the_end(self) -> Iterator[None]:
+        """Leaves the parent run finished, failed or killed, as the block ends."""
+        try:
+            yield
+        except Exception:
+            self.tracker.finish(self.parent, "FAILED")
+            raise
+        except BaseException:
+            self.tracker.finish(self.parent, "KILLED")
+            raise
+        self.tracker.finish(self.parent)
 
     def log_stage(
         self, stage: str, manifest: Mapping[str, Any], artifacts: Sequence[Path] = ()

@@ -7,10 +7,12 @@ a kill lies in a state folder of that key and goes when the stage is done.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import hashlib
 import importlib
+import os
 import shutil
 import time
 import typing
@@ -18,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tasks.candidates import digest
 from tasks.params import Block, Params
@@ -27,6 +29,7 @@ from tasks.workspace import Workspace, read_json, sha256_file, write_json
 
 Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
+_held: dict[Path, int] = {}  # run locks of this process, and how often each was taken
 
 
 class StageError(ValueError):
@@ -70,7 +73,7 @@ _PIPELINE = (
     Stage("train_supernet", "train_supernet", ("data",), "supernet", ("spaces", "tasks")),
     Stage("search", "search_architectures", ("data", "supernet"), "search"),
     Stage("finetune", "finetune_qat", ("data", "supernet", "search"), "finalists"),
-    Stage("select", "select_pareto", ("search", "finalists"), "selection"),
+    Stage("select", "select_pareto", ("data", "search", "finalists"), "selection"),
     Stage(
         "report",
         "write_report",
@@ -111,33 +114,80 @@ class Claim:
 
 
 @contextmanager
-def claimed(name: str, params: Params, workspace: Workspace) -> Iterator[Claim]:
-    """Lock a stage, find out whether it must run, and clear what another key left.
+def alone(workspace: Workspace) -> Iterator[None]:
+    """Keep other processes out of a workspace; taken again by the same process, it stays taken.
 
     Raises:
-        StageError: Another process runs the stage, or one before it has not been run.
+        StageError: Another process has it.
+    """
+    path = workspace.state.resolve() / "run.lock"
+    with contextlib.ExitStack() as stack:
+        if not _held.get(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _lock(stack.enter_context(path.open("a+")), workspace)
+        _held[path] = _held.get(path, 0) + 1
+        try:
+            yield
+        finally:
+            _held[path] -= 1
+
+
+def _lock(file: TextIO, workspace: Workspace) -> None:
+    """Lock an open file and write in it whose it is; the lock goes with the process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        raise StageError(
+            f"one run at a time must work in {workspace.root}, but got a second one while process "
+            f"{file.read().strip() or 'unknown'} is at it. Wait for that one, or end it."
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+
+
+def is_running(workspace: Workspace) -> bool:
+    """Whether a process works in the workspace now."""
+    path = workspace.state / "run.lock"
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextmanager
+def claimed(name: str, params: Params, workspace: Workspace) -> Iterator[Claim]:
+    """Lock the workspace, find out whether a stage must run, and clear what another key left.
+
+    Raises:
+        StageError: Another process works there, or a stage before it has not been run.
     """
     stage = stage_named(name)
-    workspace.state.mkdir(parents=True, exist_ok=True)
-    with (workspace.state / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StageError(
-                f"stage {name} must run once at a time, but another process is running it in "
-                f"{workspace.root}. Wait for it, or end it."
-            ) from None
+    with alone(workspace):
         key = _key(stage, params, workspace)
         own = dataclasses.replace(workspace, state=workspace.state / f"{name}-{key[:16]}")
         kept = _kept(stage, key, workspace)
         if kept is None:
-            for old in workspace.state.glob(f"{name}-*"):
-                if old != own.state:
-                    shutil.rmtree(old, ignore_errors=True)
-            if not own.state.exists():
-                _forget_timing(name, workspace)
-            own.state.mkdir(parents=True, exist_ok=True)
+            _clear(stage, own, workspace)
         yield Claim(stage, key, own, kept)
+
+
+def _clear(stage: Stage, own: Workspace, workspace: Workspace) -> None:
+    """Make ready to run: remove states of other keys, and drafts that a killed run left."""
+    for old in workspace.state.glob(f"{stage.name}-*"):
+        if old != own.state:
+            shutil.rmtree(old, ignore_errors=True)
+    for folder in (workspace.state, workspace.root / stage.writes):
+        for draft in folder.rglob(".*.tmp"):
+            draft.unlink(missing_ok=True)
+    if not own.state.exists():
+        _forget_timing(stage.name, workspace)
+    own.state.mkdir(parents=True, exist_ok=True)
 
 
 def call(claim: Claim, params: Params, progress: Progress) -> Manifest:
@@ -204,13 +254,22 @@ def code_digest(rooms: tuple[str, ...] = ("spaces", "hw", "tasks")) -> str:
     return digest([[str(path.relative_to(ROOT)), sha256_file(path)] for path in files])
 
 
-def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
-    missing = [name for name in stage.reads if not (workspace.root / name).is_dir()]
+def check_reads(name: str, workspace: Workspace) -> None:
+    """Refuse a stage whose input is missing.
+
+    Raises:
+        StageError: A stage before it has not been run.
+    """
+    missing = [read for read in stage_named(name).reads if not (workspace.root / read).is_dir()]
     if missing:
         raise StageError(
-            f"stage {stage.name} must find {workspace.root / missing[0]}, but there is none. Run "
+            f"stage {name} must find {workspace.root / missing[0]}, but there is none. Run "
             "the stages before it, or all: python -m flows run."
         )
+
+
+def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
+    check_reads(stage.name, workspace)
     blocks = {name: getattr(params, name).model_dump() for name in stage.blocks()}
     reads = {name: _digest_of(workspace.root / name) for name in stage.reads}
     return digest(stage.name, blocks, reads, code_digest(stage.rooms))

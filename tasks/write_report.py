@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hw.report import CostReport, OpCost
-from spaces.space import Architecture
 from tasks import report_page
 from tasks.arrays import has_split, load_split
 from tasks.params import (
@@ -25,7 +24,7 @@ from tasks.params import (
 )
 from tasks.problem import load_problem
 from tasks.progress import Progress
-from tasks.train_supernet import sized
+from tasks.select_pareto import deployed_graph
 from tasks.workspace import Workspace, read_json, write_bytes, write_json
 
 Manifest = dict[str, object]
@@ -139,14 +138,10 @@ def _finalist(
     workspace: Workspace,
 ) -> report_page.Finalist:
     path = workspace.finalists / model["id"] / "int8.tflite"
-    decisions = dict(model["architecture"])
-    described = read_json(path.with_name("architecture.json"))
-    point = Architecture.of(described["space"], decisions)
-    backbone = sized(point.space, manifest).lower(point)
-    graph = load_problem("classification").complete(backbone, len(manifest["classes"]))
+    graph = deployed_graph(path.parent, manifest)
     return report_page.Finalist(
         id=model["id"],
-        name=model["name"],
+        name=model["name"] or model["id"],
         top1_float=tested["float"],
         top1_ptq=tested["ptq"],
         top1_int8=tested["int8"],

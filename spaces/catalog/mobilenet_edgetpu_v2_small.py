@@ -34,15 +34,15 @@ _MORE = BlockChoices(
 SPACE = IbnSpace(
     name="mobilenet_edgetpu_v2_small",
     input_shape=(1, 32, 32, 3),
-    stem_widths=(16,),
+    stem_widths=(8, 16),
     stem_kernels=(3,),
     stem_strides=1,
     stages=(
-        Stage(widths=(16, 24, 32), blocks=(_FIRST, _MORE)),
-        Stage(widths=(32, 48, 64), blocks=(_FIRST, _MORE, _MORE)),
-        Stage(widths=(64, 96, 128), blocks=(_FIRST, _MORE, _MORE)),
+        Stage(widths=(8, 16, 24, 32), blocks=(_FIRST, _MORE)),
+        Stage(widths=(16, 32, 48, 64), blocks=(_FIRST, _MORE, _MORE)),
+        Stage(widths=(32, 64, 96, 128), blocks=(_FIRST, _MORE, _MORE)),
     ),
-    top_widths=(256,),
+    top_widths=(64, 128, 256),
 )
 
 
@@ -53,6 +53,8 @@ def _family(op: str, expansion: int) -> dict[str, dict[str, int | str]]:
         size: {
             "*/op": op,
             "*/expansion": expansion,
+            "stem/channels": 16,
+            "top/channels": 256,
             **{f"stage{number}/channels": width for number, width in enumerate(row, 1)},
         }
         for size, row in widths.items()

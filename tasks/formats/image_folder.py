@@ -47,6 +47,11 @@ def read(source: Source) -> RawData:
     return RawData(root.resolve().name, classes, samples, ignored, extra)
 
 
+def check(source: Source) -> None:
+    """As :func:`read`, which opens no picture either."""
+    read(source)
+
+
 def _folders(root: Path) -> list[Path]:
     """The folders in ``root``, by name."""
     folders = (path for path in root.iterdir() if path.is_dir())

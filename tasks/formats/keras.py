@@ -45,3 +45,12 @@ def read(source: Source) -> RawData:
     train = samples_of_arrays("train", x_train, y_train, len(classes))
     test = samples_of_arrays("test", x_test, y_test, len(classes))
     return RawData(name, classes, {"train": train, "test": test})
+
+
+def check(source: Source) -> None:
+    """Refuse a name that is none of the sets above.
+
+    Raises:
+        DataError: There is no set of that name.
+    """
+    source.choice(tuple(_CLASSES))

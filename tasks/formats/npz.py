@@ -57,6 +57,15 @@ def read(source: Source) -> RawData:
     return RawData(path.name, names or tuple(str(label) for label in range(top + 1)), splits)
 
 
+def check(source: Source) -> None:
+    """Refuse a file that is missing.
+
+    Raises:
+        DataError: There is no such file.
+    """
+    source.path("an .npz file")
+
+
 def _pairs(arrays: dict[str, NDArray[Any]]) -> dict[Split, tuple[str, str]]:
     """The keys of images and labels for each split that is there."""
     found: dict[Split, tuple[str, str]] = {}

@@ -1,0 +1,63 @@
+"""Refuses a run that cannot succeed, in a second, before anything that takes minutes begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hw.cost_model import load_cost_model
+from hw.device import load_device
+from spaces.ibn import IbnSpace, largest, smallest
+from spaces.proposals import CostLimits
+from spaces.space import SpaceError, load_algorithm, load_baselines, load_space
+from tasks import objectives
+from tasks.dataset import Source, check_source
+from tasks.params import Params
+from tasks.problem import load_problem
+from tasks.search_architectures import Coster
+from tasks.workspace import Workspace, read_json
+
+
+def check(params: Params) -> None:
+    """Refuse names that nothing answers to, and data that is not there.
+
+    Raises:
+        ValueError: The class of the room that knows better; the message is one line.
+    """
+    if not isinstance(load_space(params.space.name), IbnSpace):
+        raise SpaceError(
+            f"space.name must name a space with a supernet, but got {params.space.name!r}."
+        )
+    load_algorithm(params.search.algorithm)
+    device = load_device(params.cost.device)
+    load_cost_model(params.cost.method, device)
+    goals = [goal.name for goal in objectives.parse(params.select.objectives)]
+    if "energy_mj" in goals and device.energy is None:
+        raise objectives.ObjectiveError(
+            "energy_mj must be known to be an objective, but got device "
+            f"{params.cost.device} without an energy table. Choose another one in "
+            "select.objectives."
+        )
+    check_source(params.data.format, Source(params.data.source))
+
+
+def check_target(params: Params, workspace: Workspace) -> None:
+    """Refuse a space too deep for the prepared pictures, and limits that nothing keeps to.
+
+    Raises:
+        ShapeError: The pictures are too small for the space.
+        Infeasible: No architecture was found within the limits of ``cost``.
+    """
+    manifest = read_json(workspace.data / "manifest.json")
+    coster = Coster(params.space.name, manifest, params.cost, load_problem("classification"))
+    coster.costs(largest(coster.space))
+    if not coster.limits:
+        return
+    names = tuple(goal.name for goal in objectives.parse(params.select.objectives))
+    known = (smallest(coster.space), *load_baselines(params.space.name).values())
+    load_algorithm(params.search.algorithm)(
+        coster.space,
+        np.random.default_rng(params.search.seed),
+        names,
+        CostLimits(coster.limits, coster.costs),
+        known,
+    ).ask()
