@@ -8,6 +8,7 @@ mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one lin
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,9 +38,13 @@ def _run(arguments: argparse.Namespace) -> None:
     with alone(workspace):
         point_to_log_at_sudden_death()
         keep_native_output_in()
+        is_ours = not os.environ.get("PREFECT_API_URL")
         with prefect_server():
             from flows.edge_nas import run_all
+            from flows.left_over import close_killed_runs
 
+            if is_ours:
+                close_killed_runs(arguments.profile)
             run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
 
 

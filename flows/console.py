@@ -46,6 +46,7 @@ def point_to_log_at_sudden_death(log: Path = LOG) -> None:
         [sys.executable, "-I", str(_WITNESS), text],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
+        stderr=sys.stderr,  # descriptor 2 may lead to the log by now
         start_new_session=True,
     )
     atexit.register(witness.communicate, b".")

@@ -15,7 +15,16 @@ from dataclasses import dataclass, field
 from spaces import blocks
 from spaces.blocks import Block
 from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, Shape, ShapeError
-from spaces.space import Architecture, Choice, Decisions, SpaceError, Value, architecture, walk
+from spaces.space import (
+    Architecture,
+    Choice,
+    Decisions,
+    SearchSpace,
+    SpaceError,
+    Value,
+    architecture,
+    walk,
+)
 
 STEM_CHANNELS, STEM_KERNEL, TOP_CHANNELS = "stem/channels", "stem/kernel", "top/channels"
 
@@ -348,3 +357,33 @@ def largest(space: IbnSpace) -> Architecture:
 def smallest(space: IbnSpace) -> Architecture:
     """The least value of every choice; blocks are skipped where they may be."""
     return walk(space, lambda _, domain: min(domain, key=_size))
+
+
+def check_shareable(space: SearchSpace) -> None:
+    """Refuse a space whose weights a supernet does not share.
+
+    Raises:
+        SpaceError: It names the feature that stands in the way.
+    """
+    feature = _obstacle(space) if isinstance(space, IbnSpace) else "another form than stages"
+    if feature:
+        raise SpaceError(
+            f"{space.name}: a space to be searched with a supernet must not have {feature}, but "
+            "got one. Choose another space.name; `python -m spaces list` shows them."
+        )
+
+
+def _obstacle(space: IbnSpace) -> str | None:
+    places = [place for stage in space.stages for place in stage.blocks]
+    if any(place.expands_output for place in places):
+        return "blocks that expand their output channels"
+    if any(
+        place.strides > 1 and 1 in place.expansions and blocks.IBN_FUSED in place.ops
+        for place in places
+    ):
+        return "a strided ibn_fused block of expansion 1"
+    if 0 in space.top_widths:
+        return "networks without a top convolution"
+    if space.activation == "none":
+        return "no activation"
+    return None

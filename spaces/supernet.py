@@ -23,9 +23,16 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import tensorflow as tf
 
 from spaces import blocks
-from spaces.ibn import STEM_CHANNELS, STEM_KERNEL, TOP_CHANNELS, BlockChoices, IbnSpace
+from spaces.ibn import (
+    STEM_CHANNELS,
+    STEM_KERNEL,
+    TOP_CHANNELS,
+    BlockChoices,
+    IbnSpace,
+    check_shareable,
+)
 from spaces.keras_model import BATCH_NORM_EPSILON, layer_name
-from spaces.space import Architecture, SpaceError, Value
+from spaces.space import Architecture, Value
 
 FloatArray = NDArray[np.float32]
 Tensor = Any  # tensorflow ships no types for it
@@ -76,7 +83,7 @@ class Supernet(tf.Module):  # type: ignore[misc]
             SpaceError: The space has a feature that weights cannot be shared over.
         """
         super().__init__("supernet")
-        _check(space)
+        check_shareable(space)
         self.space, self.classes = space, classes
         self.parameters: dict[str, tf.Variable] = {}
         self.norms: list[str] = []
@@ -418,31 +425,3 @@ class _Norm:
                 x, gamma, beta, mean, variance, epsilon=BATCH_NORM_EPSILON, is_training=False
             )
         return self._activate(x) if relu else x
-
-
-def _check(space: IbnSpace) -> None:
-    """Refuse what the supernet does not share weights over.
-
-    Raises:
-        SpaceError: It names the feature.
-    """
-    places = [place for stage in space.stages for place in stage.blocks]
-    strided = [
-        p for p in places if p.strides > 1 and 1 in p.expansions and blocks.IBN_FUSED in p.ops
-    ]
-    feature = (
-        "expands_output"
-        if any(place.expands_output for place in places)
-        else "a strided ibn_fused block of expansion 1"
-        if strided
-        else "no top convolution"
-        if 0 in space.top_widths
-        else f"activation {space.activation}"
-        if space.activation == "none"
-        else None
-    )
-    if feature:
-        raise SpaceError(
-            f"{space.name}: a space to be searched with a supernet must not have {feature}, but "
-            "got one. Choose another space.name; `python -m spaces list` shows them."
-        )

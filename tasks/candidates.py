@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sqlite3
@@ -69,23 +70,34 @@ class ScoreStore:
     """
 
     def __init__(self, path: Path, context: Mapping[str, object]) -> None:
-        """Open or create the store; ``context`` is all that a score depends on but the network."""
+        """Open or create the store; ``context`` is all that a score depends on but the network.
+
+        Raises:
+            WorkspaceError: The disk is full.
+        """
         self._path, self._context = path, digest(dict(context))
         with explain_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with self._open() as connection:
-                connection.execute(
-                    "CREATE TABLE IF NOT EXISTS score "
-                    "(key TEXT PRIMARY KEY, context TEXT, architecture TEXT, result TEXT)"
-                )
+        with self._open() as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS score "
+                "(key TEXT PRIMARY KEY, context TEXT, architecture TEXT, result TEXT)"
+            )
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self._path, timeout=60)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            with connection:
-                yield connection
+        """A transaction; the full disk that SQLite reports in its own way is told as any other."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=60)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=FULL")
+                with connection:
+                    yield connection
+        except sqlite3.OperationalError as error:
+            if "full" not in str(error):
+                raise
+            with explain_full_disk(self._path):
+                raise OSError(errno.ENOSPC, str(error)) from error
 
     def get(self, architecture: Architecture) -> Record | None:
         """The score of an architecture, or None."""
@@ -107,14 +119,8 @@ class ScoreStore:
             architecture.to_json(),
             json.dumps(dict(result), sort_keys=True),
         )
-        try:
-            with explain_full_disk(self._path), self._open() as connection:
-                connection.execute("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", row)
-        except sqlite3.OperationalError as error:
-            if "full" not in str(error):
-                raise
-            with explain_full_disk(self._path):
-                raise OSError(28, str(error)) from error
+        with self._open() as connection:
+            connection.execute("INSERT OR IGNORE INTO score VALUES (?, ?, ?, ?)", row)
 
     def __len__(self) -> int:
         """Scores in this context."""

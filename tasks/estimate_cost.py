@@ -29,12 +29,16 @@ def estimate_file(tflite: Path, cost: CostParams, graph: OpGraph) -> CostReport:
         model.graph, dict(model.unsupported)
     )
     names = sorted((op.name for op in graph.ops), key=len, reverse=True)
+    # Converters call the result what they like.
+    last = {model.graph.output.name: graph.output.name}
+
+    def named(op: str) -> str:
+        return last.get(op) or readable_name(op, names)
+
     return dataclasses.replace(
         estimated,
-        per_op=tuple(
-            dataclasses.replace(op, op=readable_name(op.op, names)) for op in estimated.per_op
-        ),
-        host_ops=tuple((readable_name(op, names), why) for op, why in estimated.host_ops),
+        per_op=tuple(dataclasses.replace(op, op=named(op.op)) for op in estimated.per_op),
+        host_ops=tuple((named(op), why) for op, why in estimated.host_ops),
     )
 
 

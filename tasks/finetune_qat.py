@@ -74,6 +74,7 @@ def run(
         workers.count(len(pieces)),
         lambda done, note: progress.advance(before + done, note),
     )
+    progress.advance(per_model * len(chosen))
     _publish(workspace, [str(record["id"]) for record in chosen])
     progress.finish()
     return {"finalists": [record["id"] for record in chosen]}
@@ -99,11 +100,17 @@ def _publish(workspace: Workspace, ids: list[str]) -> None:
     """Put the finished finalists where everybody sees them, all or none."""
     fresh = workspace.finalists.with_name(".finalists.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    with explain_full_disk(workspace.finalists):
-        for name in ids:
-            shutil.copytree(workspace.state / "finished" / name, fresh / name)
-    shutil.rmtree(workspace.finalists, ignore_errors=True)
-    os.replace(fresh, workspace.finalists)
+    try:
+        with explain_full_disk(workspace.finalists):
+            for name in ids:
+                (fresh / name).mkdir(parents=True)
+                # Not copytree, whose errors hide the one that says that the disk is full.
+                for path in (workspace.state / "finished" / name).iterdir():
+                    shutil.copyfile(path, fresh / name / path.name)
+        shutil.rmtree(workspace.finalists, ignore_errors=True)
+        os.replace(fresh, workspace.finalists)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _steps(workspace: Workspace, finetune: FinetuneParams) -> int:
@@ -212,6 +219,7 @@ class Trainer:
         from tasks.quantization import export_float, export_post_training
 
         keras.backend.clear_session()  # names, and so bytes, must not depend on models before
+        keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
         model = build_model(graph, output=self._problem.trained_output)
         if weights is not None:
             set_weights(model, weights)

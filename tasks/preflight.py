@@ -6,9 +6,9 @@ import numpy as np
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.ibn import IbnSpace, largest, smallest
+from spaces.ibn import check_shareable, largest, smallest
 from spaces.proposals import CostLimits
-from spaces.space import SpaceError, load_algorithm, load_baselines, load_space
+from spaces.space import load_algorithm, load_baselines, load_space
 from tasks import objectives
 from tasks.dataset import Source, check_source
 from tasks.params import Params
@@ -23,10 +23,7 @@ def check(params: Params) -> None:
     Raises:
         ValueError: The class of the room that knows better; the message is one line.
     """
-    if not isinstance(load_space(params.space.name), IbnSpace):
-        raise SpaceError(
-            f"space.name must name a space with a supernet, but got {params.space.name!r}."
-        )
+    check_shareable(load_space(params.space.name))
     load_algorithm(params.search.algorithm)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)

@@ -55,7 +55,9 @@ def export_quantize_aware(model: Any) -> bytes:
 def _with_softmax(model: Any) -> Any:
     import tf_keras as keras
 
-    return keras.Model(model.inputs, keras.layers.Softmax(name="probabilities")(model.outputs[0]))
+    probabilities = keras.layers.Softmax(name="probabilities")(model.outputs[0])
+    # The name is part of every tensor's name; Keras would number it by the models made before.
+    return keras.Model(model.inputs, probabilities, name="network")
 
 
 def _full_integer(converter: Any) -> None:

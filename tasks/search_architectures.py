@@ -41,6 +41,10 @@ SHOWN = "now.json"
 """In the state folder: proposed, failed and front of a search that is going on."""
 
 
+class SearchError(ValueError):
+    """A search that scored nothing."""
+
+
 def run(
     space: SpaceParams,
     search: SearchParams,
@@ -184,9 +188,9 @@ class Search:
             )
         try:
             return {self._problem.metric.name: self._evaluator.score(point)}
-        except MemoryError:
-            raise
         except Exception as error:  # one bad candidate must not end the search
+            if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+                raise  # the latter is TensorFlow's; no candidate's fault, not to be remembered
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             return {"status": "failed", "reason": reason}
 
@@ -318,8 +322,18 @@ def choose_finalists(records: Sequence[Record], count: int, select: SelectParams
 
     Greedy: each one adds most to what is already there (within (1 - 1/e) of the best subset,
     Nemhauser et al. 1978); once the front is used up, the next rank follows.
+
+    Raises:
+        SearchError: No candidate was scored.
     """
     good = [record for record in records if record["status"] == "done"]
+    if not good:
+        reason = next((record["reason"] for record in records), "no candidates")
+        raise SearchError(
+            f"a candidate must have been scored to be trained on, but got {len(records)} that "
+            f"failed, the first with: {reason}. Train the supernet longer (supernet.steps), or "
+            "read search/candidates.json."
+        )
     goals = objectives.parse(select.objectives)
     table = objectives.loss_table(good, goals)
     low, span = table.min(axis=0), np.ptp(table, axis=0)

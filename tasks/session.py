@@ -71,12 +71,8 @@ class Tracking:
     def log_stage(
         self, stage: str, manifest: Mapping[str, Any], artifacts: Sequence[Path] = ()
     ) -> None:
-        """Numbers of a stage's outcome as metrics of the parent run, files as artifacts."""
-        numbers = {
-            key: float(value)
-            for key, value in manifest.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
+        """Numbers and curves of a stage's outcome as metrics of the parent run."""
+        numbers = {key: value for key, value in manifest.items() if _is_metric(value)}
         self.tracker.log_stage(self.parent, stage, numbers, {}, artifacts)
 
     @contextmanager
@@ -114,6 +110,13 @@ class Tracking:
             )
             addresses.append(register_finalist(self.store, self.parent, entry).uri)
         return addresses
+
+
+def _is_metric(value: object) -> bool:
+    """Whether MLflow can draw it: a number, or a list of numbers."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(one, float) for one in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def open_session(profile: str | None, overrides: Sequence[str], tracking: bool) -> Session:

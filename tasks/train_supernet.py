@@ -14,6 +14,7 @@ from tasks.progress import Progress
 from tasks.workspace import Workspace, read_json, read_npz, write_json, write_npz
 
 Manifest = dict[str, object]
+LOSSES = ("loss_largest", "loss_smallest")
 
 
 def run(
@@ -28,7 +29,7 @@ def run(
     An interrupted run goes on from its last checkpoint and ends with the same bytes.
 
     Returns:
-        Final losses and sizes.
+        Final losses and sizes, and the curves of the losses.
 
     Raises:
         SpaceError: The space has no supernet.
@@ -61,10 +62,12 @@ def run(
     )
     write_npz(workspace.supernet / "weights.npz", network.state())
     summary = _summary(network, losses)
-    write_json(workspace.supernet / "history.json", _history(losses))
+    history = _history(losses)
+    write_json(workspace.supernet / "history.json", history)
     write_json(workspace.supernet / "supernet.json", summary)
     checkpoint.remove()
-    return summary
+    curves = {f"{name}_curve": [part[name] for part in history] for name in LOSSES}
+    return summary | curves
 
 
 def sized(name: str, manifest: Any) -> IbnSpace:

@@ -152,12 +152,12 @@ class DivergenceGuard:
         """Take the loss of a step.
 
         Raises:
-            TrainingDivergedError: At once if the loss is not finite; else when its mean over the
-                last 100 steps is above the loss of guessing, ln(classes).
+            TrainingDivergedError: At once if the loss is not finite; else, from step 200 on, when
+                its mean over the last 100 steps is above the loss of guessing, ln(classes).
         """
         self._recent = [*self._recent[-GUARD_STEPS + 1 :], loss]
         mean = sum(self._recent) / len(self._recent)
-        if not math.isfinite(loss) or (step + 1 >= GUARD_STEPS and mean > self._chance):
+        if not math.isfinite(loss) or (step + 1 >= 2 * GUARD_STEPS and mean > self._chance):
             raise TrainingDivergedError(
                 "the training loss must fall below that of guessing "
                 f"({self._chance:.2f}), but got {mean:.2f} over {len(self._recent)} steps up to "
@@ -284,7 +284,8 @@ class SandwichStep:
         space: IbnSpace = self._net.space
         rng = np.random.default_rng([self._recipe.seed, 2, step])
         batch = tf.constant(images)
-        seed = tf.constant([self._recipe.seed, step], tf.int32)
+        # The same 32 bits: TensorFlow takes signed ones only.
+        seed = tf.constant(np.array([self._recipe.seed, step], np.uint32).astype(np.int32))
         targets = tf.constant(smooth(labels, self._net.classes, self._recipe.label_smoothing))
         losses = []
         for index in range(2 + self._random):

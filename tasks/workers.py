@@ -12,6 +12,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import contextmanager
 from typing import Any
 
+
+class WorkersError(ValueError):
+    """A number of processes that is none."""
+
+
 Report = Callable[[int, str], None]
 _queue: Any = None  # of a worker, set by _start
 
@@ -22,6 +27,10 @@ def count(pieces: int) -> int:
     The number changes how long it takes and never what comes out.
     """
     wanted = os.environ.get("EDGENAS_WORKERS")
+    if wanted is not None and not wanted.isdecimal():
+        raise WorkersError(
+            f"EDGENAS_WORKERS must be a whole number of processes, but got {wanted!r}."
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     return max(1, min(pieces, int(wanted) if wanted else min(cores, 2)))
 

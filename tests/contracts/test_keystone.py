@@ -21,6 +21,8 @@ from hw.tflite import TfliteModel, read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
 from spaces.heads import classification
 from spaces.space import Architecture, SearchSpace, load_space, names_in, sample
+from tasks.estimate_cost import estimate_file
+from tasks.params import CostParams
 
 INPUT_SHAPE = (1, 16, 16, 3)
 DRAWN, TESTED = 12, 2
@@ -56,7 +58,7 @@ def _drawn(space: SearchSpace) -> list[Architecture]:
 @lru_cache
 def _cases(name: str, folder: Path) -> list[Case]:
     from spaces.keras_model import build_model
-    from tasks.quantization import export_post_training, split_grouped_convolutions
+    from tasks import quantization
 
     space = load_space(name).for_input(INPUT_SHAPE)
     images = np.random.default_rng(0).integers(0, 256, (1, *INPUT_SHAPE[1:]), np.uint8)
@@ -64,8 +66,8 @@ def _cases(name: str, folder: Path) -> list[Case]:
     for one in _drawn(space):
         graph = classification(space.lower(one), classes=7)
         model = build_model(graph, output="logits")
-        native = export_post_training(model, images)
-        files = {"native": native, "split": split_grouped_convolutions(native)}
+        native = quantization.export_post_training(model, images)
+        files = {"native": native, "split": quantization.split_grouped_convolutions(native)}
         paths = {kind: folder / f"{one.id}-{kind}.tflite" for kind in files}
         for kind, path in paths.items():
             path.write_bytes(files[kind])
@@ -146,6 +148,23 @@ def test_split_file_is_the_split_graph(cases: list[Case]) -> None:
         assert Counter(op.kind for op in split.graph.ops) == expected
         assert all(op.groups == 1 for op in split.graph.ops)
         assert split.graph.macs == graph.macs
+
+
+@pytest.mark.parametrize(("device", "form"), [("coral_usb3", "split"), ("tensor_g1", "native")])
+def test_costs_of_the_file_are_told_by_the_names_of_the_graph(
+    cases: list[Case], device: str, form: str
+) -> None:
+    cost = CostParams(device=device)
+    model = load_cost_model(cost.method, load_device(device))
+    for case in cases:
+        path = Path(getattr(case, form).path)
+        told = [one.op for one in estimate_file(path, cost, case.graph).per_op]
+        meant = [one.op for one in model.estimate(case.graph).per_op]
+        # The name of a SPLIT is that of its first output; it costs the same under any name.
+        known = [(one, other) for one, other in zip(told, meant, strict=True)]
+        assert [one for one, other in known if not other.endswith("/split")] == [
+            other for _, other in known if not other.endswith("/split")
+        ]
 
 
 @pytest.mark.parametrize(("device", "form"), [("coral_usb3", "split"), ("tensor_g1", "native")])

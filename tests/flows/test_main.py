@@ -73,4 +73,4 @@ def test_unknown_stages_are_refused_with_those_that_exist(
 
 def test_profiles_of_params_yaml_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).resolve().parents[2])
-    cli._check_params(argparse.Namespace(profile="tiny", overrides=["search.budget=3"]))
+    cli._check(argparse.Namespace(profile="tiny", overrides=["search.budget=3"]))

@@ -222,7 +222,8 @@ def test_new_blocks_that_may_be_skipped_are_the_identity() -> None:
     )
     assert len(deep.decisions) > len(shallow.decisions)
     answers = [
-        net.predict_all(one, _images(4), net.recalibrate(one, _images())) for one in (shallow, deep)
+        net.predict_all(one, _images(4), net.recalibrate(one, _images()))
+        for one in (shallow, deep)
     ]
     np.testing.assert_allclose(*answers, rtol=1e-5, atol=1e-6)
 
@@ -251,18 +252,18 @@ def _with_block(**changes: Any) -> IbnSpace:
 @pytest.mark.parametrize(
     ("space", "feature"),
     [
-        (lambda: load_space("efficientnet_edgetpu"), "expands_output"),
+        (lambda: load_space("efficientnet_edgetpu"), "blocks that expand their output channels"),
         (
             lambda: _with_block(ops=(IBN_FUSED,), expansions=(1, 2)),
             "a strided ibn_fused block of expansion 1",
         ),
         (
             lambda: dataclasses.replace(_with_block(), top_widths=(0, 64)),
-            "no top convolution",
+            "networks without a top convolution",
         ),
         (
             lambda: dataclasses.replace(_with_block(), activation="none"),
-            "activation none",
+            "no activation",
         ),
     ],
     ids=["expands_output", "strided_projection", "no_top", "no_activation"],

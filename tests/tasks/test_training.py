@@ -147,6 +147,12 @@ def test_flip_mirrors_left_and_right_only() -> None:
     assert _shown(flip=False, crop=0) == {tuple(HAND_MADE.ravel().tolist())}
 
 
+def test_each_step_augments_anew() -> None:
+    images = np.broadcast_to(HAND_MADE[None, :, :, None], (50, 3, 3, 1)).copy()
+    batches = Batches(images, np.zeros(50, np.int32), 50, seed=0, flip=True, crop=1)
+    assert not np.array_equal(batches.at(0)[0], batches.at(1)[0])
+
+
 def test_smoothing_spreads_its_mass_over_all_classes() -> None:
     # derived: 0.3 / 3 everywhere, and 0.7 more at the label
     targets = smooth(np.array([2, 0], np.int32), 3, 0.3)
@@ -250,11 +256,30 @@ def test_random_architectures_of_a_step_depend_on_seed_and_step(
     assert len({str(one) for one in drawn[:4]}) == 4
 
 
+def test_largest_seed_that_can_be_given_works(
+    sandwich: tuple[Any, SandwichStep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net, _ = sandwich
+    step = SandwichStep(net, _recipe(seed=2**32 - 1), dropout=0.4, random_subnets=0)
+    seeds: list[Any] = []
+
+    def spy(encoded: Any, images: Any, targets: Any, rate: Any, seed: Any) -> Any:
+        seeds.append((seed.dtype.name, seed.numpy().tolist()))
+        return 0.0, targets
+
+    monkeypatch.setattr(step, "accumulate", spy)
+    step(5, *_batches().at(0))
+    # derived: 2**32 - 1 has the bits of -1
+    assert seeds == [("int32", [-1, 5])] * 2
+
+
 def test_only_kernels_of_the_largest_decay(sandwich: tuple[Any, SandwichStep]) -> None:
     net, step = sandwich
     before = net.state()
     step.optimizer.apply(0)  # no gradient was added: what moves is decay
-    moved = {name for name, value in net.state().items() if not np.array_equal(value, before[name])}
+    moved = {
+        name for name, value in net.state().items() if not np.array_equal(value, before[name])
+    }
     assert moved == {name for name in net.used_by(largest(SPACE)) if name.endswith("kernel")}
     assert 0 < len(moved) < sum(name.endswith("kernel") for name in net.parameters)
     for name in moved:
@@ -403,22 +428,30 @@ def test_loss_that_is_no_number_ends_the_training_at_once(loss: float) -> None:
         guard.check(1, loss)
 
 
-def test_start_of_a_training_may_be_worse_than_guessing() -> None:
-    # derived: of 100 losses, 99 at 2 and one at -90.1 have the mean 1.079, below ln 3 = 1.0986
+def _guard_after(steps: int) -> DivergenceGuard:
     guard = DivergenceGuard(CLASSES, 1e6)
-    for step in range(99):
+    for step in range(steps):
         guard.check(step, 2.0)
-    guard.check(99, -90.1)
-    with pytest.raises(TrainingDivergedError, match="over 100 steps up to step 200"):
-        for step in range(100, 300):
-            guard.check(step, 2.0)
+    return guard
+
+
+def test_start_of_a_training_may_be_worse_than_guessing() -> None:
+    with pytest.raises(TrainingDivergedError, match=r"2\.00 over 100 steps up to step 200"):
+        _guard_after(199).check(199, 2.0)
+
+
+def test_guard_judges_the_mean_of_a_hundred_steps() -> None:
+    # derived: of 100 losses, 99 at 2 and one at -90 have the mean 1.08, and at -88 the mean 1.10;
+    # guessing among three has the loss ln 3 = 1.0986
+    _guard_after(199).check(199, -90.0)
+    with pytest.raises(TrainingDivergedError, match=r"got 1\.10 over"):
+        _guard_after(199).check(199, -88.0)
 
 
 def test_guard_goes_on_after_an_interruption() -> None:
-    straight, cut = DivergenceGuard(CLASSES, 1e6), DivergenceGuard(CLASSES, 1e6)
-    for step in range(99):
-        straight.check(step, 2.0)
-    cut.restore(straight.recent)
-    for guard in (straight, cut):
-        with pytest.raises(TrainingDivergedError, match=r"2\.00 over 100 steps up to step 100"):
-            guard.check(99, 2.0)
+    resumed = DivergenceGuard(CLASSES, 1e6)
+    resumed.restore(_guard_after(199).recent)
+    resumed.check(199, -90.0)
+    with pytest.raises(TrainingDivergedError, match=r"2\.00 over 100 steps up to step 300"):
+        for step in range(200, 300):
+            resumed.check(step, 2.0)

@@ -1,0 +1,153 @@
+"""The same stages through DVC: the same bytes, nothing twice, and results without training."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tasks.params import merge
+from tasks.stages import STAGES
+
+pytestmark = pytest.mark.slow
+
+
+class Repository:
+    """A git checkout whose default run is the smoke run."""
+
+    def __init__(self, root: Path, environment: dict[str, str]) -> None:
+        self.root, self._environment = root, environment
+
+    def call(self, *words: str) -> str:
+        """Standard output of a command that must succeed."""
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def dvc(self, *words: str) -> str:
+        return self.call(sys.executable, "-m", "dvc", *words)
+
+    def commit(self) -> None:
+        self.call("git", "add", "--all")
+        self.call("git", "commit", "--quiet", "--message", "state")
+
+    def set_budget(self, budget: int) -> None:
+        path = self.root / "params.yaml"
+        tree = yaml.safe_load(path.read_text())
+        tree["search"]["budget"] = budget
+        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+
+    def outs(self) -> dict[str, str]:
+        """MD5 of every out, as locked."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text())
+        stages: Sequence[Any] = lock["stages"].values()
+        return {out["path"]: out["md5"] for stage in stages for out in stage["outs"]}
+
+
+def ran(output: str) -> list[str]:
+    """Stages that ``dvc repro`` ran."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.M)
+
+
+def fresh(template: Path, parent: Path, environment: dict[str, str]) -> Repository:
+    """A repository with a sibling remote of its own."""
+    root = Path(shutil.copytree(template, parent / "project"))
+    path = root / "params.yaml"
+    tree = yaml.safe_load(path.read_text())
+    smoke = tree["profiles"].pop("smoke")
+    path.write_text(yaml.safe_dump(merge(tree, smoke), sort_keys=False))
+    repository = Repository(root.resolve(), environment)
+    repository.call("git", "init", "--quiet")
+    repository.commit()
+    return repository
+
+
+@pytest.fixture(scope="module")
+def environment(
+    own_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """Commands of this Python first, no settings but the repository's."""
+    home = tmp_path_factory.mktemp("home")
+    who = {
+        f"GIT_{role}_{what}": "a@b.c"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    return {
+        **own_environment,
+        **who,
+        "HOME": str(home),
+        "DVC_NO_ANALYTICS": "1",
+        "DVC_SITE_CACHE_DIR": str(home / "site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "global"),
+        "PATH": f"{Path(sys.executable).parent}:{own_environment['PATH']}",
+    }
+
+
+@pytest.fixture(scope="module")
+def flowed(
+    template: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Repository:
+    """The default run by the flow, which versions it."""
+    repository = fresh(template, tmp_path_factory.mktemp("flowed"), environment)
+    said = repository.call(sys.executable, "-m", "flows", "run")
+    assert "Versions  recorded in dvc.lock, pushed to the default remote" in said
+    return repository
+
+
+@pytest.fixture(scope="module")
+def reproduced(
+    template: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> Repository:
+    """The same by ``dvc repro``."""
+    repository = fresh(template, tmp_path_factory.mktemp("reproduced"), environment)
+    assert ran(repository.dvc("repro")) == list(STAGES)
+    return repository
+
+
+def test_both_drivers_lock_the_same_bytes(flowed: Repository, reproduced: Repository) -> None:
+    assert flowed.outs() == reproduced.outs()
+    assert len(flowed.outs()) == len(STAGES)
+
+
+def test_after_a_flow_run_dvc_has_nothing_to_do(flowed: Repository) -> None:
+    assert "up to date" in flowed.dvc("status")
+    assert ran(flowed.dvc("repro")) == []
+
+
+def test_a_clone_gets_the_models_without_training(
+    flowed: Repository, environment: dict[str, str]
+) -> None:
+    flowed.commit()
+    clone = Repository(flowed.root.with_name("clone"), environment)
+    flowed.call("git", "clone", "--quiet", str(flowed.root), str(clone.root))
+    clone.dvc("pull", "finetune")
+    names = sorted(
+        path.relative_to(clone.root) for path in clone.root.glob("artifacts/**/*.tflite")
+    )
+    assert len(names) == 6
+    for name in names:
+        assert (clone.root / name).read_bytes() == (flowed.root / name).read_bytes()
+    assert not (clone.root / ".edgenas").exists()
+
+
+def test_a_second_repro_runs_nothing_and_a_changed_budget_the_search_and_what_follows(
+    reproduced: Repository,
+) -> None:
+    assert ran(reproduced.dvc("repro")) == []
+    reproduced.set_budget(7)
+    assert ran(reproduced.dvc("repro")) == list(STAGES[2:])

@@ -1,0 +1,150 @@
+"""Runs killed at any moment: the same command ends with the bytes of an undisturbed one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.stages import STAGES
+from tasks.tracking import prepare_store
+
+pytestmark = pytest.mark.slow
+RUN = ("run", "--profile", "smoke")
+# Where the kills strike; those of one stage at different moments of it.
+STRUCK = (
+    "prepare",
+    "train_supernet",
+    "train_supernet",
+    "search",
+    "search",
+    "finetune",
+    "finetune",
+)
+PATIENCE_S = 600.0
+
+
+def watch_scores(checkout: Any) -> None:
+    """Make the store of scores write down each score that is handed to it, also a second one."""
+    store = checkout.root / ".edgenas" / "store"
+    store.mkdir(parents=True)
+    with closing(sqlite3.connect(store / "candidates.db")) as db, db:
+        db.execute(
+            "CREATE TABLE score (key TEXT PRIMARY KEY, context TEXT, architecture TEXT, "
+            "result TEXT)"
+        )
+        db.execute("CREATE TABLE handed (architecture TEXT)")
+        db.execute(
+            "CREATE TRIGGER watch BEFORE INSERT ON score "
+            "BEGIN INSERT INTO handed VALUES (new.architecture); END"
+        )
+
+
+def scored(checkout: Any) -> Counter[str]:
+    """How often each architecture was scored."""
+    with closing(sqlite3.connect(checkout.root / ".edgenas/store/candidates.db")) as db:
+        return Counter(row[0] for row in db.execute("SELECT architecture FROM handed"))
+
+
+def wait_for(process: subprocess.Popen[str], stage: str, state: Path) -> None:
+    """Return when a stage is being worked on, or the run has ended."""
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and not any(state.glob(f"{stage}-*")):
+        assert time.monotonic() < deadline, f"{stage} must begin"
+        time.sleep(0.02)
+
+
+def started(checkout: Any) -> Any:
+    return checkout.start(*RUN, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def parents(root: Path) -> list[tuple[str, str]]:
+    """Status and kind of all runs in MLflow."""
+    with closing(sqlite3.connect(prepare_store(root).database)) as db:
+        return db.execute(
+            "SELECT status, EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND "
+            "key = 'mlflow.parentRunId') FROM runs"
+        ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(new_checkout: Callable[[], Any]) -> tuple[dict[str, str], dict[str, float]]:
+    """Digests of a run's files, and the seconds of its stages."""
+    checkout = new_checkout()
+    done = checkout.run(*RUN)
+    assert done.returncode == 0, done.stderr
+    timings = checkout.root / ".edgenas" / "state" / "runs" / "smoke" / "timings.json"
+    return checkout.digests(), json.loads(timings.read_text())
+
+
+def test_killed_runs_end_as_an_undisturbed_one(
+    undisturbed: tuple[dict[str, str], dict[str, float]], new_checkout: Callable[[], Any]
+) -> None:
+    digests, seconds = undisturbed
+    checkout, rng = new_checkout(), np.random.default_rng(0)
+    watch_scores(checkout)
+    state = checkout.root / ".edgenas" / "state" / "runs" / "smoke"
+    kills = 0
+    for number, stage in enumerate(STRUCK):
+        process = started(checkout)
+        wait_for(process, stage, state)
+        # The first strike of a stage leaves it little time; so it is met again.
+        share = rng.uniform(0.0, 0.4) if stage in STRUCK[number + 1 :] else rng.uniform(0.4, 0.95)
+        time.sleep(share * seconds[stage])
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        assert checkout.left_over() == [], f"after the kill in {stage}"
+    assert kills >= 6
+    last = checkout.run(*RUN)
+    assert last.returncode == 0, last.stderr
+    assert checkout.digests() == digests
+    assert checkout.left_over() == []
+    twice = {name: times for name, times in scored(checkout).items() if times > 1}
+    assert twice == {}
+    _check_mirrors(checkout)
+
+
+def _check_mirrors(checkout: Any) -> None:
+    """MLflow has each candidate once; neither it nor Prefect shows anything as going on."""
+    records = checkout.json("search", "candidates.json")
+    with closing(sqlite3.connect(prepare_store(checkout.root).database)) as db:
+        query = "SELECT value FROM tags WHERE key = 'candidate_id'"
+        names = [row[0] for row in db.execute(query)]
+    assert sorted(names) == sorted(record["id"] for record in records)
+    assert {status for status, _ in parents(checkout.root)} == {"FINISHED"}
+    with closing(sqlite3.connect(checkout.root / ".edgenas" / "prefect" / "prefect.db")) as db:
+        ends = Counter(row[0] for row in db.execute("SELECT state_type FROM flow_run"))
+    assert set(ends) == {"COMPLETED", "CRASHED"}
+
+
+@pytest.mark.parametrize("stage", ["train_supernet", "search", "finetune"])
+def test_ctrl_c_leaves_no_process_and_no_traceback(
+    stage: str, new_checkout: Callable[[], Any]
+) -> None:
+    checkout = new_checkout()
+    process = checkout.start(*RUN, "--set", "supernet.steps=60")
+    wait_for(process, stage, checkout.root / ".edgenas" / "state" / "runs" / "smoke")
+    time.sleep(1.5)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of its group
+    out, error = process.communicate(timeout=60)
+    assert checkout.left_over(seconds=5) == []
+    assert process.returncode == 130, error
+    assert "Traceback" not in out + error and "error" not in error
+    assert {status for status, child in parents(checkout.root) if not child} == {"KILLED"}
+
+
+def test_every_stage_is_struck_or_too_short_to_be() -> None:
+    assert set(STAGES) - set(STRUCK) == {"select", "report"}

@@ -1,0 +1,389 @@
+"""A search evaluates its budget once, whatever happens on the way, and keeps to its limits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spaces.ibn import IbnSpace, largest, smallest
+from spaces.proposals import Infeasible
+from spaces.space import Architecture, architecture, load_baselines, load_space
+from tasks import search_architectures
+from tasks.params import CostParams, RuntimeParams, SearchParams, SelectParams, SpaceParams
+from tasks.progress import SilentProgress
+from tasks.search_architectures import Search, SearchError, choose_finalists, run
+from tasks.workspace import Workspace, read_json, write_json, write_npz
+
+SPACE = load_space("mobilenet_edgetpu_v2_small")
+MANIFEST = {
+    "image_size": 32,
+    "channels": 3,
+    "classes": ["a", "b", "c"],
+    "splits": {"train": {"images": 4, "sha256": "0"}, "validation": {"images": 2, "sha256": "1"}},
+}
+BUDGET, CHUNK = 24, 5
+
+
+def accuracy(point: Architecture) -> float:
+    """A smooth function of the architecture that rises with its weights."""
+    parameters = SPACE.lower(point).total_parameters
+    return parameters / (parameters + 3e5) + int(point.id[:4], 16) / 2**24
+
+
+@dataclass
+class Bench:
+    """Stands in for the supernet, and counts what is asked of it.
+
+    Attributes:
+        scored: How often each architecture was evaluated.
+        stops_after: Number of evaluations after which the process is killed; None: never.
+        broken: Ids of architectures that cannot be evaluated.
+    """
+
+    scored: Counter[str] = field(default_factory=Counter)
+    stops_after: int | None = None
+    broken: frozenset[str] = frozenset()
+
+    def evaluator(self, *_: Any) -> Bench:
+        return self
+
+    def score(self, point: Architecture) -> float:
+        if self.stops_after is not None and sum(self.scored.values()) == self.stops_after:
+            raise KeyboardInterrupt
+        self.scored[point.id] += 1
+        if point.id in self.broken:
+            raise ArithmeticError("logits must be finite,\n but got NaN")
+        return accuracy(point)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    made = Bench()
+    monkeypatch.setattr(search_architectures, "Evaluator", made.evaluator)
+    return made
+
+
+def _workspace(base: Path, weights: float = 0.0) -> Workspace:
+    """A workspace with prepared data and a supernet, as far as a search looks at them."""
+    made = Workspace(base / "artifacts", base / "state", base / "store")
+    write_json(made.data / "manifest.json", MANIFEST)
+    write_npz(made.supernet / "weights.npz", {"w": np.full(1, weights)})
+    return made
+
+
+def _blocks(
+    target_ms: float | None = None, **search: Any
+) -> tuple[SpaceParams, SearchParams, CostParams, SelectParams, RuntimeParams]:
+    values = {"budget": BUDGET, "chunk": CHUNK, **search}
+    return (
+        SpaceParams(name=SPACE.name),
+        SearchParams(**values),
+        CostParams(target_latency_ms=target_ms),
+        SelectParams(),
+        RuntimeParams(),
+    )
+
+
+def _search(workspace: Workspace, **options: Any) -> list[dict[str, Any]]:
+    run(*_blocks(**options), workspace, SilentProgress())
+    records: list[dict[str, Any]] = read_json(workspace.search / "candidates.json")
+    return records
+
+
+def _bytes(workspace: Workspace) -> tuple[bytes, bytes]:
+    return tuple(  # type: ignore[return-value]
+        (workspace.search / name).read_bytes() for name in ("candidates.json", "front.json")
+    )
+
+
+def test_budget_is_spent_on_different_architectures(bench: Bench, tmp_path: Path) -> None:
+    records = _search(_workspace(tmp_path))
+    assert len(records) == len({record["id"] for record in records}) == BUDGET
+    assert set(bench.scored.values()) == {1}
+    assert [record["trial"] for record in records] == list(range(BUDGET))
+    assert [record["generation"] for record in records] == [n // CHUNK for n in range(BUDGET)]
+
+
+def test_records_say_what_was_evaluated(bench: Bench, tmp_path: Path) -> None:
+    for record in _search(_workspace(tmp_path)):
+        point = architecture(SPACE, record["architecture"])
+        assert (record["id"], record["top1"]) == (point.id, accuracy(point))
+        assert (record["status"], record["reason"]) == ("done", None)
+        assert record["latency_ms"] > 0 < record["weight_bytes"]
+        # derived: a head of three classes with their biases on top of the backbone
+        head = 3 * (SPACE.lower(point).output.out_channels + 1)
+        assert record["parameters"] == SPACE.lower(point).trainable_parameters + head
+
+
+def test_ends_and_baselines_come_first_with_their_names(bench: Bench, tmp_path: Path) -> None:
+    records = _search(_workspace(tmp_path))
+    assert isinstance(SPACE, IbnSpace)
+    expected = {largest(SPACE).id: ("largest", "largest")}
+    expected |= {smallest(SPACE).id: ("smallest", "smallest")}
+    baselines = load_baselines(SPACE.name)  # one of them may be an end, too, and keeps its name
+    expected |= {point.id: (name, "baseline") for name, point in baselines.items()}
+    first = records[: len(expected)]
+    assert {record["id"]: (record["name"], record["origin"]) for record in first} == expected
+    rest = records[len(expected) :]
+    assert {(record["name"], record["origin"]) for record in rest} == {(None, "local_search")}
+
+
+def test_chunks_are_as_long_as_asked_for_and_the_last_is_the_rest(
+    bench: Bench, tmp_path: Path
+) -> None:
+    session = Search(*_blocks(budget=13, chunk=5), _workspace(tmp_path))
+    sizes, tenths = [], []
+    for chunk in session.chunks():
+        sizes.append(len(chunk))
+        session.tell(chunk, session.evaluate(chunk))
+        tenths.append(session.crossed_a_tenth())
+        assert session.percent() == pytest.approx(100 * sum(sizes) / 13)
+    assert sizes == [5, 5, 3]
+    assert tenths == [True, True, True]
+
+
+def test_small_chunks_do_not_all_cross_a_tenth(bench: Bench, tmp_path: Path) -> None:
+    session = Search(*_blocks(budget=30, chunk=1), _workspace(tmp_path))
+    crossed = []
+    for chunk in session.chunks():
+        session.tell(chunk, session.evaluate(chunk))
+        crossed.append(session.crossed_a_tenth())
+    # derived: the 3rd, 6th ... of 30
+    assert [n for n, one in enumerate(crossed, 1) if one] == list(range(3, 31, 3))
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_other_candidates(
+    bench: Bench, tmp_path: Path
+) -> None:
+    one, same, other = (_workspace(tmp_path / name) for name in ("one", "same", "other"))
+    _search(one)
+    _search(same)
+    _search(other, seed=1)
+    assert _bytes(one) == _bytes(same)
+    assert _bytes(one) != _bytes(other)
+
+
+@pytest.mark.parametrize("algorithm", ["local_search", "random_search"])
+def test_search_that_was_cut_off_ends_as_an_undisturbed_one(
+    bench: Bench, tmp_path: Path, algorithm: str
+) -> None:
+    straight, cut = _workspace(tmp_path / "straight"), _workspace(tmp_path / "cut")
+    _search(straight, algorithm=algorithm)
+    bench.scored.clear()
+    bench.stops_after = 13  # in the middle of a chunk
+    with pytest.raises(KeyboardInterrupt):
+        _search(cut, algorithm=algorithm)
+    assert not (cut.search / "candidates.json").exists()
+    assert sum(bench.scored.values()) == 13
+    bench.stops_after = None
+    _search(cut, algorithm=algorithm)
+    assert _bytes(cut) == _bytes(straight)
+    assert set(bench.scored.values()) == {1}
+    assert len(bench.scored) == BUDGET
+
+
+def test_larger_budget_evaluates_only_what_is_new(bench: Bench, tmp_path: Path) -> None:
+    workspace = _workspace(tmp_path)
+    small = _search(workspace, budget=20)
+    large = _search(workspace, budget=30)
+    assert [record["id"] for record in large[:20]] == [record["id"] for record in small]
+    assert set(bench.scored.values()) == {1}
+    assert len(bench.scored) == 30
+
+
+@pytest.mark.parametrize(
+    "change", ["weights", "data", "calibration_images", "validation_images", "threads"]
+)
+def test_scores_of_other_weights_data_or_settings_are_not_taken(
+    bench: Bench, tmp_path: Path, change: str
+) -> None:
+    workspace = _workspace(tmp_path)
+    _search(workspace, budget=6)
+    blocks = list(_blocks(budget=6))
+    if change == "weights":
+        workspace = _workspace(tmp_path, weights=1.0)
+    elif change == "data":
+        splits = {**MANIFEST["splits"], "train": {"images": 4, "sha256": "2"}}  # type: ignore[dict-item]
+        write_json(workspace.data / "manifest.json", {**MANIFEST, "splits": splits})
+    elif change == "threads":
+        blocks[4] = RuntimeParams(threads=1)
+    else:
+        blocks[1] = SearchParams(budget=6, chunk=CHUNK, **{change: 7})
+    run(*blocks, workspace, SilentProgress())  # type: ignore[call-arg,arg-type]
+    assert set(bench.scored.values()) == {2}
+
+
+def test_failing_candidate_is_recorded_and_the_search_goes_on(
+    bench: Bench, tmp_path: Path
+) -> None:
+    undisturbed = _search(_workspace(tmp_path / "undisturbed"))
+    bench.broken = frozenset({undisturbed[3]["id"], undisturbed[14]["id"]})
+    workspace = _workspace(tmp_path / "broken")
+    records = _search(workspace)
+    failed = {record["id"]: record for record in records if record["status"] == "failed"}
+    assert undisturbed[3]["id"] in failed
+    assert len(records) == BUDGET
+    for record in failed.values():
+        assert record["reason"] == "ArithmeticError: logits must be finite, but got NaN"
+        assert (record["top1"], record["rank"], record["on_pareto"]) == (None, None, False)
+        assert record["latency_ms"] > 0
+    summary = read_json(workspace.search / "front.json")
+    assert (summary["candidates"], summary["failed"]) == (BUDGET, len(failed))
+    bench.scored.clear()
+    _search(workspace)
+    assert not bench.scored  # failures are remembered, too
+
+
+def test_search_may_fail_altogether(bench: Bench, tmp_path: Path) -> None:
+    undisturbed = _search(_workspace(tmp_path / "a"), budget=6)
+    bench.broken = frozenset(record["id"] for record in undisturbed)
+    workspace = _workspace(tmp_path / "b")
+    records = _search(workspace, budget=6)
+    assert {record["status"] for record in records} == {"failed"}
+    summary = read_json(workspace.search / "front.json")
+    assert (summary["front"], summary["hypervolume"], summary["failed"]) == ([], None, 6)
+    with pytest.raises(SearchError, match="got 6 that failed, the first with: ArithmeticError"):
+        choose_finalists(records, 2, SelectParams())
+
+
+class ResourceExhaustedError(Exception):
+    """Named as TensorFlow's, which is no MemoryError."""
+
+
+@pytest.mark.parametrize("error", [MemoryError, ResourceExhaustedError])
+def test_lack_of_memory_is_no_fault_of_the_candidate(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def score(point: Architecture) -> float:
+        raise error
+
+    workspace = _workspace(tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(error):
+        patch.setattr(bench, "score", score)
+        _search(workspace)
+    assert {record["status"] for record in _search(workspace)} == {"done"}
+
+
+def test_front_is_what_no_candidate_beats(bench: Bench, tmp_path: Path) -> None:
+    workspace = _workspace(tmp_path)
+    records = _search(workspace)
+    front = {record["id"] for record in records if record["on_pareto"]}
+    beaten = {
+        one["id"]
+        for one in records
+        for other in records
+        if other["top1"] >= one["top1"]
+        and other["latency_ms"] <= one["latency_ms"]
+        and (other["top1"], other["latency_ms"]) != (one["top1"], one["latency_ms"])
+    }
+    assert front == {record["id"] for record in records} - beaten
+    assert {record["id"] for record in records if record["rank"] == 0} == front
+    summary = read_json(workspace.search / "front.json")
+    assert set(summary["front"]) == front
+    assert 0 < summary["hypervolume"] <= 1.0001
+    assert summary["device"] == "coral_usb3"
+
+
+def test_note_tells_the_best_and_the_front(bench: Bench, tmp_path: Path) -> None:
+    session = Search(*_blocks(budget=5), _workspace(tmp_path))
+    assert session.note() == "none scored yet"
+    for chunk in session.chunks():
+        session.tell(chunk, session.evaluate(chunk))
+    best = max(session.records, key=lambda record: float(record["top1"]))
+    assert session.note().startswith(f"best {best['top1']:.3f} at {best['latency_ms']:.2f} ms, ")
+
+
+def test_target_latency_is_kept_by_every_candidate(bench: Bench, tmp_path: Path) -> None:
+    free = _search(_workspace(tmp_path / "free"))
+    target = sorted(record["latency_ms"] for record in free)[3]
+    limited = _search(_workspace(tmp_path / "limited"), target_ms=target)
+    assert len(limited) == BUDGET
+    assert max(record["latency_ms"] for record in limited) <= target
+    assert max(record["latency_ms"] for record in free) > target
+
+
+def test_weight_limit_is_kept_by_every_candidate(bench: Bench, tmp_path: Path) -> None:
+    blocks = list(_blocks(budget=10))
+    blocks[2] = CostParams(max_weight_bytes=100_000)
+    workspace = _workspace(tmp_path)
+    run(*blocks, workspace, SilentProgress())  # type: ignore[call-arg,arg-type]
+    records = read_json(workspace.search / "candidates.json")
+    assert len(records) == 10
+    assert max(record["weight_bytes"] for record in records) <= 100_000
+
+
+def test_target_that_nothing_reaches_is_told_with_the_least_that_was_seen(
+    bench: Bench, tmp_path: Path
+) -> None:
+    workspace = _workspace(tmp_path)
+    with pytest.raises(
+        Infeasible, match=r"latency_ms <= 0\.001, but got none .* smallest seen being latency_ms"
+    ) as caught:
+        _search(workspace, target_ms=0.001)
+    seen = float(str(caught.value).split("smallest seen being latency_ms ")[1].split()[0][:-1])
+    free = _search(_workspace(tmp_path / "free"))
+    assert 0.001 < seen <= min(record["latency_ms"] for record in free) * 1.0001
+    assert isinstance(caught.value, ValueError)
+    assert not bench.scored.keys() - {record["id"] for record in free}
+    assert not (workspace.search / "candidates.json").exists()
+
+
+# -- finalists ----------------------------------------------------------------------------------
+
+
+def _record(name: str, top1: float, latency_ms: float, rank: int) -> dict[str, Any]:
+    return {
+        "id": name,
+        "top1": top1,
+        "latency_ms": latency_ms,
+        "rank": rank,
+        "status": "done",
+        "reason": None,
+    }
+
+
+HAND_MADE = [
+    _record("a", 0.1, 1.0, 0),
+    _record("b", 0.6, 2.0, 0),
+    _record("c", 0.62, 3.0, 0),
+    _record("d", 0.9, 5.0, 0),
+    _record("e", 0.5, 2.5, 1),
+    _record("f", 0.1, 4.0, 2),
+    {**_record("x", 1.0, 0.5, 0), "status": "failed", "rank": None, "top1": None},
+]
+
+
+def _ids(count: int) -> list[str]:
+    return [record["id"] for record in choose_finalists(HAND_MADE, count, SelectParams())]
+
+
+def test_finalists_are_those_that_cover_most_in_order_of_latency() -> None:
+    # derived, as shares of 0.8 of accuracy and of 4 ms, up to the corner (1.1, 1.1): b covers
+    # 0.725 * 0.85, c 0.75 * 0.6, a and d 0.11 each; to b, d adds 0.375 * 0.1, a 0.1 * 0.25 and
+    # c 0.025 * 0.6
+    assert _ids(1) == ["b"]
+    assert _ids(2) == ["b", "d"]
+    assert _ids(3) == ["a", "b", "d"]
+
+
+def test_next_rank_follows_when_the_front_is_used_up() -> None:
+    assert set(_ids(4)) == {"a", "b", "c", "d"}
+    assert set(_ids(5)) == {"a", "b", "c", "d", "e"}
+    assert set(_ids(99)) == {"a", "b", "c", "d", "e", "f"}
+
+
+def test_failed_candidates_are_no_finalists() -> None:
+    assert "x" not in _ids(99)
+
+
+def test_records_are_plain_json(bench: Bench, tmp_path: Path) -> None:
+    workspace = _workspace(tmp_path)
+    _search(workspace, budget=5)
+    text = (workspace.search / "candidates.json").read_text()
+    assert json.loads(text) == json.loads(text, parse_constant=pytest.fail)

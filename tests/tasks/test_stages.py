@@ -1,0 +1,321 @@
+"""A stage runs when its parameters, its input or its code changed, and never twice at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import stages
+from tasks.params import Params
+from tasks.stages import STAGES, StageError, claimed, code_digest, stage_named, timed, timings
+from tasks.workspace import Workspace, write_json
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """One in which every stage finds what it reads."""
+    made = Workspace(tmp_path / "artifacts", tmp_path / "state", tmp_path / "store")
+    for name in STAGES:
+        folder = made.root / stage_named(name).writes
+        write_json(folder / "out.json", {"made by": name})
+    return made
+
+
+def _params(**blocks: Any) -> Params:
+    return Params.model_validate(blocks)
+
+
+def _key(name: str, workspace: Workspace, **blocks: Any) -> str:
+    with claimed(name, _params(**blocks), workspace) as claim:
+        return claim.key
+
+
+def _complete(name: str, workspace: Workspace, **blocks: Any) -> None:
+    params = _params(**blocks)
+    with claimed(name, params, workspace) as claim:
+        assert claim.kept is None
+        stages.complete(claim, params, workspace, {"stage": name})
+
+
+def _kept(name: str, workspace: Workspace, **blocks: Any) -> Any:
+    with claimed(name, _params(**blocks), workspace) as claim:
+        return claim.kept
+
+
+# -- keys ---------------------------------------------------------------------------------------
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "data": {"image_size": 16},
+    "space": {"name": "mobilenet_v2_small"},
+    "supernet": {"steps": 7},
+    "search": {"budget": 7},
+    "cost": {"device": "tensor_g1"},
+    "finetune": {"epochs": 7},
+    "select": {"objectives": ["top1:max"]},
+    "report": {"title": "Another"},
+    "runtime": {"threads": 1},
+}
+READERS = {
+    "data": {"prepare"},
+    "space": {"train_supernet", "search", "finetune"},
+    "supernet": {"train_supernet"},
+    "search": {"search", "finetune"},
+    "finetune": {"finetune"},
+    "runtime": {"train_supernet", "search", "finetune"},
+}
+
+
+def test_every_block_of_the_parameters_is_under_test() -> None:
+    assert set(CHANGES) == set(Params.model_fields)
+
+
+@pytest.mark.parametrize("block", CHANGES)
+def test_key_changes_with_the_parameters_that_the_stage_takes(
+    block: str, workspace: Workspace
+) -> None:
+    for name in STAGES:
+        same = _key(name, workspace) == _key(name, workspace, **{block: CHANGES[block]})
+        assert same == (block not in stage_named(name).blocks()), name
+
+
+@pytest.mark.parametrize("block", READERS)
+def test_stages_take_the_parameters_they_need_and_no_more(block: str) -> None:
+    readers = {name for name in STAGES if block in stage_named(name).blocks()}
+    assert readers - {"report"} == READERS[block]  # the report shows all parameters
+
+
+@pytest.mark.parametrize("folder", ["data", "supernet", "search", "finalists", "selection"])
+def test_key_changes_with_the_files_that_the_stage_reads(
+    folder: str, workspace: Workspace
+) -> None:
+    before = {name: _key(name, workspace) for name in STAGES}
+    write_json(workspace.root / folder / "out.json", {"made by": "somebody else"})
+    changed = {name for name in STAGES if _key(name, workspace) != before[name]}
+    assert changed == {name for name in STAGES if folder in stage_named(name).reads}
+    assert changed
+
+
+def test_key_changes_with_the_name_of_a_file(workspace: Workspace) -> None:
+    before = _key("search", workspace)
+    (workspace.data / "out.json").rename(workspace.data / "other.json")
+    assert _key("search", workspace) != before
+
+
+def test_key_changes_with_the_code_and_only_with_that_of_its_rooms(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    for room in ("spaces", "hw", "tasks"):
+        (copy / room).mkdir(parents=True)
+        (copy / room / "code.py").write_text("x = 1\n")
+    monkeypatch.setattr(stages, "ROOT", copy)
+    before = {name: _key(name, workspace) for name in STAGES}
+    assert {name: _key(name, workspace) for name in STAGES} == before
+    (copy / "hw" / "code.py").write_text("x = 2\n")
+    changed = {name for name in STAGES if _key(name, workspace) != before[name]}
+    assert changed == {name for name in STAGES if "hw" in stage_named(name).rooms}
+    assert "search" in changed
+    assert "prepare" not in changed
+
+
+def test_digest_of_the_code_knows_sources_and_not_what_python_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stages, "ROOT", tmp_path)
+    (tmp_path / "hw").mkdir()
+    (tmp_path / "hw" / "a.yaml").write_text("a: 1\n")
+    first = code_digest(("hw",))
+    (tmp_path / "hw" / "a.pyc").write_bytes(b"x")
+    assert code_digest(("hw",)) == first
+    (tmp_path / "hw" / "a.yaml").write_text("a: 2\n")
+    assert code_digest(("hw",)) != first
+
+
+# -- kept outcomes ------------------------------------------------------------------------------
+
+
+def test_outcome_is_kept_while_nothing_changed(workspace: Workspace) -> None:
+    _complete("search", workspace)
+    assert _kept("search", workspace) == {"stage": "search"}
+    assert _kept("search", workspace, supernet={"steps": 7}) == {"stage": "search"}
+
+
+def test_stage_runs_again_with_other_parameters_and_its_old_outcome_is_not_forgotten(
+    workspace: Workspace,
+) -> None:
+    _complete("search", workspace)
+    assert _kept("search", workspace, search={"budget": 7}) is None
+    assert _kept("search", workspace) == {"stage": "search"}  # nothing was written meanwhile
+
+
+@pytest.mark.parametrize("damage", ["delete", "empty", "change", "add"])
+def test_stage_runs_again_when_its_files_are_not_what_it_wrote(
+    workspace: Workspace, damage: str
+) -> None:
+    _complete("search", workspace)
+    out = workspace.search / "out.json"
+    if damage in ("delete", "empty"):
+        out.unlink()
+    if damage == "delete":
+        workspace.search.rmdir()
+    if damage == "change":
+        out.write_text("{}")
+    if damage == "add":
+        (workspace.search / "more.json").write_text("{}")
+    assert _kept("search", workspace) is None
+
+
+def test_stage_runs_again_when_its_input_changed(workspace: Workspace) -> None:
+    _complete("search", workspace)
+    write_json(workspace.supernet / "out.json", {"trained": "anew"})
+    assert _kept("search", workspace) is None
+
+
+def test_missing_input_names_the_folder_and_the_cure(workspace: Workspace) -> None:
+    (workspace.supernet / "out.json").unlink()
+    workspace.supernet.rmdir()
+    with pytest.raises(
+        StageError, match=r"stage search must find .*supernet, but .* all: python -m flows run"
+    ):
+        _key("search", workspace)
+
+
+def test_code_that_changed_meanwhile_makes_no_outcome(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = _params()
+    with claimed("search", params, workspace) as claim:
+        monkeypatch.setattr(stages, "code_digest", lambda rooms: "other")
+        with pytest.raises(StageError, match="stage search must run on one version of code"):
+            stages.complete(claim, params, workspace, {})
+    monkeypatch.undo()
+    assert _kept("search", workspace) is None
+
+
+def test_unknown_stage_lists_what_there_is() -> None:
+    with pytest.raises(StageError, match=r"one of prepare, .*, report, but got 'deploy'"):
+        stage_named("deploy")
+
+
+# -- state --------------------------------------------------------------------------------------
+
+
+def _leave_state(workspace: Workspace, **blocks: Any) -> Path:
+    """A checkpoint in the state folder of a stage that is then cut off."""
+    with claimed("search", _params(**blocks), workspace) as claim:
+        path = claim.workspace.state / "checkpoint.npz"
+        path.write_bytes(b"x")
+        assert claim.workspace.root == workspace.root
+    return path
+
+
+def test_state_waits_for_the_same_key(workspace: Workspace) -> None:
+    path = _leave_state(workspace)
+    with claimed("search", _params(), workspace) as claim:
+        assert claim.workspace.state == path.parent
+        assert path.exists()
+
+
+def test_state_is_cleared_when_the_key_changes(workspace: Workspace) -> None:
+    path = _leave_state(workspace)
+    other = _leave_state(workspace, search={"budget": 7})
+    assert other.parent != path.parent
+    assert not path.parent.exists()
+    assert other.exists()
+
+
+def test_state_of_one_stage_is_none_of_the_others_business(workspace: Workspace) -> None:
+    path = _leave_state(workspace)
+    _key("finetune", workspace)
+    _key("report", workspace)
+    assert path.exists()
+
+
+def test_state_goes_when_the_stage_is_done(workspace: Workspace) -> None:
+    path = _leave_state(workspace)
+    _complete("search", workspace)
+    assert not path.parent.exists()
+
+
+def test_files_half_written_by_a_killed_run_are_removed(workspace: Workspace) -> None:
+    draft = workspace.search / ".candidates.json.abc.tmp"
+    draft.write_text("[")
+    stranger = workspace.data / ".x.tmp"
+    stranger.write_text("")
+    _key("search", workspace)
+    assert not draft.exists()
+    assert stranger.exists()
+    assert (workspace.search / "out.json").exists()
+
+
+# -- lock ---------------------------------------------------------------------------------------
+
+SECOND = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tasks.params import Params
+from tasks.stages import StageError, claimed
+from tasks.workspace import Workspace
+base = Path({base!r})
+try:
+    with claimed({name!r}, Params(), Workspace(base / "artifacts", base / "state", base)):
+        print("claimed")
+except StageError as error:
+    print(error)
+"""
+
+
+def _second_process(workspace: Workspace, name: str) -> str:
+    base = str(workspace.root.parent)
+    program = SECOND.format(root=str(ROOT), base=base, name=name)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_second_process_is_refused_while_the_first_works(workspace: Workspace) -> None:
+    with claimed("search", _params(), workspace):
+        message = _second_process(workspace, "search")
+        assert str(workspace.root) in message
+        assert str(os.getpid()) in message
+        assert "claimed" not in message
+    assert _second_process(workspace, "search") == "claimed"
+
+
+def test_lock_goes_with_an_error(workspace: Workspace) -> None:
+    with pytest.raises(KeyboardInterrupt), claimed("search", _params(), workspace):
+        raise KeyboardInterrupt
+    assert _second_process(workspace, "search") == "claimed"
+
+
+# -- timing -------------------------------------------------------------------------------------
+
+
+def test_seconds_of_an_interrupted_stage_add_up_and_a_new_one_starts_at_zero(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0, 3.0, 10.0, 14.0, 20.0, 21.0])
+    monkeypatch.setattr(stages.time, "monotonic", lambda: next(now))
+    with claimed("search", _params(), workspace), timed("search", workspace):
+        pass
+    with (
+        pytest.raises(KeyboardInterrupt),
+        claimed("search", _params(), workspace),
+        timed("search", workspace),
+    ):
+        raise KeyboardInterrupt
+    assert timings(workspace) == {"search": 7.0}
+    other = _params(search={"budget": 7})
+    with claimed("search", other, workspace), timed("search", workspace):
+        pass
+    assert timings(workspace) == {"search": 1.0}
+    assert timings(Workspace(workspace.root, workspace.state / "none", workspace.store)) == {}
