@@ -110,7 +110,7 @@ class FinetuneParams(Block):
 
     finalists: Count = 4
     epochs: Whole = 10
-    qat_epochs: Whole = 3
+    qat_epochs: Count = 3
     batch_size: Count = 64
     learning_rate: Positive = 0.02
     qat_learning_rate: Positive = 0.001

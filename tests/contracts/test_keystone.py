@@ -24,7 +24,7 @@ from spaces.space import Architecture, SearchSpace, load_space, names_in, sample
 from tasks.estimate_cost import estimate_file
 from tasks.params import CostParams
 
-INPUT_SHAPE = (1, 16, 16, 3)
+INPUT_SHAPE = (1, 17, 21, 3)  # odd, so that each stride rounds
 DRAWN, TESTED = 12, 2
 """Random architectures of each space, and how many of them are exported: the lightest."""
 

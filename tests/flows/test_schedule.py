@@ -30,7 +30,8 @@ def ended(root: Path) -> list[str]:
     """End states of the flow's scheduled runs, in order."""
     query = (
         "SELECT state_type FROM flow_run JOIN flow ON flow.id = flow_id "
-        "WHERE flow.name = 'edge_nas' AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED') ORDER BY end_time"
+        "WHERE flow.name = 'edge_nas' AND state_type IN ('COMPLETED', 'FAILED', 'CRASHED') "
+        "ORDER BY end_time"
     )
     with closing(sqlite3.connect(root / ".edgenas" / "prefect" / "prefect.db", timeout=60)) as db:
         return [row[0] for row in db.execute(query)]
