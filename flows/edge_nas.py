@@ -32,7 +32,6 @@ from tasks.session import ROOT, Session, closing_lines, open_session, table_of
 from tasks.stages import Claim, alone, call, claimed, complete, timed
 
 Manifest = dict[str, Any]
-Overrides = Sequence[str]
 
 
 def is_transient(_task: object, _run: object, state: Any) -> bool:
@@ -99,7 +98,9 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     return manifest
 
 
-def run_stage(name: str, profile: str | None, overrides: Overrides, tracking: bool) -> Session:
+def run_stage(
+    name: str, profile: str | None, overrides: tuple[str, ...], tracking: bool
+) -> Session:
     """Run a stage, unless nothing that it depends on has changed."""
     session = open_session(profile, overrides, tracking)
     with claimed(name, session.params, session.workspace) as claim:
@@ -118,38 +119,38 @@ def run_stage(name: str, profile: str | None, overrides: Overrides, tracking: bo
 
 
 @flow(name="prepare")
-def prepare(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def prepare(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Read the pictures, split them, write one manifest."""
     run_stage("prepare", profile, overrides, tracking)
 
 
 @flow(name="train_supernet")
-def train_supernet(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def train_supernet(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Train the network that holds all candidates."""
     run_stage("train_supernet", profile, overrides, tracking)
 
 
 @flow(name="search")
-def search(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def search(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Propose candidates, score and cost them."""
     run_stage("search", profile, overrides, tracking)
 
 
 @flow(name="finetune")
-def finetune(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def finetune(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Train the best to the end, quantize, convert."""
     run_stage("finetune", profile, overrides, tracking)
 
 
 @flow(name="select")
-def select(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def select(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Compare the finalists as they run on the device."""
     session = run_stage("select", profile, overrides, tracking)
     create_table_artifact(table_of(session), key="front", description="Finished models")
 
 
 @flow(name="report")
-def report(profile: str | None, overrides: Overrides, tracking: bool) -> None:
+def report(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Score the chosen on the test split, write the page, register the models."""
     session = run_stage("report", profile, overrides, tracking)
     models = register_models(session)
@@ -162,9 +163,13 @@ def report(profile: str | None, overrides: Overrides, tracking: bool) -> None:
 
 @flow(name="edge_nas")
 def edge_nas(
-    profile: str | None = None, overrides: Overrides = (), tracking: bool = True
+    profile: str | None = None, overrides: tuple[str, ...] = (), tracking: bool = True
 ) -> list[str]:
-    """All stages in order; returns where the results are."""
+    """All stages in order; returns where the results are.
+
+    A scheduled run reads the annotations elsewhere: like those of the flows above they must be
+    made of builtins.
+    """
     keep_native_output_in()
     session = open_session(profile, overrides, tracking)
     with alone(session.workspace):
@@ -192,6 +197,6 @@ def run_all(
     """What ``python -m flows run`` does."""
     if stage:
         with open_session(profile, overrides, tracking).tracked():
-            FLOWS[stage](profile, list(overrides), tracking)
+            FLOWS[stage](profile, tuple(overrides), tracking)
     else:
-        print("\n".join(edge_nas(profile, list(overrides), tracking)), flush=True)
+        print("\n".join(edge_nas(profile, tuple(overrides), tracking)), flush=True)

@@ -120,7 +120,7 @@ def _within(models: list[Record], cost: CostParams) -> list[Record]:
 
 def _summary(models: Sequence[Record], goals: Sequence[Objective]) -> Manifest:
     metric = load_problem("classification").metric.name
-    best = max(models, key=lambda model: float(model[metric]))
+    best = max(models, key=lambda model: (model[metric], -model["latency_ms"]))
     table = objectives.loss_table(models, goals)
     low, span = table.min(axis=0), np.ptp(table, axis=0)
     scaled = (table - low) / np.where(span > 0, span, 1.0)

@@ -184,6 +184,7 @@ class ReportData:
         notes: On fidelity.
         machine: What it ran on, e.g. ``"2 CPU threads"``.
         code_digest: Of the sources.
+        chosen: Id of the finalist that was best on validation.
     """
 
     title: str
@@ -203,10 +204,14 @@ class ReportData:
     notes: tuple[str, ...]
     machine: str = ""
     code_digest: str = ""
+    chosen: str | None = None
 
     @property
     def best(self) -> Finalist | None:
-        """The most accurate int8 finalist, within the target latency where one meets it."""
+        """The chosen finalist; without a choice the most accurate one within the target."""
+        for finalist in self.finalists:
+            if finalist.id == self.chosen:
+                return finalist
         target = self.target_latency_ms
         within = [f for f in self.finalists if target is None or f.cost.latency_ms <= target]
         return max(

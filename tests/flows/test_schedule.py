@@ -49,7 +49,7 @@ def test_scheduled_runs_follow_each_other_and_use_what_there_is(checkout: Any) -
             assert process.poll() is None, log.read_text()
             time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) == 130
+        assert process.wait(60) == 0  # Ctrl-C is how a schedule ends
     said = log.read_text()
     assert ended(checkout.root)[:2] == ["COMPLETED", "COMPLETED"], said
     assert len(re.findall(r"nothing changed, kept", said)) >= 6
