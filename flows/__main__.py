@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from tasks.stages import STAGES, alone, check_reads
 from tasks.workspace import Workspace
 
+_NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 
@@ -132,9 +134,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        if not is_users_mistake(error):
+        if is_users_mistake(error):
+            text = str(error)
+        elif shutil.disk_usage(".").free < _NO_ROOM_BYTES:  # databases have many words for it
+            text = (
+                f"the disk must have room for .edgenas, but it is full ({type(error).__name__})."
+            )
+        else:
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {' '.join(text.split())}", file=sys.stderr)
         return 2
     return 0
 

@@ -118,38 +118,38 @@ def run_stage(
     return session
 
 
-@flow(name="prepare")
+@flow(name="prepare", flow_run_name="prepare, profile {profile}")
 def prepare(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Read the pictures, split them, write one manifest."""
     run_stage("prepare", profile, overrides, tracking)
 
 
-@flow(name="train_supernet")
+@flow(name="train_supernet", flow_run_name="train_supernet, profile {profile}")
 def train_supernet(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Train the network that holds all candidates."""
     run_stage("train_supernet", profile, overrides, tracking)
 
 
-@flow(name="search")
+@flow(name="search", flow_run_name="search, profile {profile}")
 def search(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Propose candidates, score and cost them."""
     run_stage("search", profile, overrides, tracking)
 
 
-@flow(name="finetune")
+@flow(name="finetune", flow_run_name="finetune, profile {profile}")
 def finetune(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Train the best to the end, quantize, convert."""
     run_stage("finetune", profile, overrides, tracking)
 
 
-@flow(name="select")
+@flow(name="select", flow_run_name="select, profile {profile}")
 def select(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Compare the finalists as they run on the device."""
     session = run_stage("select", profile, overrides, tracking)
     create_table_artifact(table_of(session), key="front", description="Finished models")
 
 
-@flow(name="report")
+@flow(name="report", flow_run_name="report, profile {profile}")
 def report(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
     """Score the chosen on the test split, write the page, register the models."""
     session = run_stage("report", profile, overrides, tracking)
@@ -161,7 +161,7 @@ def report(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> N
         session.tracking.log_stage("report", {}, [page])
 
 
-@flow(name="edge_nas")
+@flow(name="edge_nas", flow_run_name="edge_nas, profile {profile}")
 def edge_nas(
     profile: str | None = None, overrides: tuple[str, ...] = (), tracking: bool = True
 ) -> list[str]:

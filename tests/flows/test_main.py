@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -34,6 +35,19 @@ def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     ending_with(ValueError("out of a library"), monkeypatch)
     with pytest.raises(ValueError, match="out of a library"):
         cli.main(["status"])
+
+
+def test_what_breaks_on_a_full_disk_is_the_disks_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending_with(RuntimeError("500 Internal Server Error"), monkeypatch)
+    usage = shutil.disk_usage(".")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    assert cli.main(["status"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "error: the disk must have room for .edgenas, but it is full (RuntimeError).\n"
+    )
 
 
 def test_interrupts_are_quiet_and_status_130(
