@@ -12,7 +12,8 @@ Each search is a process of its own in a fresh copy of one prepared project. The
 the call of the search to its return. Outside it, on both sides: process start and imports,
 TensorFlow's included; with tracking also the start of the server, the opening of the MLflow run
 and the subflow before, as in the whole pipeline (reported apart as ``start_s``). Inside it, on
-both sides: loading the supernet and tracing it. The two take turns at going first. Both must propose and score the same candidates, or it fails.
+both sides: loading the supernet and tracing it. The two take turns at going first. Both must
+propose and score the same candidates, or it fails.
 """
 
 from __future__ import annotations

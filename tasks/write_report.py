@@ -146,7 +146,7 @@ def _finalist(
     graph = deployed_graph(path.parent, manifest)
     return report_page.Finalist(
         id=model["id"],
-        name=model["name"] or model["id"],
+        name=model["name"] or model["id"][:6],  # as MLflow shows it
         top1_float=tested["float"],
         top1_ptq=tested["ptq"],
         top1_int8=tested["int8"],
