@@ -199,6 +199,7 @@ def prefect_server(*, scheduling: bool = False) -> Iterator[str]:
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     url = os.environ.get("PREFECT_API_URL")
     if url:
         if not answers(url):

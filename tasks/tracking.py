@@ -17,6 +17,7 @@ from typing import Literal, Self, final
 
 from tasks.client_run_book import ClientRunBook
 from tasks.model_registry import FinalistModel, RegisteredVersion, register_finalist
+from tasks.objectives import KNOWN
 from tasks.run_book import CANDIDATE_TAG, PARENT_TAG, RunBook, RunNote
 from tasks.sqlite_run_book import SqliteRunBook
 from tasks.tracking_store import Store, TrackingStoreError, prepare_store
@@ -36,18 +37,7 @@ __all__ = [
 ]
 
 RUN_KEY_TAG = "edgenas.run_key"
-CANDIDATE_METRICS = (
-    "top1",
-    "latency_ms",
-    "energy_mj",
-    "peak_memory_bytes",
-    "weight_bytes",
-    "streamed_bytes",
-    "macs",
-    "parameters",
-    "on_pareto",
-    "rank",
-)
+CANDIDATE_METRICS = (*KNOWN, "on_pareto", "rank")
 CANDIDATE_PARAMS = (
     "depth",
     "mean_kernel",
