@@ -131,7 +131,7 @@ class _Splitter:
 
     def operators(self) -> list[Any]:
         """SPLIT, the convolutions, CONCATENATION, in order."""
-        graph, old = self._graph, self._operator
+        old = self._operator
         source, result = int(old.inputs[0]), int(old.outputs[0])
         parts_in = [self._activation(source, index) for index in range(self._groups)]
         parts_out = [self._activation(result, index) for index in range(self._groups)]
@@ -149,7 +149,6 @@ class _Splitter:
         options = self._schema.ConcatenationOptionsT()
         options.axis = 3
         concat = self._new("CONCATENATION", parts_out, [result], options)
-        del graph
         return [split, *convolutions, concat]
 
     def _activation(self, whole: int, index: int) -> int:
