@@ -37,6 +37,7 @@ from spaces.graph import (
     IntArray,
     Op,
     OpBatch,
+    OpColumns,
     OpGraph,
     OpKind,
     split_grouped_convolutions,
@@ -417,15 +418,16 @@ def _per_part(batch: OpBatch, groups: IntArray) -> OpBatch:
     before, after = batch.input_hwc.copy(), batch.output_hwc.copy()
     before[..., 2] //= groups
     after[..., 2] //= groups
-    return OpBatch(
-        kind=batch.kind,
-        input_hwc=before,
-        output_hwc=after,
-        kernel_size=batch.kernel_size,
-        strides=batch.strides,
-        groups=batch.groups // groups,
-        live=batch.live,
+    distinct = OpColumns(
+        kind=batch.kind.reshape(-1),
+        input_hwc=before.reshape(-1, 3),
+        output_hwc=after.reshape(-1, 3),
+        kernel_size=batch.kernel_size.reshape(-1, 2),
+        strides=batch.strides.reshape(-1, 2),
+        groups=(batch.groups // groups).reshape(-1),
     )
+    index = np.arange(batch.index.size).reshape(batch.index.shape)
+    return dataclasses.replace(batch, distinct=distinct, index=index)
 
 
 def _reads_input(op: Op) -> Op:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from spaces.graph import (
@@ -68,6 +71,30 @@ def test_batch_pads_short_graphs_with_dead_slots() -> None:
     batch = OpBatch.of([short, long])
     assert batch.live.tolist() == [[True, False, False, False], [True] * 4]
     assert batch.output_hwc[1, 2].tolist() == [1, 1, 7]
+    assert batch.index[0].tolist() == [0, 0, 0, 0]
+
+
+def test_batch_lists_equal_ops_once() -> None:
+    twice = OpGraph(_IN, (_convolution(name="a"), _convolution(name="b")))
+    batch = OpBatch.of([twice, OpGraph(_IN, (_convolution(3),)), twice])
+    assert batch.distinct.groups.tolist() == [1, 3]
+    assert batch.groups[batch.live].tolist() == [1, 1, 3, 1, 1]
+    rows = batch.rows(np.array([1, 1]))
+    assert rows.groups[rows.live].tolist() == [3, 3]
+
+
+def test_batch_tells_who_reads_what_last() -> None:
+    a, b = _convolution(name="a"), _convolution(name="b")
+    total = Op("sum", OpKind.ADD, ("b", "a"), _OUT, _OUT)
+    branch, chain = OpGraph(_IN, (a, b, total)), OpGraph(_IN, (a,))
+    batch = OpBatch.of([branch, chain, OpGraph(_IN, (dataclasses.replace(a, inputs=()),))])
+    # derived: b reads the input last, the sum reads both; what nobody reads has its own slot
+    assert batch.last_reader.tolist() == [[1, 2, 2, 2], [0, 0, 1, 2], [-1, 0, 1, 2]]
+    assert batch.first_input.tolist() == [[0, 0, 2], [0, 0, 0], [-1, 0, 0]]
+
+
+def test_batch_of_nothing_has_no_slots() -> None:
+    assert OpBatch.of([]).kind.shape == (0, 0)
 
 
 def test_head_pools_classifies_and_normalises() -> None:
