@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hw.columns import KINDS, mask_of
+from hw.columns import KINDS, FloatArray, mask_of
 from spaces.graph import INPUT, WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpGraph, OpKind
 
 WEIGHT_INPUTS = 4  # inputs of a lane
@@ -96,43 +96,63 @@ def peak_bytes(graph: OpGraph, free: Mapping[str, bool]) -> int:
 
 
 def peak_bytes_many(batch: OpBatch, free: BoolArray, splits: bool) -> IntArray:
-    """The same for chains with residual additions, ``[n_architectures]``.
+    """The same for each graph of a batch, ``[n_architectures]``.
 
-    A batch does not say what an ADD reads: it is taken to read the slot before it and the last
-    earlier tensor of its own shape, which is what inverted bottlenecks do. With ``splits`` a
-    grouped convolution is SPLIT, one convolution a group, CONCATENATION.
+    With ``splits`` a grouped convolution is SPLIT, one convolution a group, CONCATENATION, as
+    :func:`spaces.graph.split_grouped_convolutions` writes it. The size of the graph's input is
+    that of the first op that reads it first.
     """
-    before, after = batch.input_hwc.prod(axis=-1), batch.output_hwc.prod(axis=-1)
-    held, kept = _held_for_additions(batch, after)
-    operands = before + after
+    merged = free & (batch.first_input >= 0)
+    sizes, last = _tensor_bytes(batch, merged), _last_of_owners(batch, merged)
+    released = _released(sizes, last)
+    made = sizes[:, 1:]
+    entering = sizes[:, :1] + np.cumsum(made - released, axis=1) - (made - released)
+    peaks = entering + made
     if splits:
+        before = batch.distinct.input_hwc.prod(axis=-1)[batch.index]
         # Parts are copies: they live beside what they are parts of, and beside each other.
-        copied = np.maximum(2 * np.maximum(before, after), operands)
-        copied = np.where(kept, before + np.maximum(operands, 2 * after), copied)
-        operands = np.where(batch.groups > 1, copied, operands)
-    counted = batch.live & ~free
-    peaks: IntArray = np.where(counted, operands + held, 0).max(axis=1, initial=0)
-    return peaks
+        parts = entering - released + made + np.maximum(before, made)
+        parts = np.maximum(parts, entering + before)
+        grouped = batch.live & (batch.distinct.groups > 1)[batch.index]
+        peaks = np.where(grouped, parts, peaks)
+    result: IntArray = peaks.max(axis=1, initial=0).astype(np.int64)
+    return result
 
 
-def _held_for_additions(batch: OpBatch, after: IntArray) -> tuple[IntArray, BoolArray]:
-    """Bytes of tensors that wait for a later ADD, and slots that read a tensor that waits."""
-    held, kept = np.zeros_like(after), np.zeros_like(batch.live)
-    is_add = batch.live & (batch.kind == KINDS.index(OpKind.ADD))
-    slots = np.arange(after.shape[1])
-    for slot in np.flatnonzero(is_add.any(axis=0)):
-        rows = np.flatnonzero(is_add[:, slot])
-        source = _last_of_shape(batch, rows, int(slot))
-        waiting = (slots > source[:, None] + 1) & (slots <= slot)
-        held[rows] += np.where(waiting, after[rows, slot][:, None], 0)
-        kept[rows] |= (slots == source[:, None] + 1) & (slots < slot)
-    return held, kept
+def _tensor_bytes(batch: OpBatch, merged: BoolArray) -> FloatArray:
+    """Size of the graph's input and of what each slot makes; 0 where it makes nothing new."""
+    distinct = batch.distinct
+    is_split = distinct.kind == KINDS.index(OpKind.SPLIT)
+    whole = np.where(is_split[:, None], distinct.input_hwc, distinct.output_hwc).prod(axis=-1)
+    sizes = np.zeros(batch.last_reader.shape)
+    sizes[:, 1:] = np.where(batch.live & ~merged, whole[batch.index], 0)
+    if batch.index.shape[1]:
+        reads = batch.live & (batch.first_input == 0)
+        reader = np.where(reads.any(axis=1), reads.argmax(axis=1), batch.last_reader[:, 0])
+        ops = batch.index[np.arange(len(reader)), reader]
+        sizes[:, 0] = np.where(reader >= 0, distinct.input_hwc.prod(axis=-1)[ops], 0)
+    return sizes
 
 
-def _last_of_shape(batch: OpBatch, rows: IntArray, slot: int) -> IntArray:
-    """Last slot, not counting the one before ``slot``, with its shape; -1: the network's input."""
-    earlier = max(slot - 1, 0)
-    same = (batch.output_hwc[rows, :earlier] == batch.output_hwc[rows, slot][:, None]).all(axis=-1)
-    same &= batch.live[rows, :earlier]
-    numbered: IntArray = np.where(same, np.arange(earlier), -1).max(axis=1, initial=-1)
-    return numbered
+def _last_of_owners(batch: OpBatch, merged: BoolArray) -> IntArray:
+    """Last reader of each tensor or of one merged into it; -1 where nobody reads it."""
+    slots = np.arange(-1, batch.index.shape[1])
+    last = np.where(batch.last_reader == slots, -1, batch.last_reader)
+    for slot in np.flatnonzero(merged.any(axis=0))[::-1]:  # readers stand behind what they read
+        rows = np.flatnonzero(merged[:, slot])
+        source = batch.first_input[rows, slot]
+        last[rows, source] = np.maximum(last[rows, source], last[rows, slot + 1])
+    return last
+
+
+def _released(sizes: FloatArray, last: IntArray) -> FloatArray:
+    """Bytes that are free again after each slot, ``[n_architectures, n_op_slots]``."""
+    rows, columns = np.nonzero(last >= 0)
+    shape = (len(last), last.shape[1] - 1)
+    flat = np.bincount(
+        rows * shape[1] + last[rows, columns],
+        weights=sizes[rows, columns],
+        minlength=shape[0] * shape[1],
+    )
+    result: FloatArray = flat.reshape(shape)
+    return result
