@@ -137,7 +137,7 @@ def _tensor_bytes(batch: OpBatch, merged: BoolArray) -> FloatArray:
 def _last_of_owners(batch: OpBatch, merged: BoolArray) -> IntArray:
     """Last reader of each tensor or of one merged into it; -1 where nobody reads it."""
     slots = np.arange(-1, batch.index.shape[1])
-    last = np.where(batch.last_reader == slots, -1, batch.last_reader)
+    last: IntArray = np.where(batch.last_reader == slots, -1, batch.last_reader)
     for slot in np.flatnonzero(merged.any(axis=0))[::-1]:  # readers stand behind what they read
         rows = np.flatnonzero(merged[:, slot])
         source = batch.first_input[rows, slot]
@@ -147,12 +147,9 @@ def _last_of_owners(batch: OpBatch, merged: BoolArray) -> IntArray:
 
 def _released(sizes: FloatArray, last: IntArray) -> FloatArray:
     """Bytes that are free again after each slot, ``[n_architectures, n_op_slots]``."""
-    rows, columns = np.nonzero(last >= 0)
     shape = (len(last), last.shape[1] - 1)
-    flat = np.bincount(
-        rows * shape[1] + last[rows, columns],
-        weights=sizes[rows, columns],
-        minlength=shape[0] * shape[1],
-    )
-    result: FloatArray = flat.reshape(shape)
+    # What is never released goes to a column of its own, behind the slots.
+    ends = np.where(last >= 0, last, shape[1]) + np.arange(shape[0])[:, None] * (shape[1] + 1)
+    flat = np.bincount(ends.reshape(-1), sizes.reshape(-1), shape[0] * (shape[1] + 1))
+    result: FloatArray = flat.astype(np.float64).reshape(shape[0], -1)[:, :-1]
     return result
