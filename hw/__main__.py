@@ -102,7 +102,7 @@ def _estimate_text(report: CostReport, device: Device) -> str:
     rows = [
         ("device", report.device),
         ("method", report.method),
-        ("latency", f"{report.latency_ms:.3f} ms"),
+        ("latency", f"{report.known_latency_ms:.3f} ms"),
         (
             "90 % interval",
             f"{interval[0]:.3f} to {interval[1]:.3f} ms" if interval else "none: not calibrated",
@@ -124,8 +124,8 @@ def _estimate_text(report: CostReport, device: Device) -> str:
 
 def _explain_text(report: CostReport) -> str:
     rows: list[tuple[str, ...]] = [("op", "kind", "unit", "ms", "share", "bound")]
-    rows += [_op_row(share, report.latency_ms) for share in report.per_op]
-    rows.append(("total", "", "", f"{report.latency_ms:.4f}", "100.0 %", ""))
+    rows += [_op_row(share, report.known_latency_ms) for share in report.per_op]
+    rows.append(("total", "", "", f"{report.known_latency_ms:.4f}", "100.0 %", ""))
     parts = [_table(rows)]
     if report.host_ops:
         reasons = [("host op", "why it stays on the host"), *report.host_ops]
@@ -150,9 +150,10 @@ def _op_row(share: OpCost, total_ms: float) -> tuple[str, ...]:
 def _advice(report: CostReport) -> list[str]:
     """What the report should make its reader notice."""
     notes = []
+    latency_ms = report.known_latency_ms
     tpu_ms = sum(share.latency_ms for share in report.per_op if share.unit == "tpu")
     call_ms = sum(share.latency_ms for share in report.per_op if share.bound == "transfer")
-    host_ms = report.latency_ms - tpu_ms
+    host_ms = latency_ms - tpu_ms
     if report.host_ops:
         name, reason = report.host_ops[0]
         notes.append(
@@ -164,15 +165,15 @@ def _advice(report: CostReport) -> list[str]:
             f"{report.streamed_bytes:,} B of weights do not fit on chip and are streamed at every "
             "inference. Fewer parameters would save that time."
         )
-    if call_ms > 0.5 * report.latency_ms:
+    if call_ms > 0.5 * latency_ms:
         notes.append(
-            f"the call and its transfers are {call_ms:.3f} of {report.latency_ms:.3f} ms: a "
+            f"the call and its transfers are {call_ms:.3f} of {latency_ms:.3f} ms: a "
             "smaller input or output helps more than a smaller network, and a CPU may be faster."
         )
     moving = sum(share.latency_ms for share in report.per_op if share.bound == "movement")
-    if moving > 0.5 * report.latency_ms:
+    if moving > 0.5 * latency_ms:
         notes.append(
-            f"starting ops and moving activations takes {moving:.3f} of {report.latency_ms:.3f} "
+            f"starting ops and moving activations takes {moving:.3f} of {latency_ms:.3f} "
             "ms: fewer, wider ops (fused instead of grouped or depthwise) would help."
         )
     return notes

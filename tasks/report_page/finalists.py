@@ -71,7 +71,7 @@ def _head(label: str, sort: str | None, hint: str) -> Html:
 def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float]) -> Html:
     cost = one.cost
     best = one is data.best
-    over = data.target_latency_ms is not None and cost.latency_ms > data.target_latency_ms
+    over = data.target_latency_ms is not None and cost.known_latency_ms > data.target_latency_ms
     star = tag("span", "★", class_="best", title="the best finalist") if best else ""
     name = [tag("a", one.name, href=f"#finalist-{index}"), " ", star]
     if one.name != one.id:
@@ -83,7 +83,7 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(tag("strong", percent(one.top1_int8)), one.top1_int8),
         _drop_cell(one.drop),
         tag("td", _dumbbell(one, span)),
-        _latency_cell(cost.latency_ms, cost.latency_interval_ms, over),
+        _latency_cell(cost.known_latency_ms, cost.latency_interval_ms, over),
         _cell(count(cost.macs), cost.macs),
         _cell(count(one.parameters), one.parameters),
         _cell(size(one.file_bytes), one.file_bytes),

@@ -213,9 +213,12 @@ class ReportData:
             if finalist.id == self.chosen:
                 return finalist
         target = self.target_latency_ms
-        within = [f for f in self.finalists if target is None or f.cost.latency_ms <= target]
+        within = [f for f in self.finalists if target is None or f.cost.known_latency_ms <= target]
         return max(
             within or self.finalists,
-            key=lambda f: (f.top1_int8 if f.top1_int8 is not None else -1.0, -f.cost.latency_ms),
+            key=lambda f: (
+                f.top1_int8 if f.top1_int8 is not None else -1.0,
+                -f.cost.known_latency_ms,
+            ),
             default=None,
         )

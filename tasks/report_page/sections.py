@@ -58,7 +58,7 @@ def _target(data: ReportData, best: Finalist) -> str:
     target = data.target_latency_ms
     if target is None:
         return ""
-    within = best.cost.latency_ms <= target
+    within = best.cost.known_latency_ms <= target
     return f", {'within' if within else 'above'} the target of {number(target)} ms"
 
 
