@@ -290,9 +290,10 @@ class OpColumns:
     groups: IntArray
 
     @staticmethod
-    def of(rows: Iterable[OpRow]) -> OpColumns:
+    def of(rows: Iterable[OpRow] | IntArray) -> OpColumns:
         """Columns of what :func:`op_row` makes."""
-        table = np.array(list(rows), np.int64).reshape(-1, _OP_ROW_LENGTH)
+        listed = rows if isinstance(rows, np.ndarray) else list(rows)
+        table = np.array(listed, np.int64).reshape(-1, OP_ROW_LENGTH)
         return OpColumns(
             kind=table[:, 0],
             input_hwc=table[:, 2:5],
@@ -369,7 +370,7 @@ class OpBatch:
         for at, graph in enumerate(rows):
             end = len(graph.ops)
             index[at, :end] = [numbers.setdefault(op_row(op), len(numbers)) for op in graph.ops]
-            first_input[at, :end], last_reader[at, : end + 1] = _uses(graph)
+            first_input[at, :end], last_reader[at, : end + 1] = uses(graph)
         return OpBatch(OpColumns.of(numbers), index, live, last_reader, first_input)
 
     def rows(self, which: slice | IntArray) -> OpBatch:
@@ -384,7 +385,7 @@ class OpBatch:
 
 
 OpRow = tuple[int, ...]
-_OP_ROW_LENGTH = 12
+OP_ROW_LENGTH = 12
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(OpKind)}
 
 
@@ -400,7 +401,7 @@ def op_row(op: Op) -> OpRow:
     )
 
 
-def _uses(graph: OpGraph) -> tuple[list[int], list[int]]:
+def uses(graph: OpGraph) -> tuple[list[int], list[int]]:
     """First input of each op, and last reader of each tensor, as :class:`OpBatch` has them."""
     tensors = {INPUT: 0} | {op.name: 1 + slot for slot, op in enumerate(graph.ops)}
     first = [tensors[op.inputs[0]] if op.inputs else -1 for op in graph.ops]

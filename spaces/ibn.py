@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from spaces import blocks
 from spaces.blocks import Block
 from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, Shape, ShapeError
+from spaces.places import Place, PlaceTable, Source
 from spaces.space import (
     Architecture,
     Choice,
@@ -180,12 +181,15 @@ class IbnSpace:
 
     choices: tuple[Choice, ...] = field(init=False, repr=False, compare=False)
     _sites: Mapping[str, _Site] = field(init=False, repr=False, compare=False)
+    _table: PlaceTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive the choices once: sampling asks for them all the time."""
         sites = {f"{site.prefix}/{site.part}": site for site in _sites(self.stages)}
         object.__setattr__(self, "_sites", sites)
         object.__setattr__(self, "choices", tuple(_choices(self)))
+        table = PlaceTable(self.choices, self.domain, tuple(self._places()))
+        object.__setattr__(self, "_table", table)
 
     def domain(self, choice: Choice, decided: Decisions) -> tuple[Value, ...]:
         """Legal values after what was decided; empty where the choice has no effect."""
@@ -220,11 +224,17 @@ class IbnSpace:
         return decided
 
     def _block(
-        self, name: str, op: str, width: int, place: BlockChoices, decisions: Decisions
+        self,
+        name: str,
+        op: str,
+        width: int,
+        place: BlockChoices,
+        decisions: Decisions,
+        alias: str | None = None,
     ) -> Block:
         per_group = decisions.get(f"{name}/channels_per_group")
         return Block(
-            name=name,
+            name=alias or name,
             op=op,
             out_channels=width,
             kernel_size=int(decisions.get(f"{name}/kernel", 1)),
@@ -248,27 +258,64 @@ class IbnSpace:
                 f"but got one of {architecture_.space!r}."
             )
         decisions = architecture(self, architecture_.values).values
-        stem = blocks.convolution(
-            "stem",
-            (INPUT, self.input_shape),
-            int(decisions[STEM_CHANNELS]),
-            int(decisions[STEM_KERNEL]),
-            self.stem_strides,
-            activation=self.activation,
-        )
-        ops: list[Op] = [stem]
+        ops = self._stem(decisions, (INPUT, self.input_shape))
         for block in self.blocks(decisions):
             ops.extend(_lowered(block, ops[-1].name, ops[-1].output_shape))
         endpoints = _endpoints(ops)
-        top_channels = int(decisions[TOP_CHANNELS])
-        if top_channels:
-            end = (ops[-1].name, ops[-1].output_shape)
-            ops.append(blocks.convolution("top", end, top_channels, activation=self.activation))
+        ops.extend(self._top(decisions, (ops[-1].name, ops[-1].output_shape)))
         return OpGraph(self.input_shape, tuple(ops), endpoints)
 
     def lower_many(self, architectures: Sequence[Architecture]) -> OpBatch:
-        """Graphs of many architectures as columns."""
-        return OpBatch.of([self.lower(one) for one in architectures])
+        """Graphs of many architectures as columns.
+
+        Raises:
+            SpaceError: An architecture is not one of this space.
+        """
+        batch = None
+        if all(one.space == self.name for one in architectures):
+            batch = self._table.lower_many(architectures, self.input_shape)
+        # What a table refuses is refused by `lower`, too, which says why.
+        return batch or OpBatch.of([self.lower(one) for one in architectures])
+
+    def _stem(self, decisions: Decisions, source: Source) -> list[Op]:
+        channels, kernel = int(decisions[STEM_CHANNELS]), int(decisions[STEM_KERNEL])
+        stem = blocks.convolution(
+            "stem", source, channels, kernel, self.stem_strides, activation=self.activation
+        )
+        return [stem]
+
+    def _top(self, decisions: Decisions, source: Source) -> list[Op]:
+        channels = int(decisions[TOP_CHANNELS])
+        if not channels:
+            return []
+        return [blocks.convolution("top", source, channels, activation=self.activation)]
+
+    def _block_at(self, name: str, decisions: Decisions, source: Source) -> Sequence[Op]:
+        """The ops of a block or of none, named alike so that equal blocks are lowered once."""
+        op = str(decisions.get(f"{name}/op", blocks.SKIP))
+        if op == blocks.SKIP:
+            return ()
+        width = int(decisions[f"{name.partition('/')[0]}/channels"])
+        place = self._sites[f"{name}/op"].place
+        return _lowered(self._block(name, op, width, place, decisions, "block"), *source)
+
+    def _places(self) -> Iterator[Place]:
+        """Stem, blocks, top, each with the choices that matter there."""
+        named = {choice.name: choice for choice in self.choices}
+        yield Place((), (named[STEM_CHANNELS], named[STEM_KERNEL]), self._stem)
+        for number, stage in enumerate(self.stages, 1):
+            for index, offered in enumerate(stage.blocks):
+                name, widths = f"stage{number}/block{index}", f"stage{number}/channels"
+                made = _block_choices(name, offered)
+                lower = functools.partial(self._block_at, name)
+                if index == 0:
+                    yield Place((_width_name(number, 0),), (named[widths], *made), lower)
+                    continue
+                before = f"stage{number}/block{index - 1}/op"
+                alike = {before: _presence(stage.blocks[index - 1].ops)}
+                kind = (number, offered, stage.blocks[index - 1].ops)
+                yield Place((before, widths), tuple(made), lower, alike, kind)
+        yield Place((), (named[TOP_CHANNELS],), self._top)
 
     def for_input(self, input_shape: Shape) -> IbnSpace:
         """The same space for inputs (1, H, W, C).
@@ -294,6 +341,12 @@ def _width_name(stage: int, block: int) -> str:
     if block:
         return f"stage{stage}/channels"
     return f"stage{stage - 1}/channels" if stage > 1 else STEM_CHANNELS
+
+
+def _presence(ops: Sequence[str]) -> dict[Value, Value | None]:
+    """Of a block matters to the next one only whether it is there: any op stands for all."""
+    present = [op for op in ops if op != blocks.SKIP]
+    return {blocks.SKIP: None, **dict.fromkeys(present, present[0] if present else None)}
 
 
 def _sites(stages: Sequence[Stage]) -> Iterator[_Site]:

@@ -10,7 +10,15 @@ from functools import partial
 import numpy as np
 import pytest
 
-from spaces.graph import INPUT, OpBatch, OpColumns, OpGraph, OpKind, split_grouped_convolutions
+from spaces.graph import (
+    INPUT,
+    OpBatch,
+    OpColumns,
+    OpGraph,
+    OpKind,
+    Shape,
+    split_grouped_convolutions,
+)
 from spaces.space import (
     Architecture,
     Choice,
@@ -87,15 +95,58 @@ def test_lowering_is_pure(space: SearchSpace) -> None:
     assert space.lower(one) == space.lower(Architecture.from_json(one.to_json()))
 
 
-def test_lower_many_equals_the_loop(space: SearchSpace) -> None:
-    chosen = _samples(space, 8)
-    expected = OpBatch.of([space.lower(one) for one in chosen])
-    batch = space.lower_many(chosen)
+def _assert_same(batch: OpBatch, expected: OpBatch) -> None:
     for name in ("live", "last_reader", "first_input"):
         np.testing.assert_array_equal(getattr(batch, name), getattr(expected, name))
     for field in dataclasses.fields(OpColumns):  # tables may list their ops in any order
         got, wanted = getattr(batch, field.name), getattr(expected, field.name)
         np.testing.assert_array_equal(got[batch.live], wanted[expected.live])
+
+
+@pytest.mark.parametrize("input_shape", [None, (1, 33, 47, 1)])
+def test_lower_many_equals_the_loop(space: SearchSpace, input_shape: Shape | None) -> None:
+    if input_shape is not None:
+        space = space.for_input(input_shape)
+    chosen = [*_samples(space, 60), *_samples(space, 60)]  # the second half is known by then
+    expected = OpBatch.of([space.lower(one) for one in chosen])
+    for _ in range(2):
+        _assert_same(space.lower_many(chosen), expected)
+    _assert_same(space.lower_many(chosen[5:6]), OpBatch.of([space.lower(chosen[5])]))
+    assert space.lower_many([]).live.shape == (0, 0)
+
+
+def _corrupted(space: SearchSpace, one: Architecture, rng: np.random.Generator) -> Architecture:
+    """``one`` with a decision dropped, added, or changed without regard to what is legal."""
+    values = one.values
+    choice = space.choices[int(rng.integers(len(space.choices)))]
+    if rng.random() < 0.3:
+        values.pop(choice.name, None)
+    else:
+        values[choice.name] = choice.values[int(rng.integers(len(choice.values)))]
+    return Architecture.of(space.name, values)
+
+
+def test_lower_many_refuses_what_lower_refuses(space: SearchSpace) -> None:
+    rng = np.random.default_rng(0)
+    legal, refused = _samples(space, 3), 0
+    for one in _samples(space, 80):
+        odd = _corrupted(space, one, rng)
+        try:
+            expected = OpBatch.of([space.lower(each) for each in (*legal, odd)])
+        except SpaceError as error:
+            refused += 1
+            with pytest.raises(SpaceError) as caught:
+                space.lower_many([*legal, odd])
+            assert str(caught.value) == str(error)
+        else:
+            _assert_same(space.lower_many([*legal, odd]), expected)
+    assert 10 < refused < 80
+    unknown = Architecture.of(space.name, {**legal[0].values, "hat": "red"})
+    with pytest.raises(SpaceError, match="decisions must be live, but got 'hat'"):
+        space.lower_many([*legal, unknown])
+    stranger = dataclasses.replace(legal[0], space="elsewhere")
+    with pytest.raises(SpaceError, match="but got one of 'elsewhere'"):
+        space.lower_many([*legal, stranger])
 
 
 def test_id_survives_shuffled_choices(space: SearchSpace) -> None:

@@ -1,0 +1,170 @@
+"""Many architectures lowered at once, place by place.
+
+A *place* of a space decides a segment from a few decisions and the shape that enters it. So each
+distinct combination is checked and lowered once, and all else is arithmetic on integer codes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import final
+
+import numpy as np
+
+from spaces.graph import INPUT, IntArray, Op, OpBatch, OpGraph, Shape
+from spaces.segments import SegmentTable
+from spaces.space import Architecture, Choice, Decisions, Value
+
+_ILLEGAL = -1
+_MOST = 2**40  # combinations of decisions; shapes come on top
+Source = tuple[str, Shape]
+Domain = Callable[[Choice, Decisions], tuple[Value, ...]]
+"""As :meth:`spaces.space.SearchSpace.domain`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a segment stands.
+
+    Attributes:
+        reads: Names of choices made at places before it that matter here.
+        makes: Choices made here, in order; each choice of a space is made at one place.
+        lower: The ops of legal decisions, behind a source: its name and its shape (1, H, W, C).
+        alike: By name of a choice, values to be replaced by another, or by no decision (None),
+            because nothing here depends on which of them it is.
+        kind: Places of one kind differ in nothing but the names of their choices; None: unlike
+            any other.
+    """
+
+    reads: tuple[str, ...]
+    makes: tuple[Choice, ...]
+    lower: Callable[[Decisions, Source], Sequence[Op]]
+    alike: Mapping[str, Mapping[Value, Value | None]] = field(default_factory=dict)
+    kind: Hashable = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """A choice that matters at a place: its column, and what the codes in there mean."""
+
+    name: str
+    column: int
+    values: tuple[Value | None, ...]
+    alike: IntArray
+
+
+def _alike(values: tuple[Value | None, ...], alike: Mapping[Value, Value | None]) -> IntArray:
+    """Code that stands for each code."""
+    others = [None, *(alike.get(value, value) for value in values if value is not None)]
+    return np.array([values.index(value) for value in others])
+
+
+@final
+class PlaceTable:
+    """What every place of a space makes of every combination that was met so far.
+
+    It only remembers: answers do not depend on what was asked before.
+    """
+
+    def __init__(self, choices: Sequence[Choice], domain: Domain, places: Sequence[Place]) -> None:
+        self._domain, self._places = domain, tuple(places)
+        names = [choice.name for choice in choices]
+        values = [(None, *choice.values) for choice in choices]  # a code is a position in here
+        self._radix = max(map(len, values))
+        self._codes = {
+            (name, value): column * self._radix + code
+            for column, (name, offered) in enumerate(zip(names, values, strict=True))
+            for code, value in enumerate(offered)
+            if code
+        }
+        self._columns = len(names)
+        self._factors = [
+            [
+                _Factor(
+                    name, column, values[column], _alike(values[column], place.alike.get(name, {}))
+                )
+                for name in (*place.reads, *(choice.name for choice in place.makes))
+                for column in [names.index(name)]
+            ]
+            for place in places
+        ]
+        kinds: dict[Hashable, dict[int, tuple[int, int]]] = {}
+        self._known = [
+            kinds.setdefault(number if place.kind is None else place.kind, {})
+            for number, place in enumerate(places)
+        ]
+        self._shapes: dict[Shape, int] = {}
+        self._segments = SegmentTable()
+
+    def lower_many(
+        self, architectures: Sequence[Architecture], input_shape: Shape
+    ) -> OpBatch | None:
+        """The graphs as columns; None if an architecture is not one of the space.
+
+        None, too, for places of so many combinations that their number does not fit into 64 bits.
+        """
+        if any(math.prod(len(one.values) for one in row) > _MOST for row in self._factors):
+            return None
+        try:
+            codes = self._encoded(architectures)
+        except (KeyError, TypeError):  # a name or value that no choice has
+            return None
+        which = self._lowered(codes, input_shape)
+        return None if which is None else self._segments.batch(which)
+
+    def _encoded(self, architectures: Sequence[Architecture]) -> IntArray:
+        """Codes of the decisions, ``[n_architectures, n_choices]``; 0 is not decided."""
+        lengths = [len(one.decisions) for one in architectures]
+        pairs = chain.from_iterable(one.decisions for one in architectures)
+        flat = np.fromiter(map(self._codes.__getitem__, pairs), np.int64, sum(lengths))
+        codes = np.zeros((len(architectures), self._columns), np.int64)
+        rows = np.repeat(np.arange(len(architectures)), lengths)
+        codes[rows, flat // self._radix] = flat % self._radix
+        return codes
+
+    def _lowered(self, codes: IntArray, input_shape: Shape) -> IntArray | None:
+        """Segments of all places, ``[n_architectures, n_places]``; None if one is illegal."""
+        which = np.empty((len(codes), len(self._places)), np.int64)
+        shapes = np.full(len(codes), self._shape_number(input_shape))
+        for number, factors in enumerate(self._factors):
+            keys = shapes
+            for one in factors:
+                keys = keys * len(one.values) + one.alike[codes[:, one.column]]
+            distinct, rows = np.unique(keys, return_inverse=True)
+            found = [self._segment(number, key) for key in distinct.tolist()]
+            segments, after = np.array(found, np.int64).reshape(-1, 2).T
+            if (segments == _ILLEGAL).any():
+                return None
+            which[:, number], shapes = segments[rows], after[rows]
+        return which
+
+    def _segment(self, place: int, key: int) -> tuple[int, int]:
+        """Numbers of a segment and of the shape behind it."""
+        known = self._known[place]
+        if key not in known:
+            known[key] = self._new_segment(place, key)
+        return known[key]
+
+    def _new_segment(self, place: int, key: int) -> tuple[int, int]:
+        decisions: dict[str, Value] = {}
+        rest = key
+        for one in reversed(self._factors[place]):
+            rest, code = divmod(rest, len(one.values))
+            value = one.values[code]
+            if value is not None:
+                decisions[one.name] = value
+        shape = list(self._shapes)[rest]
+        if not all(self._is_legal(choice, decisions) for choice in self._places[place].makes):
+            return _ILLEGAL, rest
+        ops = tuple(self._places[place].lower(decisions, (INPUT, shape)))
+        after = self._shape_number(ops[-1].output_shape) if ops else rest
+        return self._segments.add(OpGraph(shape, ops)), after
+
+    def _is_legal(self, choice: Choice, decisions: Decisions) -> bool:
+        return decisions.get(choice.name) in (self._domain(choice, decisions) or (None,))
+
+    def _shape_number(self, shape: Shape) -> int:
+        return self._shapes.setdefault(shape, len(self._shapes))
