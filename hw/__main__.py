@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hw import measuring
+from hw.text import short, table
+
 if TYPE_CHECKING:
     from hw.device import Device
     from hw.report import CostReport, OpCost
@@ -24,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "devices":
             print(_devices_text())
+        elif options.command == "measure":
+            print(measuring.measure(options))
         else:
             report, device = _estimate(options)
             if options.command == "explain":
@@ -63,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "estimate":
             command.add_argument("--json", action="store_true", help="print the report as JSON")
+    measuring.add_command(commands)
     return parser
 
 
@@ -92,7 +98,7 @@ def _devices_text() -> str:
                 fit.measurements if fit else "not calibrated: laws fitted to published rows",
             )
         )
-    return _table(rows)
+    return table(rows)
 
 
 def _estimate_text(report: CostReport, device: Device) -> str:
@@ -119,17 +125,17 @@ def _estimate_text(report: CostReport, device: Device) -> str:
         ("host ops", str(len(report.host_ops))),
     ]
     notes = _advice(report)
-    return "\n".join([_table(rows), *(f"- {note}" for note in notes)])
+    return "\n".join([table(rows), *(f"- {note}" for note in notes)])
 
 
 def _explain_text(report: CostReport) -> str:
     rows: list[tuple[str, ...]] = [("op", "kind", "unit", "ms", "share", "bound")]
     rows += [_op_row(share, report.known_latency_ms) for share in report.per_op]
     rows.append(("total", "", "", f"{report.known_latency_ms:.4f}", "100.0 %", ""))
-    parts = [_table(rows)]
+    parts = [table(rows)]
     if report.host_ops:
         reasons = [("host op", "why it stays on the host"), *report.host_ops]
-        parts.append(_table([(_short(name), reason) for name, reason in reasons]))
+        parts.append(table([(short(name), reason) for name, reason in reasons]))
     notes = _advice(report)
     parts += ["What would help:\n" + "\n".join(f"- {note}" for note in notes)] if notes else []
     return "\n\n".join(parts)
@@ -138,7 +144,7 @@ def _explain_text(report: CostReport) -> str:
 def _op_row(share: OpCost, total_ms: float) -> tuple[str, ...]:
     part = share.latency_ms / total_ms if total_ms else 0.0
     return (
-        _short(share.op),
+        short(share.op),
         share.kind,
         share.unit,
         f"{share.latency_ms:.4f}",
@@ -158,7 +164,7 @@ def _advice(report: CostReport) -> list[str]:
         name, reason = report.host_ops[0]
         notes.append(
             f"{len(report.host_ops)} ops stay on the host and take {host_ms:.3f} ms; the first "
-            f"is {_short(name)} ({reason}). Replace it, and those behind it may map."
+            f"is {short(name)} ({reason}). Replace it, and those behind it may map."
         )
     if report.streamed_bytes:
         notes.append(
@@ -177,19 +183,6 @@ def _advice(report: CostReport) -> list[str]:
             "ms: fewer, wider ops (fused instead of grouped or depthwise) would help."
         )
     return notes
-
-
-def _short(name: str, width: int = 48) -> str:
-    first = name.split(";")[0]
-    return first if len(first) <= width else "..." + first[-(width - 3) :]
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from types import ModuleType
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,13 @@ class CostModel(Protocol):
 class Bench(Protocol):
     """A compiler or a board at hand."""
 
+    @property
+    def summary(self) -> str:
+        """One line for listings."""
+
+    def missing(self) -> str | None:
+        """What this machine must have for it and has not; None: it can measure."""
+
     def measure(self, tflite: Path) -> CostReport:
         """Cost of one ``.tflite`` file as observed."""
 
@@ -48,7 +56,7 @@ def cost_model_names() -> tuple[str, ...]:
     """Names of the cost models that exist, sorted."""
     import hw.cost_models
 
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(hw.cost_models.__path__)))
+    return names_in(hw.cost_models)
 
 
 def load_cost_model(method: str, device: Device) -> CostModel:
@@ -61,6 +69,15 @@ def load_cost_model(method: str, device: Device) -> CostModel:
         raise CostModelError(
             f"cost model must be one of {', '.join(cost_model_names())}, but got {method!r}."
         )
-    module = importlib.import_module(f"hw.cost_models.{method}")
-    name = "".join(word.capitalize() for word in method.split("_"))
-    return cast(CostModel, getattr(module, name)(device))
+    return cast(CostModel, class_of(f"hw.cost_models.{method}")(device))
+
+
+def names_in(package: ModuleType) -> tuple[str, ...]:
+    """Modules of a folder of things, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+
+
+def class_of(module: str) -> Any:
+    """The class named after its module: ``MacsOnly`` of ``hw.cost_models.macs_only``."""
+    words = module.rpartition(".")[2].split("_")
+    return getattr(importlib.import_module(module), "".join(word.capitalize() for word in words))

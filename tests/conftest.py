@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 import pytest
@@ -26,3 +27,44 @@ def tensorflow() -> ModuleType:
 
     configure_tensorflow(2, True)
     return tensorflow
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite() -> Callable[..., bytes]:
+    """Makes a ``.tflite`` that LiteRT runs: two inputs of 1x4x4x2, and a chain of ops on both."""
+
+    def make(ops: Sequence[str] = ("MAXIMUM",), dtype: str = "int8") -> bytes:
+        """``ops`` are builtins, or custom ones in lower case; op ``n`` is called ``op<n>``."""
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated as schema
+
+        model, graph = schema.ModelT(), schema.SubGraphT()
+        model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT()]
+        model.operatorCodes, graph.tensors, graph.operators = [], [], []
+
+        def tensor(name: str) -> int:
+            made = schema.TensorT()
+            made.name, made.shape, made.buffer = name, [1, 4, 4, 2], 0
+            made.type = getattr(schema.TensorType, dtype.upper())
+            graph.tensors.append(made)
+            return len(graph.tensors) - 1
+
+        graph.inputs = [tensor("x"), tensor("y")]
+        last = graph.inputs[0]
+        for number, name in enumerate(ops):
+            code, op = schema.OperatorCodeT(), schema.OperatorT()
+            builtin = name if name.isupper() else "CUSTOM"
+            code.builtinCode = getattr(schema.BuiltinOperator, builtin)
+            code.deprecatedBuiltinCode = min(code.builtinCode, 127)
+            code.customCode = None if name.isupper() else name
+            model.operatorCodes.append(code)
+            op.opcodeIndex, op.inputs = number, [last, graph.inputs[1]]
+            last = tensor(f"op{number}")
+            op.outputs = [last]
+            graph.operators.append(op)
+        graph.outputs = [last]
+        builder = flatbuffers.Builder(1024)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    return make

@@ -34,6 +34,7 @@ FOLDERS = {
     "spaces/search": (".py", "ALGORITHM"),
     "hw/devices": (".yaml", None),
     "hw/cost_models": (".py", None),
+    "hw/benches": (".py", None),
     "tasks/problems": (".py", "PROBLEM"),
     "tasks/formats": (".py", "read"),
 }

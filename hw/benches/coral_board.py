@@ -1,0 +1,84 @@
+"""Times a compiled network on a Coral Edge TPU at this machine, on USB, PCIe or the board."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import final
+
+from hw.bench import BenchError, BenchSettings, measured_report
+from hw.compiled import compiled_path, left_on_host, original_path
+from hw.report import CostReport
+from hw.stopwatch import time_file
+from hw.tflite import TfliteModel, read_tflite
+
+LIBRARY = "libedgetpu.so.1"
+WHERE = f"{LIBRARY} must be installed (Google's Debian package libedgetpu1-std) and loadable"
+CURE = (
+    "Check that an Edge TPU is attached, that you may open it, and that no other process has it."
+)
+LEFT = "left on the host by edgetpu_compiler"
+
+
+@final
+class CoralBoard:
+    """A compiled file, or a model with its compiled file beside it."""
+
+    summary = "times a compiled model on a Coral Edge TPU at this machine"
+
+    def __init__(self, settings: BenchSettings) -> None:
+        """``settings.threads`` are for ops that stay on the host."""
+        self.settings = settings
+
+    def missing(self) -> str | None:
+        """The delegate's library; whether a device is attached shows when a model runs."""
+        return None if _loads(LIBRARY) else WHERE
+
+    def measure(self, tflite: Path) -> CostReport:
+        """Median, spread and first inference.
+
+        Facts of the network come from the file before compilation, if that is at hand.
+
+        Raises:
+            BenchError: There is no library or device, or nothing compiled.
+            TfliteError: The file is no ``.tflite``.
+        """
+        original, compiled = _pair(tflite)
+        missing = self.missing()
+        if missing is not None:
+            raise BenchError(f"{missing}, but got none.")
+        timing = time_file(Path(compiled.path), self.settings, CURE, LIBRARY)
+        left = left_on_host(original.graph, compiled.graph) if original else ()
+        return measured_report(
+            "coral_board",
+            timing,
+            original,
+            weight_bytes=None,
+            streamed_bytes=None,
+            host_ops=tuple((op.name, LEFT) for op in left),
+        )
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _pair(tflite: Path) -> tuple[TfliteModel | None, TfliteModel]:
+    """The model before compilation, if at hand, and after."""
+    given = read_tflite(tflite)
+    if given.compiled:
+        path = original_path(tflite)
+        return (read_tflite(path) if path else None), given
+    path = compiled_path(tflite)
+    if path.is_file():
+        compiled = read_tflite(path)
+        if compiled.compiled:
+            return given, compiled
+    raise BenchError(
+        f"{tflite}: must be the output of edgetpu_compiler or have it beside it as {path.name}, "
+        "but got a model before compilation alone. Run edgetpu_compiler on it."
+    )

@@ -1,0 +1,120 @@
+"""Times a ``.tflite`` in a process of its own: a file may crash or hang the native interpreter.
+
+``python -m hw.stopwatch ORDER`` is that process; order and answer are JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from hw.bench import BenchError, BenchSettings
+from hw.child import run_child
+from hw.timing import Interpreter, Timing, time_inferences
+
+ROOT = Path(__file__).parents[1]
+CPU_RUNTIMES = ("ai_edge_litert",)
+DELEGATE_RUNTIMES = ("tflite_runtime", "ai_edge_litert")
+"""The first one that is installed; a delegate's library is built for the older one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the process is to do.
+
+    Attributes:
+        tflite: Absolute path.
+        delegate: Name of the delegate's library; None: on this processor.
+        runs, threads, seed: As in :class:`hw.bench.BenchSettings`.
+    """
+
+    tflite: str
+    delegate: str | None
+    runs: int
+    threads: int
+    seed: int
+
+
+def time_file(
+    tflite: Path, settings: BenchSettings, cure: str, delegate: str | None = None
+) -> Timing:
+    """Time a file in a process of its own; ``cure`` closes the message if it does not run.
+
+    Raises:
+        BenchError: It does not run, crashes, or takes longer than ``settings.timeout_s``.
+    """
+    order = Order(str(tflite.absolute()), delegate, settings.runs, settings.threads, settings.seed)
+    command = [sys.executable, "-m", "hw.stopwatch", json.dumps(dataclasses.asdict(order))]
+    done = run_child(command, ROOT, settings.timeout_s)
+    try:
+        # Whatever happens while the native libraries are taken down, an answer is an answer.
+        answer = json.loads(done.output)
+    except json.JSONDecodeError:
+        answer = {"error": done.ending}
+    if done.status is None:
+        raise BenchError(
+            f"{tflite}: must be timed within {settings.timeout_s:g} s, but got no end. Ask for "
+            "fewer runs or more time."
+        )
+    if "error" in answer:
+        where = f" with {delegate}" if delegate else ""
+        raise BenchError(f"{tflite}: must run in LiteRT{where}, but got {answer['error']}. {cure}")
+    return Timing(answer["first_ms"], tuple(answer["runs_ms"]))
+
+
+def main(argument: str) -> int:
+    """Answer one order on standard output."""
+    # Native code writes to file descriptor 1 as it likes; the answer keeps it to itself.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
+        os.dup2(2, 1)
+        json.dump(_answer(Order(**json.loads(argument))), answer)
+    return 0
+
+
+def _answer(order: Order) -> dict[str, Any]:
+    try:
+        interpreter = _interpreter(order)
+        rng = np.random.default_rng(order.seed)
+        return dataclasses.asdict(time_inferences(interpreter, rng, order.runs))
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
+        return {"error": one_line(str(error) or type(error).__name__)}
+
+
+def _interpreter(order: Order) -> Interpreter:
+    runtime = _runtime(DELEGATE_RUNTIMES if order.delegate else CPU_RUNTIMES)
+    delegates = [runtime.load_delegate(order.delegate)] if order.delegate else None
+    interpreter = runtime.Interpreter(
+        order.tflite, experimental_delegates=delegates, num_threads=order.threads
+    )
+    return cast(Interpreter, interpreter)
+
+
+def _runtime(names: tuple[str, ...]) -> Any:
+    for name in names[:-1]:
+        try:
+            return importlib.import_module(f"{name}.interpreter")
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(f"{names[-1]}.interpreter")
+
+
+def one_line(text: str) -> str:
+    """A native library's message without its line breaks, links and last full stop.
+
+    >>> one_line("Op x is custom. See instructions: https://example.org/ops   Node 0 failed.")
+    'Op x is custom. Node 0 failed'
+    """
+    return " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1]))
