@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(_estimate_text(report, device))
     except BrokenPipeError:
         sys.stderr.close()
+    except KeyboardInterrupt:
+        return 130  # as shells tell it
     except ValueError as error:
         # Each mistake a user can make is a ValueError of its own class with a one-line message.
         if type(error) is ValueError:

@@ -1,5 +1,6 @@
 """``python -m hw measure``: output, rows for a calibration, one line for each mistake."""
 
+import argparse
 import csv
 import dataclasses
 import json
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from hw import measuring
 from hw.__main__ import main
-from hw.bench import bench_names
+from hw.bench import BenchSettings, bench_names
 from hw.measurements import MeasurementsError, append, row_model
 from hw.report import CostReport, ReportError
 
@@ -45,6 +47,23 @@ def test_the_listing_is_there_as_json(capsys):
     listed = json.loads(capsys.readouterr().out)
     assert [one["bench"] for one in listed] == list(bench_names())
     assert {one["bench"]: one["missing"] for one in listed}["host_cpu"] is None
+
+
+def test_defaults_are_those_of_the_settings():
+    parser = argparse.ArgumentParser()
+    measuring.add_command(parser.add_subparsers())
+    given = parser.parse_args(["measure"])
+    chosen = BenchSettings(given.runs, given.threads, given.seed, given.timeout)
+    assert chosen == BenchSettings()
+
+
+def test_an_interrupted_measurement_ends_without_a_traceback(capsys, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measuring, "measure", interrupted)
+    assert main(["measure"]) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_json_has_the_fields_of_the_cost_report(capsys, model):
