@@ -101,7 +101,7 @@ def test_a_file_without_a_last_newline_is_continued_on_a_new_line(model, tmp_pat
     table = tmp_path / "rows.csv"
     table.write_text("tflite,latency_ms\nb.tflite,2.5")
     append(table, row_model(table, model), report_of())
-    assert table.read_text() == "tflite,latency_ms\nb.tflite,2.5\nnets/a.tflite,1.25\n"
+    assert table.read_bytes() == b"tflite,latency_ms\nb.tflite,2.5\nnets/a.tflite,1.25\n"
 
 
 def test_an_empty_file_gets_a_header(model, tmp_path):
