@@ -1,66 +1,31 @@
 """A ``.tflite`` file as an :class:`~spaces.graph.OpGraph`, without TensorFlow.
 
-Constants and ops on constants alone are no ops of the graph. Numbers of fields, operators and
-types are those of the TensorFlow Lite schema, version 3.
-
-Source: tensorflow/lite/schema/schema.fbs.
+Constants and ops on constants alone are no ops of the graph. A dilated convolution costs what the
+same kernel costs without dilation. Of several subgraphs the first is read: what stands in a
+branch of an IF or WHILE is not counted. All that a file says is checked, so that a damaged or
+hostile one is refused with one line, in little time and memory.
 """
 
 from __future__ import annotations
 
-import math
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.flatbuffer import FlatbufferError, Table
-from hw.mapping import DATA_TYPE
-from spaces.graph import INPUT, Activation, Op, OpGraph, OpKind, Shape, ShapeError
+from hw.flatbuffer import Data, FlatbufferError
+from hw.mapping import DATA_TYPE, NOT_SUPPORTED
+from hw.tflite_calls import IDENTIFIER, Call, Subgraph, Tensor, at, read_subgraph
+from hw.tflite_ops import OPERANDS, make_op, weights_of
+from hw.tflite_schema import COMPILED_OP, FLOATS
+from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
 
-# fmt: off
-BUILTINS: dict[int, OpKind] = {
-    number: OpKind(name) for number, name in (
-        (0, "ADD"), (1, "AVERAGE_POOL_2D"), (2, "CONCATENATION"), (3, "CONV_2D"),
-        (4, "DEPTHWISE_CONV_2D"), (5, "DEPTH_TO_SPACE"), (6, "DEQUANTIZE"),
-        (7, "EMBEDDING_LOOKUP"), (9, "FULLY_CONNECTED"), (11, "L2_NORMALIZATION"),
-        (14, "LOGISTIC"), (17, "MAX_POOL_2D"), (18, "MUL"), (19, "RELU"), (21, "RELU6"),
-        (22, "RESHAPE"), (23, "RESIZE_BILINEAR"), (25, "SOFTMAX"), (26, "SPACE_TO_DEPTH"),
-        (28, "TANH"), (34, "PAD"), (36, "GATHER"), (39, "TRANSPOSE"), (40, "MEAN"), (41, "SUB"),
-        (42, "DIV"), (43, "SQUEEZE"), (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-        (45, "STRIDED_SLICE"), (49, "SPLIT"), (53, "CAST"), (54, "PRELU"), (55, "MAXIMUM"),
-        (56, "ARG_MAX"), (57, "MINIMUM"), (60, "PAD"), (65, "SLICE"), (67, "TRANSPOSE_CONV"),
-        (70, "EXPAND_DIMS"), (74, "SUM"), (76, "RSQRT"), (82, "REDUCE_MAX"), (83, "PACK"),
-        (88, "UNPACK"), (97, "RESIZE_NEAREST_NEIGHBOR"), (98, "LEAKY_RELU"),
-        (99, "SQUARED_DIFFERENCE"), (102, "SPLIT"), (107, "GATHER_ND"), (114, "QUANTIZE"),
-        (117, "HARD_SWISH"), (126, "BATCH_MATMUL"), (150, "GELU"),
-    )
-}
-TYPES = (
-    "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
-    "int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4",
-)
-# fmt: on
-CUSTOM = 32
-COMPILED_OP = "edgetpu-custom-op"
-DETECTION_POSTPROCESS = "TFLite_Detection_PostProcess"
-WEIGHT_BITS = {"int4": 4, "int16": 16, "float16": 16, "float32": 32}
 QUANTIZED = frozenset({"int8", "uint8"})
-ACTIVATIONS: dict[int, Activation] = {1: "relu", 3: "relu6"}
-OPTIONS_TYPE = {
-    OpKind.CONV_2D: 1,
-    OpKind.DEPTHWISE_CONV_2D: 2,
-    OpKind.AVERAGE_POOL_2D: 5,
-    OpKind.MAX_POOL_2D: 5,
-    OpKind.FULLY_CONNECTED: 8,
-    OpKind.ADD: 11,
-    OpKind.MUL: 21,
-    OpKind.SUB: 28,
-    OpKind.TRANSPOSE_CONV: 49,
-}
-ACTIVATION_FIELD = {1: 3, 2: 4, 5: 5, 8: 0, 11: 0, 21: 0, 28: 0, 49: 3}
-STRIDED_OPTIONS = frozenset({1, 2, 5, 49})
-POOL_OPTIONS = 5
-CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
-LARGEST_TENSOR = 1 << 36
+HEAVY = frozenset({*OPERANDS, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
+UNSIZED = frozenset({OpKind.OTHER, OpKind.TFLITE_DETECTION_POSTPROCESS})
+"""Ops of the host, whose results may be of any length."""
+LARGEST_FILE = 1 << 29  # an Edge TPU caches 8 MiB; published models for it have up to 60 MB
 
 
 class TfliteError(ValueError):
@@ -75,8 +40,12 @@ class TfliteModel:
         path: Of the file, for messages.
         graph: Its main subgraph.
         data_types: Of each op's output, e.g. ``("conv1", "int8")``.
-        unsupported: Ops that work on a data type the Edge TPU does not have, with the reason.
-        quantized: Some op reads or writes 8-bit numbers.
+        unsupported: Ops that stay on the host for what the graph does not show, with the reason:
+            a data type that the Edge TPU does not have, or an operator that has no kind.
+        quantized: Some convolution, dense or recurrent op works in 8 bits; where there is none,
+            some other op does, or 8-bit numbers occur and no op is floating.
+        hybrid: Weights have 8 bits where activations are floating.
+        dynamic: Ops (or ``"input"``) whose output has an open size, the batch not counted.
         compiled: The file is the output of the Edge TPU compiler.
     """
 
@@ -85,45 +54,42 @@ class TfliteModel:
     data_types: tuple[tuple[str, str], ...]
     unsupported: tuple[tuple[str, str], ...]
     quantized: bool
+    hybrid: bool
+    dynamic: tuple[str, ...]
     compiled: bool
 
     def check_quantized(self) -> None:
         """Check that the Edge TPU compiler would take this file.
 
+        A floating input or output, or a few floating ops, are no obstacle: they are the host's.
+
         Raises:
-            TfliteError: Nothing in it is of 8 bits, or it is compiled already.
+            TfliteError: It is compiled already, has open sizes, or nothing in it has 8 bits.
         """
         if self.compiled:
             raise TfliteError(
                 f"{self.path}: must be the model before compilation, but got the output of "
                 "edgetpu_compiler. Give the .tflite it was made of."
             )
-        if not self.quantized:
-            types = sorted({name for _, name in self.data_types})
+        if self.dynamic:
             raise TfliteError(
-                f"{self.path}: ops must work on int8 or uint8 to run on an Edge TPU, but got "
-                f"{', '.join(types)} everywhere. Convert with full integer quantization (int8)."
+                f"{self.path}: sizes must be fixed to run on an Edge TPU, but got an open one in "
+                f"{self.dynamic[0]}. Convert with an input of fixed sizes and a batch of 1."
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    name: str
-    shape: Shape
-    type: str
-    constant: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """An operator with its tensors resolved."""
-
-    kind: OpKind
-    custom: str
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    options: Table | None
-    options_type: int
+        if self.quantized:
+            return
+        if self.hybrid:
+            raise TfliteError(
+                f"{self.path}: activations must be int8 or uint8 to run on an Edge TPU, but got 8 "
+                "bits in weights only (dynamic-range quantization). Convert with a representative "
+                "data set, which gives full integer quantization (int8)."
+            )
+        heavy = {op.name for op in self.graph.ops if op.kind in HEAVY}
+        types = sorted({kind for name, kind in self.data_types if name in heavy or not heavy})
+        raise TfliteError(
+            f"{self.path}: ops must work on int8 or uint8 to run on an Edge TPU, but got "
+            f"{', '.join(types)} everywhere. Convert with full integer quantization (int8)."
+        )
 
 
 def read_tflite(path: Path) -> TfliteModel:
@@ -132,214 +98,190 @@ def read_tflite(path: Path) -> TfliteModel:
     Raises:
         TfliteError: It cannot be read, is damaged or is something else.
     """
+    return parse_tflite(read_file(path), str(path))
+
+
+def parse_tflite(data: Data, path: str) -> TfliteModel:
+    """The same of the bytes of a file; ``path`` is for messages.
+
+    Raises:
+        TfliteError: They are damaged or something else.
+    """
+    with refused(path, len(data)):
+        return _Builder(path, read_subgraph(data)).build()
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of what may be a ``.tflite``; other files, and huge ones, are not read at all.
+
+    Raises:
+        TfliteError: It cannot be read, is too large, or is something else by its first bytes.
+    """
     try:
-        data = path.read_bytes()
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise TfliteError(f"{path}: must be a readable file, but got: Not a regular file.")
+        with path.open("rb", buffering=0) as file:
+            start = file.read(8)
+            if start[4:] != IDENTIFIER:
+                raise TfliteError(
+                    f"{path}: must be a whole .tflite file, but got bytes 4 to 8 that are "
+                    f"{start[4:]!r} instead of {IDENTIFIER!r}. Convert the model to .tflite."
+                )
+            if status.st_size > LARGEST_FILE:
+                raise TfliteError(
+                    f"{path}: must have at most {LARGEST_FILE:,} bytes to run on an Edge TPU, but "
+                    f"got {status.st_size:,}. Choose a smaller model."
+                )
+            file.seek(0)
+            return file.readall()
     except OSError as error:
         raise TfliteError(f"{path}: must be a readable file, but got: {error.strerror}.") from None
+
+
+@contextmanager
+def refused(path: str, size: int) -> Iterator[None]:
+    """Turn damage into one line that names the file.
+
+    Raises:
+        TfliteError: For any error of what it surrounds.
+    """
     try:
-        return _parse(data, str(path))
-    except (FlatbufferError, ShapeError, OverflowError) as error:
+        yield
+    except (FlatbufferError, ShapeError) as error:
         raise TfliteError(
-            f"{path}: must be a whole .tflite file, but got {len(data)} bytes in which "
-            f"{str(error).rstrip('.')}."
+            f"{path}: must be a whole .tflite file, but got {size:,} bytes in which "
+            f"{str(error).rstrip('.')}. Copy or convert it again."
         ) from None
-
-
-def _parse(data: bytes, path: str) -> TfliteModel:
-    model = Table.root(data, b"TFL3")
-    subgraphs = model.tables(2)
-    if not subgraphs:
-        raise FlatbufferError("there must be a subgraph")
-    tensors = _tensors(subgraphs[0], model.tables(4))
-    calls = [_call(table, model.tables(1), len(tensors)) for table in subgraphs[0].tables(3)]
-    graph_inputs = [number for number in subgraphs[0].numbers(1) if number >= 0]
-    for number in graph_inputs:
-        _check_number(number, len(tensors))
-    return _Builder(path, tensors, graph_inputs).build(calls)
-
-
-def _tensors(subgraph: Table, buffers: list[Table]) -> list[_Tensor]:
-    filled = [_has_data(buffer) for buffer in buffers]
-    return [_tensor(table, filled) for table in subgraph.tables(0)]
-
-
-def _has_data(buffer: Table) -> bool:
-    # Data lie in the table, or, in files over 2 GB, behind it at an offset (fields 1 and 2).
-    return buffer.length(0) > 0 or buffer.number(1, "u64") > 1
-
-
-def _tensor(table: Table, filled: list[bool]) -> _Tensor:
-    shape = table.numbers(0)
-    kind = table.number(1, "i8")
-    buffer = table.number(2, "u32")
-    if buffer >= max(len(filled), 1):
-        raise FlatbufferError(f"buffer {buffer} must be one of {len(filled)}")
-    if any(size < 0 for size in shape) or math.prod(shape) > LARGEST_TENSOR:
-        raise FlatbufferError(f"a tensor must have a sane shape, but {list(shape)} is not one")
-    variable = table.number(5, "u8")
-    name = TYPES[kind] if 0 <= kind < len(TYPES) else f"type{kind}"
-    constant = bool(filled) and filled[buffer] and not variable
-    return _Tensor(table.text(3), shape, name, constant)
-
-
-def _call(table: Table, codes: list[Table], tensors: int) -> _Call:
-    index = table.number(0, "u32")
-    if index >= len(codes):
-        raise FlatbufferError(f"operator code {index} must be one of {len(codes)}")
-    code = codes[index]
-    # Codes up to 127 stood in a byte in old files; newer ones write both (schema.fbs).
-    number = max(code.number(0, "i8"), code.number(3, "i32"))
-    custom = code.text(1) if number == CUSTOM else ""
-    kind = BUILTINS.get(number, OpKind.OTHER)
-    if custom == DETECTION_POSTPROCESS:
-        kind = OpKind.TFLITE_DETECTION_POSTPROCESS
-    inputs, outputs = table.numbers(1), table.numbers(2)
-    for tensor in (*inputs, *outputs):
-        if tensor != -1:
-            _check_number(tensor, tensors)
-    return _Call(kind, custom, inputs, outputs, table.table(4), table.number(3, "u8"))
-
-
-def _check_number(tensor: int, tensors: int) -> None:
-    if not 0 <= tensor < tensors:
-        raise FlatbufferError(f"tensor {tensor} must be one of {tensors}")
 
 
 class _Builder:
     """Collects ops; knows which op made which tensor."""
 
-    def __init__(self, path: str, tensors: list[_Tensor], graph_inputs: list[int]) -> None:
+    def __init__(self, path: str, subgraph: Subgraph) -> None:
         self._path = path
-        self._tensors = tensors
-        self._graph_inputs = graph_inputs
-        self._producers = dict.fromkeys(graph_inputs, INPUT)
+        self._subgraph = subgraph
+        self._tensors = subgraph.tensors
+        self._producers = dict.fromkeys(subgraph.inputs, INPUT)
         self._constants = {
-            number for number, tensor in enumerate(tensors) if tensor.constant
-        } - set(graph_inputs)
-        self._names = {INPUT}
+            # Empty lists (of axes, of sizes) are constants without data.
+            number
+            for number, one in enumerate(self._tensors)
+            if one.constant or (0 in one.shape and not one.variable)
+        } - set(subgraph.inputs)
+        self._made = self._constants | set(subgraph.inputs)
+        self._names: dict[str, int] = {INPUT: 1}
+        self._live: list[tuple[Op, Call]] = []
 
-    def build(self, calls: list[_Call]) -> TfliteModel:
-        ops: list[Op] = []
-        types: list[tuple[str, str]] = []
-        unsupported: list[tuple[str, str]] = []
-        for call in calls:
-            present = [number for number in call.inputs if number >= 0]
-            if present and all(number in self._constants for number in present):
-                self._constants.update(call.outputs)
-                continue
-            op = self._op(call)
-            ops.append(op)
-            types.append((op.name, self._tensors[call.outputs[0]].type))
-            if not self._is_quantized(call):
-                unsupported.append((op.name, DATA_TYPE))
-        if not ops:
-            raise FlatbufferError("there must be an op")
-        shapes = [self._tensors[number].shape for number in self._graph_inputs]
-        graph = OpGraph((shapes or [ops[0].input_shape])[0], tuple(ops))
-        compiled = any(call.custom == COMPILED_OP for call in calls)
-        quantized = any(self._touches_bytes(call) for call in calls)
+    def build(self) -> TfliteModel:
+        inputs = [self._tensors[number] for number in self._subgraph.inputs]
+        if not inputs:
+            raise FlatbufferError("there must be an input, but is none")
+        for tensor in inputs:
+            _check_sizes(tensor)
+        for number, call in enumerate(self._subgraph.calls):
+            with at(f"op {number} ({call.operator.name})"):
+                self._add(call)
+        if not self._live:
+            raise FlatbufferError("there must be an op, but is none")
+        self._check_made(self._subgraph.outputs)
+        live = self._live
         return TfliteModel(
-            self._path, graph, tuple(types), tuple(unsupported), quantized, compiled
+            path=self._path,
+            graph=OpGraph(inputs[0].shape, tuple(op for op, _ in live)),
+            data_types=tuple(
+                (op.name, self._tensors[call.outputs[0]].type) for op, call in live if call.outputs
+            ),
+            unsupported=tuple(
+                (op.name, reason) for op, call in live if (reason := self._reason(call))
+            ),
+            quantized=self._quantized(),
+            hybrid=any(self._is_hybrid(call) for _, call in live),
+            dynamic=self._dynamic(),
+            compiled=any(call.operator.name == COMPILED_OP for _, call in live),
         )
 
-    def _touches_bytes(self, call: _Call) -> bool:
-        numbers = {number for number in (*call.inputs, *call.outputs) if number >= 0}
-        return any(self._tensors[number].type in QUANTIZED for number in numbers - self._constants)
-
-    def _is_quantized(self, call: _Call) -> bool:
-        """Whether activations and weights have 8 bits (16 in the state of an LSTM)."""
-        allowed = QUANTIZED
-        if call.kind is OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM:
-            allowed |= {"int16"}
-        numbers = [number for number in call.inputs if number >= 0]
-        used = [number for number in numbers if number not in self._constants]
-        if call.kind in CONVOLUTIONS or call.kind is OpKind.FULLY_CONNECTED:
-            used.append(numbers[1])
-        return all(self._tensors[number].type in allowed for number in (*used, *call.outputs))
-
-    def _op(self, call: _Call) -> Op:
-        if not call.outputs:
-            raise FlatbufferError("each op must have an output")
-        present = [number for number in call.inputs if number >= 0]
-        data = [number for number in present if number not in self._constants]
-        produced = [self._producers[number] for number in data if number in self._producers]
-        output = self._tensors[call.outputs[0]]
-        name = self._unique(output.name or call.kind.value)
-        weights = self._weights(call, present)
-        input_shape = self._tensors[data[0]].shape if data else output.shape
-        activation, strides, kernel_size = _options(call)
-        if weights is not None and call.kind in CONVOLUTIONS:
-            kernel_size = (weights.shape[1], weights.shape[2])
-        op = Op(
-            name=name,
-            kind=call.kind,
-            inputs=tuple(dict.fromkeys(produced)),
-            input_shape=_flattened(call.kind, input_shape, weights),
-            output_shape=output.shape,
-            kernel_size=kernel_size,
-            strides=strides,
-            groups=_groups(call.kind, name, input_shape, weights),
-            weight_bits=WEIGHT_BITS.get(weights.type, 8) if weights is not None else 8,
-            activation=activation,
-            use_bias=len(present) > 2 and weights is not None,
-        )
+    def _add(self, call: Call) -> None:
+        self._check_made(call.inputs)
         for number in call.outputs:
-            self._producers[number] = name
-        return op
+            _check_sizes(self._tensors[number])
+            if number in self._made:
+                raise FlatbufferError(f"makes {self._called(number)}, which is made already")
+            self._made.add(number)
+        if call.inputs and self._constants.issuperset(call.inputs):
+            self._constants.update(call.outputs)
+            return
+        data = [number for number in call.inputs if number not in self._constants]
+        made = self._tensors[call.outputs[0]].name if call.outputs else ""
+        name = self._unique(made or call.kind.value)
+        inputs = [self._producers[number] for number in data if number in self._producers]
+        self._live.append((make_op(name, call, self._tensors, data, inputs), call))
+        self._producers.update(dict.fromkeys(call.outputs, name))
 
-    def _weights(self, call: _Call, present: list[int]) -> _Tensor | None:
-        if call.kind not in CONVOLUTIONS and call.kind is not OpKind.FULLY_CONNECTED:
-            return None
-        if len(present) < 2:
-            raise FlatbufferError(f"{call.kind} must have an input and weights")
-        weights = self._tensors[present[1]]
-        rank = 4 if call.kind in CONVOLUTIONS else 2
-        if len(weights.shape) != rank or min(weights.shape) < 1:
-            raise FlatbufferError(
-                f"weights of {call.kind} must have {rank} dimensions, unlike {list(weights.shape)}"
-            )
-        return weights
+    def _check_made(self, numbers: tuple[int, ...]) -> None:
+        for number in numbers:
+            if number not in self._made and not self._tensors[number].variable:
+                raise FlatbufferError(f"reads {self._called(number)}, which nothing before makes")
+
+    def _called(self, number: int) -> str:
+        return f"tensor {number} ({self._tensors[number].name[:48]})"
+
+    # --- data types ----------------------------------------------------------------------
+
+    def _reason(self, call: Call) -> str | None:
+        """Why the op stays on the host; None if the graph will tell."""
+        if call.kind is OpKind.OTHER:
+            return f"{NOT_SUPPORTED}: {call.operator.name}"
+        return None if self._is_quantized(call) else DATA_TYPE
+
+    def _activations(self, call: Call) -> set[str]:
+        """Data types that the op reads and writes, constants left out."""
+        used = [number for number in call.inputs if number not in self._constants]
+        return {self._tensors[number].type for number in (*used, *call.outputs)}
+
+    def _is_quantized(self, call: Call) -> bool:
+        """Whether activations and weights have 8 bits (16 in the state of an LSTM)."""
+        types = self._activations(call)
+        if call.kind in OPERANDS:
+            types.add(weights_of(call, self._tensors).type)
+        if call.kind is OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM:
+            types.discard("int16")
+        return types <= QUANTIZED
+
+    def _quantized(self) -> bool:
+        heavy = [call for _, call in self._live if call.kind in HEAVY]
+        if heavy:
+            return any(self._is_quantized(call) for call in heavy)
+        types = [one for _, call in self._live if (one := self._activations(call))]
+        if any(one <= QUANTIZED for one in types):
+            return True
+        return any(one & QUANTIZED for one in types) and not any(one <= FLOATS for one in types)
+
+    def _is_hybrid(self, call: Call) -> bool:
+        if call.kind not in OPERANDS or not self._activations(call) & FLOATS:
+            return False
+        return weights_of(call, self._tensors).type in QUANTIZED
+
+    def _dynamic(self) -> tuple[str, ...]:
+        tensors = self._tensors
+        inputs = [INPUT] if any(tensors[one].dynamic for one in self._subgraph.inputs) else []
+        ops = [
+            op.name
+            for op, call in self._live
+            if call.kind not in UNSIZED and any(tensors[one].dynamic for one in call.outputs)
+        ]
+        return (*inputs, *ops)
 
     def _unique(self, name: str) -> str:
-        unique, count = name, 1
-        while unique in self._names:
-            count += 1
-            unique = f"{name}#{count}"
-        self._names.add(unique)
-        return unique
+        while name in self._names:
+            self._names[name] += 1
+            name = f"{name}#{self._names[name]}"
+        self._names[name] = 1
+        return name
 
 
-def _options(call: _Call) -> tuple[Activation, tuple[int, int], tuple[int, int]]:
-    """Fused activation, strides and pooling window."""
-    kind = OPTIONS_TYPE.get(call.kind)
-    if call.options is None or kind is None or call.options_type != kind:
-        return "none", (1, 1), (1, 1)
-    activation = ACTIVATIONS.get(call.options.number(ACTIVATION_FIELD[kind], "i8"), "none")
-    strides = window = (1, 1)
-    if kind in STRIDED_OPTIONS:
-        strides = (call.options.number(2), call.options.number(1))
-    if kind == POOL_OPTIONS:
-        window = (call.options.number(4), call.options.number(3))
-    if min(*strides, *window) < 1:
-        raise FlatbufferError(f"strides and window of {call.kind} must be positive")
-    return activation, strides, window
-
-
-def _flattened(kind: OpKind, shape: Shape, weights: _Tensor | None) -> Shape:
-    """A dense op reads its input as rows of as many numbers as its weights have columns."""
-    if kind is not OpKind.FULLY_CONNECTED or weights is None or shape[-1:] == weights.shape[1:]:
-        return shape
-    columns = weights.shape[1]
-    return (math.prod(shape) // columns, columns)
-
-
-def _groups(kind: OpKind, name: str, shape: Shape, weights: _Tensor | None) -> int:
-    """Groups of a native grouped convolution: input channels over those a filter sees."""
-    if kind is not OpKind.CONV_2D or weights is None:
-        return 1
-    channels = shape[-1] if shape else 0
-    if channels < 1 or channels % weights.shape[3]:
+def _check_sizes(tensor: Tensor) -> None:
+    if 0 in tensor.shape:
         raise FlatbufferError(
-            f"{name} must have a multiple of {weights.shape[3]} input channels, unlike {channels}"
+            f"{tensor.name[:48]}: sizes must be at least 1, but are {list(tensor.shape)}"
         )
-    return channels // weights.shape[3]

@@ -1,99 +1,20 @@
 """Reading .tflite files: real ones, small ones written here, and damaged ones."""
 
-import random
 import struct
+import time
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 import pytest
 
 from hw.flatbuffer import FlatbufferError, Table, scalar
-from hw.tflite import BUILTINS, TfliteError, read_tflite
+from hw.tflite import TfliteError, read_tflite
+from hw.tflite_schema import BUILTINS, UNSUPPORTED
 from spaces.graph import INPUT, OpKind
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="real models are not at hand")
 FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
-
-
-def model_bytes(tensors, ops, inputs=(0,)):
-    """A .tflite: ``tensors`` (name, shape, type, constant), ``ops`` (code, ins, outs, options).
-
-    ``options`` is (union type, {field: int8 or int32}).
-    """
-    b = flatbuffers.Builder(1024)
-
-    def vector(items, put, width):
-        b.StartVector(width, len(items), width)
-        for item in reversed(items):
-            put(item)
-        return b.EndVector()
-
-    def table(fields):
-        made = list(fields.items())
-        b.StartObject(max(fields, default=-1) + 1)
-        for slot, (kind, value) in made:
-            put = {
-                "o": b.PrependUOffsetTRelativeSlot,
-                "b": b.PrependInt8Slot,
-                "i": b.PrependInt32Slot,
-                "u": b.PrependUint32Slot,
-            }[kind]
-            put(slot, value, 0)
-        return b.EndObject()
-
-    ints = lambda items: vector(items, b.PrependInt32, 4)  # noqa: E731
-    offsets = lambda items: vector(items, b.PrependUOffsetTRelative, 4)  # noqa: E731
-    buffers = [table({}), table({0: ("o", b.CreateByteVector(b"\1\2\3\4"))})]
-    made = []
-    for name, shape, kind, constant in tensors:
-        text, sizes = b.CreateString(name), ints(shape)
-        made.append(
-            table(
-                {
-                    0: ("o", sizes),
-                    1: ("b", kind),
-                    2: ("u", int(constant)),
-                    3: ("o", text),
-                }
-            )
-        )
-    codes = sorted({op[0] for op in ops})
-    made_ops = []
-    for code, ins, outs, options in ops:
-        fields = {
-            0: ("u", codes.index(code)),
-            1: ("o", ints(ins)),
-            2: ("o", ints(outs)),
-        }
-        if options:
-            fields[3] = ("b", options[0])
-            fields[4] = ("o", table(options[1]))
-        made_ops.append(table(fields))
-    graph_inputs, graph_outputs = ints(inputs), ints(ops[-1][2] if ops else [])
-    subgraph = table(
-        {
-            0: ("o", offsets(made)),
-            1: ("o", graph_inputs),
-            2: ("o", graph_outputs),
-            3: ("o", offsets(made_ops)),
-        }
-    )
-    custom = b.CreateString("edgetpu-custom-op")
-    made_codes = [
-        table({0: ("b", min(code, 127)), 1: ("o", custom), 3: ("i", code)}) for code in codes
-    ]
-    root = table(
-        {
-            0: ("u", 3),
-            1: ("o", offsets(made_codes)),
-            2: ("o", offsets([subgraph])),
-            4: ("o", offsets(buffers)),
-        }
-    )
-    b.Finish(root, b"TFL3")
-    return bytes(b.Output())
 
 
 def read(tmp_path, data):
@@ -102,18 +23,7 @@ def read(tmp_path, data):
     return read_tflite(path)
 
 
-def conv_model(kind=INT8, in_channels=8, filter_channels=8):
-    tensors = [
-        ("x", [1, 6, 6, in_channels], kind, False),
-        ("w", [16, 3, 3, filter_channels], kind, True),
-        ("b", [16], INT32, True),
-        ("y", [1, 3, 3, 16], kind, False),
-    ]
-    options = (1, {1: ("i", 2), 2: ("i", 2), 3: ("b", 1)})
-    return model_bytes(tensors, [(3, [0, 1, 2], [3], options)])
-
-
-def test_a_convolution_is_read_with_stride_window_and_fused_activation(tmp_path):
+def test_a_convolution_is_read_with_stride_window_and_fused_activation(tmp_path, conv_model):
     model = read(tmp_path, conv_model())
     (op,) = model.graph.ops
     assert (op.kind, op.name, op.inputs) == (OpKind.CONV_2D, "y", (INPUT,))
@@ -125,32 +35,32 @@ def test_a_convolution_is_read_with_stride_window_and_fused_activation(tmp_path)
     model.check_quantized()
 
 
-def test_fewer_filter_than_input_channels_is_a_native_grouped_convolution(tmp_path):
+def test_fewer_filter_than_input_channels_is_a_native_grouped_convolution(tmp_path, conv_model):
     (op,) = read(tmp_path, conv_model(in_channels=8, filter_channels=2)).graph.ops
     assert op.groups == 4
     assert op.macs == 3 * 3 * 16 * 3 * 3 * 2  # derived
 
 
-def test_filter_channels_must_divide_input_channels(tmp_path):
-    with pytest.raises(TfliteError, match="must have a multiple of 3 input channels, unlike 8"):
+def test_filter_channels_must_divide_input_channels(tmp_path, conv_model):
+    with pytest.raises(TfliteError, match=r"\[16, 3, 3, 3\] must fit 8 input and 16 output"):
         read(tmp_path, conv_model(in_channels=8, filter_channels=3))
 
 
-def test_a_float_model_is_read_but_refused_for_the_edge_tpu(tmp_path):
+def test_a_float_model_is_read_but_refused_for_the_edge_tpu(tmp_path, conv_model):
     model = read(tmp_path, conv_model(kind=FLOAT32))
     assert model.graph.ops[0].weight_bits == 32
     with pytest.raises(TfliteError, match=r"int8 or uint8 .* but got float32 .*int8"):
         model.check_quantized()
 
 
-def test_a_compiled_model_is_refused(tmp_path):
+def test_a_compiled_model_is_refused(tmp_path, model_bytes):
     tensors = [("x", [1, 4], INT8, False), ("y", [1, 2], INT8, False)]
-    model = read(tmp_path, model_bytes(tensors, [(32, [0], [1], None)]))
+    model = read(tmp_path, model_bytes(tensors, [("edgetpu-custom-op", [0], [1], None)]))
     with pytest.raises(TfliteError, match="must be the model before compilation"):
         model.check_quantized()
 
 
-def test_ops_on_constants_alone_are_constants(tmp_path):
+def test_ops_on_constants_alone_are_constants(tmp_path, model_bytes):
     tensors = [
         ("x", [1, 4], INT8, False),
         ("c", [1, 4], INT8, True),
@@ -161,7 +71,7 @@ def test_ops_on_constants_alone_are_constants(tmp_path):
     assert [op.name for op in read(tmp_path, data).graph.ops] == ["y"]
 
 
-def test_a_dense_op_flattens_its_input(tmp_path):
+def test_a_dense_op_flattens_its_input(tmp_path, model_bytes):
     tensors = [
         ("x", [1, 2, 2, 4], INT8, False),
         ("w", [10, 16], INT8, True),
@@ -172,7 +82,7 @@ def test_a_dense_op_flattens_its_input(tmp_path):
     assert op.macs == 160  # derived: 16 * 10
 
 
-def test_names_are_made_unique(tmp_path):
+def test_names_are_made_unique(tmp_path, model_bytes):
     tensors = [(name, [1, 4], INT8, False) for name in ("input", "input", "")]
     data = model_bytes(tensors, [(19, [0], [1], None), (19, [1], [2], None)])
     graph = read(tmp_path, data).graph
@@ -180,13 +90,13 @@ def test_names_are_made_unique(tmp_path):
     assert graph.ops[1].inputs == ("input#2",)
 
 
-def test_a_tensor_number_out_of_range_is_refused(tmp_path):
+def test_a_tensor_number_out_of_range_is_refused(tmp_path, model_bytes):
     tensors = [("x", [1, 4], INT8, False), ("y", [1, 4], INT8, False)]
     with pytest.raises(TfliteError, match="tensor 7 must be one of 2"):
         read(tmp_path, model_bytes(tensors, [(19, [7], [1], None)]))
 
 
-def test_an_empty_graph_is_refused(tmp_path):
+def test_an_empty_graph_is_refused(tmp_path, model_bytes):
     with pytest.raises(TfliteError, match="there must be an op"):
         read(tmp_path, model_bytes([("x", [1, 4], INT8, False)], []))
 
@@ -203,19 +113,6 @@ def test_a_missing_file_is_refused(tmp_path):
         read_tflite(tmp_path / "absent.tflite")
 
 
-def test_damage_is_an_error_or_harmless_but_never_a_crash(tmp_path):
-    whole, rng, refused = conv_model(), random.Random(0), 0
-    for trial in range(300):
-        data = bytearray(whole[: rng.randrange(len(whole))] if trial % 2 else whole)
-        for _ in range(0 if trial % 2 else 5):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        try:
-            read(tmp_path, bytes(data))
-        except TfliteError:
-            refused += 1
-    assert refused > 100
-
-
 def test_a_long_vector_in_a_short_file_is_refused():
     data = struct.pack("<IHHIiI", 8, 6, 8, 4, 4, 0xFFFFFF)  # a table whose vector never ends
     with pytest.raises(FlatbufferError):
@@ -226,12 +123,12 @@ def test_a_long_vector_in_a_short_file_is_refused():
 
 def test_operator_numbers_agree_with_the_published_schema():
     schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
-    for number, kind in BUILTINS.items():
+    for number, kind in (BUILTINS | UNSUPPORTED).items():
         published = {
             name for name, value in vars(schema.BuiltinOperator).items() if value == number
         }
         aliases = {60: "PADV2", 102: "SPLIT_V"}
-        assert published == {aliases.get(number, kind.value)}
+        assert published == {aliases.get(number, str(kind))}
 
 
 @needs_models
@@ -297,3 +194,13 @@ def test_shapes_are_plain_integers():
     graph = read_tflite(SHARED / "dense_256.tflite").graph
     assert all(type(size) is int for op in graph.ops for size in op.output_shape)
     assert not isinstance(graph.input_shape[0], np.integer)
+
+
+@needs_models
+def test_a_real_network_is_read_in_a_few_milliseconds():
+    path, times = SHARED / "tf2_mobilenet_v2_1.0_224_ptq.tflite", []
+    for _ in range(5):
+        start = time.process_time()
+        read_tflite(path)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.03  # 4 ms, with room for a busy machine

@@ -1,0 +1,170 @@
+"""One call of a ``.tflite`` file as an op: which shapes, window, strides and groups it has.
+
+Source: tensorflow/lite/schema/schema.fbs; operands as in tensorflow/lite/kernels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from hw.flatbuffer import FlatbufferError
+from hw.tflite_calls import Call, Tensor
+from hw.tflite_schema import (
+    ACTIVATION_FIELD,
+    ACTIVATIONS,
+    OPTIONS_TYPE,
+    POOL_OPTIONS,
+    STRIDED_OPTIONS,
+)
+from spaces.graph import Activation, Op, OpKind, Shape
+
+WEIGHT_BITS = {"int4": 4, "int16": 16, "float16": 16, "float32": 32}
+OPERANDS = {
+    OpKind.CONV_2D: (0, 1),
+    OpKind.DEPTHWISE_CONV_2D: (0, 1),
+    OpKind.FULLY_CONNECTED: (0, 1),
+    OpKind.TRANSPOSE_CONV: (2, 1),
+}
+"""Which inputs of ops with weights are data and weights; what follows both is the bias."""
+
+CONVOLUTIONS = frozenset(OPERANDS) - {OpKind.FULLY_CONNECTED}
+WINDOWED = CONVOLUTIONS | {OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D}
+BROADCASTING = frozenset(
+    {
+        OpKind.ADD,
+        OpKind.SUB,
+        OpKind.MUL,
+        OpKind.DIV,
+        OpKind.MAXIMUM,
+        OpKind.MINIMUM,
+        OpKind.SQUARED_DIFFERENCE,
+    }
+)
+LARGEST_WINDOW = 1 << 15
+
+
+def make_op(
+    name: str, call: Call, tensors: Sequence[Tensor], data: Sequence[int], inputs: Sequence[str]
+) -> Op:
+    """The op that a call stands for.
+
+    ``input_shape`` is that of the first tensor that is no constant; where shapes broadcast, of
+    the largest. ``output_shape`` is that of the first result, so of one part of a SPLIT.
+
+    Args:
+        name: To give to it.
+        call: What the file says.
+        tensors: All of the file's.
+        data: Numbers of the call's inputs that are no constants.
+        inputs: Names of the ops that made them.
+
+    Raises:
+        FlatbufferError: Shapes or options contradict each other.
+    """
+    input_shape, output_shape = _shapes(call, tensors, data)
+    activation, strides, kernel_size = _options(call)
+    groups, bits, bias = 1, 8, False
+    if call.kind in WINDOWED and not len(input_shape) == len(output_shape) == 4:
+        raise FlatbufferError(
+            "input and output must have 4 dimensions, but have the shapes "
+            f"{list(input_shape)} and {list(output_shape)}"
+        )
+    if call.kind in OPERANDS:
+        weights = weights_of(call, tensors)
+        bits = WEIGHT_BITS.get(weights.type, 8)
+        bias = len(call.inputs) > max(OPERANDS[call.kind]) + 1
+        if call.kind is OpKind.FULLY_CONNECTED:
+            input_shape = _rows(input_shape, output_shape, weights.shape)
+        else:
+            kernel_size = (weights.shape[1], weights.shape[2])
+            groups = _groups(call.kind, input_shape[3], output_shape[3], weights.shape)
+    return Op(
+        name=name,
+        kind=call.kind,
+        inputs=tuple(dict.fromkeys(inputs)),
+        input_shape=input_shape,
+        output_shape=output_shape,
+        kernel_size=kernel_size,
+        strides=strides,
+        groups=groups,
+        weight_bits=bits,
+        activation=activation,
+        use_bias=bias,
+    )
+
+
+def weights_of(call: Call, tensors: Sequence[Tensor]) -> Tensor:
+    """The weights of a convolution or dense op.
+
+    Raises:
+        FlatbufferError: It has none, or they have no sane shape.
+    """
+    if len(call.inputs) <= max(OPERANDS[call.kind]):
+        raise FlatbufferError("must have an input and weights")
+    weights = tensors[call.inputs[OPERANDS[call.kind][1]]]
+    rank = 4 if call.kind in CONVOLUTIONS else 2
+    if len(weights.shape) != rank or min(weights.shape) < 1:
+        raise FlatbufferError(f"weights must have {rank} dimensions, unlike {list(weights.shape)}")
+    return weights
+
+
+def _shapes(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> tuple[Shape, Shape]:
+    """Of input and output; an op that has but one of them (a stored variable) has it twice."""
+    read = [tensors[number].shape for number in data]
+    made = [tensors[number].shape for number in call.outputs]
+    if call.kind in OPERANDS:
+        weights_of(call, tensors)
+        read = [tensors[call.inputs[OPERANDS[call.kind][0]]].shape]
+    if call.kind in BROADCASTING:
+        read.sort(key=math.prod, reverse=True)
+    return (read or made or [()])[0], (made or read or [()])[0]
+
+
+def _options(call: Call) -> tuple[Activation, tuple[int, int], tuple[int, int]]:
+    """Fused activation, strides and pooling window."""
+    kind = OPTIONS_TYPE.get(call.kind)
+    if call.options is None or kind is None or not call.options_type:
+        return "none", (1, 1), (1, 1)
+    if call.options_type != kind:
+        raise FlatbufferError(f"options must be of type {kind}, not {call.options_type}")
+    activation = ACTIVATIONS.get(call.options.number(ACTIVATION_FIELD[kind], "i8"), "none")
+    strides = window = (1, 1)
+    if kind in STRIDED_OPTIONS:
+        strides = (call.options.number(2), call.options.number(1))
+    if kind == POOL_OPTIONS:
+        window = (call.options.number(4), call.options.number(3))
+    if min(*strides, *window) < 1 or max(*strides, *window) > LARGEST_WINDOW:
+        raise FlatbufferError(
+            f"strides and window must be 1 to {LARGEST_WINDOW:,}, but are {strides} and {window}"
+        )
+    return activation, strides, window
+
+
+def _rows(shape: Shape, made: Shape, weights: Shape) -> Shape:
+    """A dense op reads its input as rows of as many numbers as its weights have columns."""
+    units, columns = weights
+    if math.prod(shape) % columns or made[-1:] != (units,):
+        raise FlatbufferError(
+            f"weights {list(weights)} must fit {list(shape)} and {list(made)}, but do not"
+        )
+    return shape if shape[-1:] == (columns,) else (math.prod(shape) // columns, columns)
+
+
+def _groups(kind: OpKind, in_channels: int, out_channels: int, weights: Shape) -> int:
+    """Groups of a native grouped convolution: input channels over those a filter sees."""
+    seen = weights[3]
+    if kind is OpKind.DEPTHWISE_CONV_2D:
+        fits = seen == out_channels and seen % in_channels == 0
+    elif kind is OpKind.TRANSPOSE_CONV:
+        fits = (seen, weights[0]) == (in_channels, out_channels)
+    else:
+        groups = in_channels // seen
+        fits = in_channels % seen == 0 and weights[0] == out_channels
+        fits = fits and out_channels % groups == 0
+    if not fits:
+        raise FlatbufferError(
+            f"weights {list(weights)} must fit {in_channels} input and {out_channels} output "
+            "channels, but do not"
+        )
+    return groups if kind is OpKind.CONV_2D else 1

@@ -1,0 +1,98 @@
+"""Numbers of operators, data types and options in the TensorFlow Lite schema, version 3.
+
+Source: tensorflow/lite/schema/schema.fbs.
+"""
+
+from __future__ import annotations
+
+from spaces.graph import Activation, OpKind
+
+SCHEMA_VERSION = 3
+CUSTOM = 32
+COMPILED_OP = "edgetpu-custom-op"
+DETECTION_POSTPROCESS = "TFLite_Detection_PostProcess"
+
+# fmt: off
+BUILTINS: dict[int, OpKind] = {
+    number: OpKind(name) for number, name in (
+        (0, "ADD"), (1, "AVERAGE_POOL_2D"), (2, "CONCATENATION"), (3, "CONV_2D"),
+        (4, "DEPTHWISE_CONV_2D"), (5, "DEPTH_TO_SPACE"), (6, "DEQUANTIZE"),
+        (7, "EMBEDDING_LOOKUP"), (9, "FULLY_CONNECTED"), (11, "L2_NORMALIZATION"),
+        (14, "LOGISTIC"), (17, "MAX_POOL_2D"), (18, "MUL"), (19, "RELU"), (21, "RELU6"),
+        (22, "RESHAPE"), (23, "RESIZE_BILINEAR"), (25, "SOFTMAX"), (26, "SPACE_TO_DEPTH"),
+        (28, "TANH"), (34, "PAD"), (36, "GATHER"), (39, "TRANSPOSE"), (40, "MEAN"), (41, "SUB"),
+        (42, "DIV"), (43, "SQUEEZE"), (44, "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        (45, "STRIDED_SLICE"), (49, "SPLIT"), (53, "CAST"), (54, "PRELU"), (55, "MAXIMUM"),
+        (56, "ARG_MAX"), (57, "MINIMUM"), (60, "PAD"), (65, "SLICE"), (67, "TRANSPOSE_CONV"),
+        (70, "EXPAND_DIMS"), (74, "SUM"), (76, "RSQRT"), (82, "REDUCE_MAX"), (83, "PACK"),
+        (88, "UNPACK"), (97, "RESIZE_NEAREST_NEIGHBOR"), (98, "LEAKY_RELU"),
+        (99, "SQUARED_DIFFERENCE"), (102, "SPLIT"), (107, "GATHER_ND"), (114, "QUANTIZE"),
+        (117, "HARD_SWISH"), (126, "BATCH_MATMUL"), (150, "GELU"),
+    )
+}
+UNSUPPORTED = dict(
+    (
+        (8, "FLOOR"), (10, "HASHTABLE_LOOKUP"), (12, "L2_POOL_2D"),
+        (13, "LOCAL_RESPONSE_NORMALIZATION"), (15, "LSH_PROJECTION"), (16, "LSTM"),
+        (20, "RELU_N1_TO_1"), (24, "RNN"), (27, "SVDF"), (29, "CONCAT_EMBEDDINGS"),
+        (30, "SKIP_GRAM"), (31, "CALL"), (32, "CUSTOM"), (33, "EMBEDDING_LOOKUP_SPARSE"),
+        (35, "UNIDIRECTIONAL_SEQUENCE_RNN"), (37, "BATCH_TO_SPACE_ND"),
+        (38, "SPACE_TO_BATCH_ND"), (46, "BIDIRECTIONAL_SEQUENCE_RNN"), (47, "EXP"),
+        (48, "TOPK_V2"), (50, "LOG_SOFTMAX"), (51, "DELEGATE"),
+        (52, "BIDIRECTIONAL_SEQUENCE_LSTM"), (58, "LESS"), (59, "NEG"), (61, "GREATER"),
+        (62, "GREATER_EQUAL"), (63, "LESS_EQUAL"), (64, "SELECT"), (66, "SIN"),
+        (68, "SPARSE_TO_DENSE"), (69, "TILE"), (71, "EQUAL"), (72, "NOT_EQUAL"), (73, "LOG"),
+        (75, "SQRT"), (77, "SHAPE"), (78, "POW"), (79, "ARG_MIN"), (80, "FAKE_QUANT"),
+        (81, "REDUCE_PROD"), (84, "LOGICAL_OR"), (85, "ONE_HOT"), (86, "LOGICAL_AND"),
+        (87, "LOGICAL_NOT"), (89, "REDUCE_MIN"), (90, "FLOOR_DIV"), (91, "REDUCE_ANY"),
+        (92, "SQUARE"), (93, "ZEROS_LIKE"), (94, "FILL"), (95, "FLOOR_MOD"), (96, "RANGE"),
+        (100, "MIRROR_PAD"), (101, "ABS"), (103, "UNIQUE"), (104, "CEIL"), (105, "REVERSE_V2"),
+        (106, "ADD_N"), (108, "COS"), (109, "WHERE"), (110, "RANK"), (111, "ELU"),
+        (112, "REVERSE_SEQUENCE"), (113, "MATRIX_DIAG"), (115, "MATRIX_SET_DIAG"),
+        (116, "ROUND"), (118, "IF"), (119, "WHILE"), (120, "NON_MAX_SUPPRESSION_V4"),
+        (121, "NON_MAX_SUPPRESSION_V5"), (122, "SCATTER_ND"), (123, "SELECT_V2"),
+        (124, "DENSIFY"), (125, "SEGMENT_SUM"), (128, "CUMSUM"), (129, "CALL_ONCE"),
+        (130, "BROADCAST_TO"), (131, "RFFT2D"), (132, "CONV_3D"), (140, "REDUCE_ALL"),
+        (141, "CONV_3D_TRANSPOSE"), (142, "VAR_HANDLE"), (143, "READ_VARIABLE"),
+        (144, "ASSIGN_VARIABLE"), (145, "BROADCAST_ARGS"), (151, "DYNAMIC_UPDATE_SLICE"),
+        (152, "RELU_0_TO_1"), (156, "ATAN2"), (158, "SIGN"), (203, "DILATE"),
+        (205, "REDUCE_WINDOW"),
+    )
+)
+"""Names of operators that stay on the host; others are called by their numbers."""
+TYPES = (
+    "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
+    "int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4",
+    "bfloat16", "int2", "uint4",
+)
+TYPE_BITS = {
+    "float32": 32, "float16": 16, "int32": 32, "uint8": 8, "int64": 64, "bool": 8, "int16": 16,
+    "complex64": 64, "int8": 8, "float64": 64, "complex128": 128, "uint64": 64, "uint32": 32,
+    "uint16": 16, "int4": 4, "bfloat16": 16, "int2": 2, "uint4": 4,
+}
+# fmt: on
+FLOATS = frozenset({"float32", "float16", "float64", "bfloat16"})
+ACTIVATIONS: dict[int, Activation] = {1: "relu", 3: "relu6"}
+OPTIONS_TYPE = {
+    OpKind.CONV_2D: 1,
+    OpKind.DEPTHWISE_CONV_2D: 2,
+    OpKind.AVERAGE_POOL_2D: 5,
+    OpKind.MAX_POOL_2D: 5,
+    OpKind.FULLY_CONNECTED: 8,
+    OpKind.ADD: 11,
+    OpKind.MUL: 21,
+    OpKind.SUB: 28,
+    OpKind.TRANSPOSE_CONV: 49,
+}
+ACTIVATION_FIELD = {1: 3, 2: 4, 5: 5, 8: 0, 11: 0, 21: 0, 28: 0, 49: 3}
+STRIDED_OPTIONS = frozenset({1, 2, 5, 49})
+POOL_OPTIONS = 5
+
+
+def operator_name(number: int) -> str:
+    """What to call a builtin operator that the graph has no kind for.
+
+    >>> operator_name(48), operator_name(500)
+    ('TOPK_V2', 'builtin operator 500')
+    """
+    return UNSUPPORTED.get(number, f"builtin operator {number}")
