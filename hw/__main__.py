@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw import measuring
+from hw import inspecting, measuring
 from hw.text import short, table
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "devices":
             print(_devices_text())
+        elif options.command == "inspect":
+            print(inspecting.inspect(options))
         elif options.command == "measure":
             print(measuring.measure(options))
         else:
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "estimate":
             command.add_argument("--json", action="store_true", help="print the report as JSON")
+    inspecting.add_command(commands)
     measuring.add_command(commands)
     return parser
 
