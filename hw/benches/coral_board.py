@@ -8,9 +8,10 @@ from typing import final
 
 from hw.bench import BenchError, BenchSettings, measured_report
 from hw.compiled import compiled_path, left_on_host, original_path
+from hw.compiled_package import read_compiled
 from hw.report import CostReport
 from hw.stopwatch import time_file
-from hw.tflite import TfliteModel, read_tflite
+from hw.tflite import TfliteError, TfliteModel, read_tflite
 
 LIBRARY = "libedgetpu.so.1"
 WHERE = f"{LIBRARY} must be installed (Google's Debian package libedgetpu1-std) and loadable"
@@ -37,7 +38,8 @@ class CoralBoard:
     def measure(self, tflite: Path) -> CostReport:
         """Median, spread and first inference.
 
-        Facts of the network come from the file before compilation, if that is at hand.
+        Weights are told by the compiled file, other facts by the one before compilation, if that
+        is at hand.
 
         Raises:
             BenchError: There is no library or device, or nothing compiled.
@@ -48,13 +50,14 @@ class CoralBoard:
         if missing is not None:
             raise BenchError(f"{missing}, but got none.")
         timing = time_file(Path(compiled.path), self.settings, CURE, LIBRARY)
+        weights, streamed = _parameter_bytes(Path(compiled.path))
         left = left_on_host(original.graph, compiled.graph) if original else ()
         return measured_report(
             "coral_board",
             timing,
             original,
-            weight_bytes=None,
-            streamed_bytes=None,
+            weight_bytes=weights,
+            streamed_bytes=streamed,
             host_ops=tuple((op.name, LEFT) for op in left),
         )
 
@@ -65,6 +68,19 @@ def _loads(library: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _parameter_bytes(compiled: Path) -> tuple[int | None, int | None]:
+    """All and streamed parameters; None where a package is laid out as no known compiler does.
+
+    The runtime may know it all the same.
+    """
+    try:
+        totals = read_compiled(compiled).totals()
+    except TfliteError:
+        return None, None
+    streamed = totals["streamed_parameter_bytes"]
+    return totals["cached_parameter_bytes"] + streamed, streamed
 
 
 def _pair(tflite: Path) -> tuple[TfliteModel | None, TfliteModel]:

@@ -1,13 +1,18 @@
 """The board's bench: which file is timed, which one is described; for real where there is one."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from hw.bench import BenchError, BenchSettings
 from hw.benches import coral_board
 from hw.benches.coral_board import CoralBoard
+from hw.compiled_package import read_compiled
 from hw.timing import Timing
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
+needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="real models are not at hand")
 
 ORIGINAL = ["MAXIMUM", "MINIMUM"]
 COMPILED = ["edgetpu-custom-op", "MINIMUM"]
@@ -60,6 +65,25 @@ def test_without_the_original_what_is_not_known_is_none(timed, folder):
     }
 
 
+@needs_models
+def test_weights_are_those_of_the_package(timed):
+    path = SHARED / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
+    report = CoralBoard(BenchSettings()).measure(path)
+    totals = read_compiled(path).totals()
+    assert report.weight_bytes == totals["cached_parameter_bytes"] > 400_000
+    assert (report.streamed_bytes, report.macs) == (0, 13_570_304)
+    assert report.host_ops == ()
+
+
+@needs_models
+def test_host_ops_of_a_real_compiled_file_are_named(timed):
+    report = CoralBoard(BenchSettings()).measure(
+        SHARED / "deeplabv3_mnv2_dm05_pascal_quant.tflite"
+    )
+    assert [name for name, _ in report.host_ops][:2] == ["ResizeBilinear", "ResizeBilinear1"]
+    assert len(report.host_ops) == 8
+
+
 @pytest.mark.parametrize("beside", [None, ORIGINAL])
 def test_a_model_that_is_not_compiled_is_refused(timed, folder, tiny_tflite, beside):
     (folder / "net_edgetpu.tflite").unlink()
@@ -88,13 +112,11 @@ def test_a_delegate_that_finds_no_device_is_one_line_with_a_cure(folder, monkeyp
     assert "\n" not in str(caught.value)
 
 
+@needs_models
 @pytest.mark.device
 def test_a_real_device_is_faster_on_the_second_inference():
-    from pathlib import Path
-
-    models = Path(__file__).parents[2].parent / "shared" / "tflite"
     bench = CoralBoard(BenchSettings())
-    if bench.missing() is not None or not models.is_dir():
-        pytest.skip(bench.missing() or "real models are not at hand")
-    report = bench.measure(models / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
+    if bench.missing() is not None:
+        pytest.skip(bench.missing())
+    report = bench.measure(SHARED / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
     assert 0 < report.latency_ms < report.first_inference_ms
