@@ -9,22 +9,20 @@ python -m spaces sample SPACE -n 5 --seed 0     random architectures, one JSON t
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
 from spaces.graph import Op, OpGraph, Shape, ShapeError
 from spaces.heads import classification
+from spaces.notation import read_architecture
 from spaces.space import (
     Architecture,
     SearchSpace,
     SpaceError,
-    architecture,
     count_upper_bound,
     load_baselines,
     load_input_shapes,
@@ -66,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "architecture",
         metavar="ARCHITECTURE",
         nargs="?",
-        help="name of a baseline, JSON text, or a file that holds it",
+        help="name of a baseline, JSON, the usual text of the space, or a file that holds it",
     )
     show.add_argument("--input", metavar="H,W,C", help="input shape; default: the published one")
     show.add_argument("--classes", type=int, help="add a classification head")
@@ -119,46 +117,6 @@ def _show(options: argparse.Namespace) -> Iterator[str]:
     if options.classes is not None:
         graph = classification(graph, options.classes)
     return _network(chosen, graph, head=options.classes is not None)
-
-
-def read_architecture(space: SearchSpace, text: str) -> Architecture:
-    """An architecture by name of a baseline, from JSON text, or from a file with JSON.
-
-    JSON is an object of decisions, alone or under the key ``decisions`` or ``architecture``.
-
-    Raises:
-        SpaceError: It is none of these, or not in the space.
-    """
-    baselines = load_baselines(space.name)
-    if text in baselines:
-        return baselines[text]
-    if not text.lstrip().startswith("{"):
-        if not os.path.isfile(text):
-            raise SpaceError(
-                f"{space.name}: ARCHITECTURE must be JSON, a file, or one of "
-                f"{', '.join(baselines)}, but got {text!r}."
-            )
-        text = Path(text).read_text(encoding="utf-8", errors="replace")
-    return architecture(space, _decisions(space, text))
-
-
-def _decisions(space: SearchSpace, text: str) -> dict[str, int | float | str]:
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise SpaceError(
-            f"an architecture must be JSON, but got {text[:60]!r} ({error})."
-        ) from None
-    while isinstance(record, dict) and ("decisions" in record or "architecture" in record):
-        if record.get("space", space.name) != space.name:
-            raise SpaceError(
-                f"an architecture must belong to the space {space.name}, "
-                f"but got one of {record['space']!r}."
-            )
-        record = record["decisions"] if "decisions" in record else record["architecture"]
-    if not isinstance(record, dict):
-        raise SpaceError(f"an architecture must be a JSON object, but got {text[:60]!r}.")
-    return record
 
 
 def _input_shape(text: str) -> Shape:

@@ -108,10 +108,23 @@ def _depthwise(op: Op, name: str) -> keras.layers.Layer:
     )
 
 
+def _sum(op: Op, name: str) -> keras.layers.Layer:
+    """Of two tensors; of one and constants: see ``MUL``."""
+    if len(op.inputs) == 1:
+        return keras.layers.Activation("linear", name=name)
+    return keras.layers.Add(name=name)
+
+
 _LAYERS: dict[OpKind, Callable[[Op, str], keras.layers.Layer]] = {
     OpKind.CONV_2D: _conv,
     OpKind.DEPTHWISE_CONV_2D: _depthwise,
-    OpKind.ADD: lambda _, name: keras.layers.Add(name=name),
+    OpKind.ADD: lambda op, name: _sum(op, name),
+    OpKind.AVERAGE_POOL_2D: lambda op, name: keras.layers.AveragePooling2D(
+        op.kernel_size, op.strides, "same", name=name
+    ),
+    # Of one input: by constants, which a batch normalisation behind it has.
+    OpKind.MUL: lambda _, name: keras.layers.Activation("linear", name=name),
+    OpKind.RELU: lambda _, name: keras.layers.ReLU(name=name),
     OpKind.MEAN: lambda _, name: keras.layers.GlobalAveragePooling2D(name=name),
     OpKind.FULLY_CONNECTED: lambda op, name: keras.layers.Dense(
         op.out_channels, use_bias=op.use_bias, name=name

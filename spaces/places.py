@@ -7,13 +7,13 @@ distinct combination is checked and lowered once, and all else is arithmetic on 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import final
 
 import numpy as np
 
+from spaces.codes import Encoder
 from spaces.graph import INPUT, IntArray, Op, OpBatch, OpGraph, Shape
 from spaces.segments import SegmentTable
 from spaces.space import Architecture, Choice, Decisions, Value
@@ -48,7 +48,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Factor:
-    """A choice that matters at a place: its column, and what the codes in there mean."""
+    """A choice that matters at a place.
+
+    Attributes:
+        name: Of the choice.
+        column: Of its codes.
+        values: What the codes mean.
+        alike: The code that stands for each code.
+    """
 
     name: str
     column: int
@@ -56,10 +63,13 @@ class _Factor:
     alike: IntArray
 
 
-def _alike(values: tuple[Value | None, ...], alike: Mapping[Value, Value | None]) -> IntArray:
-    """Code that stands for each code."""
-    others = [None, *(alike.get(value, value) for value in values if value is not None)]
-    return np.array([values.index(value) for value in others])
+def _factors(place: Place, encoder: Encoder) -> Iterator[_Factor]:
+    for name in (*place.reads, *(choice.name for choice in place.makes)):
+        column = encoder.names.index(name)
+        values, alike = encoder.values[column], place.alike.get(name, {})
+        others = (None if value is None else alike.get(value, value) for value in values)
+        codes = np.array([values.index(value) for value in others])
+        yield _Factor(name, column, values, codes)
 
 
 @final
@@ -71,26 +81,8 @@ class PlaceTable:
 
     def __init__(self, choices: Sequence[Choice], domain: Domain, places: Sequence[Place]) -> None:
         self._domain, self._places = domain, tuple(places)
-        names = [choice.name for choice in choices]
-        values = [(None, *choice.values) for choice in choices]  # a code is a position in here
-        self._radix = max(map(len, values))
-        self._codes = {
-            (name, value): column * self._radix + code
-            for column, (name, offered) in enumerate(zip(names, values, strict=True))
-            for code, value in enumerate(offered)
-            if code
-        }
-        self._columns = len(names)
-        self._factors = [
-            [
-                _Factor(
-                    name, column, values[column], _alike(values[column], place.alike.get(name, {}))
-                )
-                for name in (*place.reads, *(choice.name for choice in place.makes))
-                for column in [names.index(name)]
-            ]
-            for place in places
-        ]
+        self._encoder = Encoder(choices)
+        self._factors = [list(_factors(place, self._encoder)) for place in places]
         kinds: dict[Hashable, dict[int, tuple[int, int]]] = {}
         self._known = [
             kinds.setdefault(number if place.kind is None else place.kind, {})
@@ -108,22 +100,9 @@ class PlaceTable:
         """
         if any(math.prod(len(one.values) for one in row) > _MOST for row in self._factors):
             return None
-        try:
-            codes = self._encoded(architectures)
-        except (KeyError, TypeError):  # a name or value that no choice has
-            return None
-        which = self._lowered(codes, input_shape)
+        codes = self._encoder.encode(architectures)
+        which = None if codes is None else self._lowered(codes, input_shape)
         return None if which is None else self._segments.batch(which)
-
-    def _encoded(self, architectures: Sequence[Architecture]) -> IntArray:
-        """Codes of the decisions, ``[n_architectures, n_choices]``; 0 is not decided."""
-        lengths = [len(one.decisions) for one in architectures]
-        pairs = chain.from_iterable(one.decisions for one in architectures)
-        flat = np.fromiter(map(self._codes.__getitem__, pairs), np.int64, sum(lengths))
-        codes = np.zeros((len(architectures), self._columns), np.int64)
-        rows = np.repeat(np.arange(len(architectures)), lengths)
-        codes[rows, flat // self._radix] = flat % self._radix
-        return codes
 
     def _lowered(self, codes: IntArray, input_shape: Shape) -> IntArray | None:
         """Segments of all places, ``[n_architectures, n_places]``; None if one is illegal."""

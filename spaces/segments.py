@@ -11,7 +11,17 @@ from typing import final
 
 import numpy as np
 
-from spaces.graph import OP_ROW_LENGTH, IntArray, OpBatch, OpColumns, OpGraph, OpRow, op_row, uses
+from spaces.graph import (
+    OP_ROW_LENGTH,
+    IntArray,
+    Op,
+    OpBatch,
+    OpColumns,
+    OpGraph,
+    OpRow,
+    op_row,
+    uses,
+)
 
 ABSENT = 0
 """The segment without ops, for a place that a network leaves out."""
@@ -24,28 +34,35 @@ class SegmentTable:
     def __init__(self) -> None:
         self._op_numbers: dict[OpRow, int] = {}
         self._ops = _Rows(OP_ROW_LENGTH)
-        # Number of the op; last reader and first input as a batch has them, minus the slot itself.
-        self._slots = _Rows(3)
-        # Where its slots begin, how many there are, and which of them reads its input last.
-        self._segments = _Rows(3)
+        self._slots, self._segments = _Rows(3), _Rows(3)  # as `sequences` takes them
         self._segments.extend([(0, 0, 0)])
 
     def add(self, segment: OpGraph) -> int:
         """A number for ``segment``; its input is the output of the segment before it."""
-        if not segment.ops:
-            return ABSENT
         first, (input_last, *last) = uses(segment)
-        begin = self._slots.count
-        self._slots.extend(
-            [
-                (self._number(op_row(op)), last[slot] - slot, first[slot] - slot)
-                for slot, op in enumerate(segment.ops)
-            ]
-        )
-        self._segments.extend([(begin, len(segment.ops), input_last)])
-        return self._segments.count - 1
+        slots = [
+            (self.number(op), last[slot] - slot, first[slot] - slot)
+            for slot, op in enumerate(segment.ops)
+        ]
+        return int(self.add_many(slots, [len(slots)], [input_last])[0])
 
-    def _number(self, row: OpRow) -> int:
+    def add_many(
+        self,
+        slots: IntArray | Sequence[Sequence[int]],
+        lengths: IntArray | Sequence[int],
+        input_last: IntArray | Sequence[int],
+    ) -> IntArray:
+        """Numbers for segments whose slots stand one behind another; see :func:`sequences`."""
+        length = np.asarray(lengths, np.int64)
+        ends, begin = np.cumsum(length), self._segments.count
+        rows = [self._slots.count + ends - length, length, np.asarray(input_last, np.int64)]
+        self._slots.extend(slots)
+        self._segments.extend(np.column_stack(rows))
+        return np.where(length > 0, np.arange(begin, begin + len(length)), ABSENT)
+
+    def number(self, op: Op) -> int:
+        """Row of ``op`` in the table of ops, to be used in ``slots``."""
+        row = op_row(op)
         if row not in self._op_numbers:
             self._op_numbers[row] = len(self._op_numbers)
             self._ops.extend([row])
@@ -53,31 +70,45 @@ class SegmentTable:
 
     def batch(self, which: IntArray) -> OpBatch:
         """Networks that are sequences of segments, ``which`` ``[n_architectures, n_places]``."""
-        present = which != ABSENT
-        begin, length, input_last = self._segments.table[which[present]].T  # row by row
-        ends = np.cumsum(length)
-        at = np.repeat(begin - (ends - length), length) + np.arange(length.sum())
-        ops, last, first = self._slots.table[at].T
-        last[ends - 1] = _to_next(input_last, present)
+        return sequences(which, self._segments.table, self._slots.table, self._ops.table)
 
-        total = self._segments.table[:, 1][which].sum(axis=1)
-        slots = np.arange(total.max(initial=0))
-        live = slots < total[:, None]
-        index, first_input = np.zeros(live.shape, np.int64), np.zeros(live.shape, np.int64)
-        last_reader = np.tile(np.arange(-1, len(slots)), (len(which), 1))
-        own = np.broadcast_to(slots, live.shape)[live]
-        distinct, index[live] = self._compact(ops)
-        first_input[live] = own + first
-        last_reader[:, 1:][live] = own + last
-        filled = np.flatnonzero(total)
-        last_reader[filled, 0] = input_last[_begins(present)]
-        return OpBatch(distinct, index, live, last_reader, first_input)
 
-    def _compact(self, ops: IntArray) -> tuple[OpColumns, IntArray]:
-        """A table of those ops that occur in ``ops``, and ``ops`` as rows of it."""
-        used = np.zeros(self._ops.count, np.bool_)
-        used[ops] = True
-        return OpColumns.of(self._ops.table[used]), (np.cumsum(used) - 1)[ops]
+def sequences(which: IntArray, segments: IntArray, slots: IntArray, ops: IntArray) -> OpBatch:
+    """Networks that are sequences of segments.
+
+    Args:
+        which: Row of ``segments`` at each place, ``[n_architectures, n_places]``.
+        segments: Where the segment's slots begin, how many there are, and which of them reads the
+            segment's input last, ``[n_segments, 3]``; the first one is :data:`ABSENT`, all 0.
+        slots: Row of ``ops``; last reader and first input as an :class:`OpBatch` has them, minus
+            the slot itself, ``[n_slots, 3]``.
+        ops: As :func:`spaces.graph.op_row` makes them; the batch gets those that occur.
+    """
+    present = which != ABSENT
+    begin, length, input_last = segments[which[present]].T  # row by row
+    ends = np.cumsum(length)
+    at = np.repeat(begin - (ends - length), length) + np.arange(length.sum())
+    numbers, last, first = slots[at].T
+    last[ends - 1] = _to_next(input_last, present)
+
+    total = segments[:, 1][which].sum(axis=1)
+    columns = np.arange(total.max(initial=0))
+    live = columns < total[:, None]
+    index, first_input = np.zeros(live.shape, np.int64), np.zeros(live.shape, np.int64)
+    last_reader = np.tile(np.arange(-1, len(columns)), (len(which), 1))
+    own = np.broadcast_to(columns, live.shape)[live]
+    distinct, index[live] = _compact(ops, numbers)
+    first_input[live] = own + first
+    last_reader[:, 1:][live] = own + last
+    last_reader[np.flatnonzero(total), 0] = input_last[_begins(present)]
+    return OpBatch(distinct, index, live, last_reader, first_input)
+
+
+def _compact(ops: IntArray, numbers: IntArray) -> tuple[OpColumns, IntArray]:
+    """A table of those ``ops`` that occur in ``numbers``, and ``numbers`` as rows of it."""
+    used = np.zeros(len(ops), np.bool_)
+    used[numbers] = True
+    return OpColumns.of(ops[used]), (np.cumsum(used) - 1)[numbers]
 
 
 def _begins(present: IntArray) -> IntArray:
@@ -107,12 +138,13 @@ class _Rows:
         """``[count, width]``."""
         return self._data[: self.count]
 
-    def extend(self, rows: Sequence[Sequence[int]]) -> None:
+    def extend(self, rows: IntArray | Sequence[Sequence[int]]) -> None:
         """Add rows."""
         end = self.count + len(rows)
         if end > len(self._data):
             more = np.empty((max(end, 2 * len(self._data)), self._data.shape[1]), np.int64)
             more[: self.count] = self.table
             self._data = more
-        self._data[self.count : end] = rows
+        if len(rows):
+            self._data[self.count : end] = rows
         self.count = end

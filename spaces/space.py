@@ -347,6 +347,16 @@ def load_input_shapes(name: str) -> dict[str, Shape]:
     return dict(shapes)
 
 
+def load_parser(name: str) -> Callable[[str], Architecture | None] | None:
+    """The ``parse`` of a space by name, if its architectures have a usual notation.
+
+    It answers None for a text that is not in this notation, and raises SpaceError for one that is,
+    but is wrong.
+    """
+    parse: Callable[[str], Architecture | None] | None = getattr(_catalog(name), "parse", None)
+    return parse
+
+
 def load_algorithm(name: str) -> AlgorithmFactory:
     """The ``ALGORITHM`` of ``spaces/search/<name>.py``.
 

@@ -38,6 +38,7 @@ from spaces.space import (
 )
 
 SPACES = names_in("catalog")
+ALIASED = {"nas_bench_201"}
 
 
 @pytest.fixture(params=SPACES)
@@ -165,6 +166,8 @@ def test_json_round_trip_is_canonical(space: SearchSpace) -> None:
 
 
 def test_equal_ids_are_equal_graphs(space: SearchSpace) -> None:
+    if space.name in ALIASED:
+        pytest.skip("published tables tell architectures apart whose difference has no effect")
     chosen = _samples(space, 150)
     chosen += [mutate(space, one, np.random.default_rng(1)) for one in chosen[:50]]
     graphs: dict[OpGraph, str] = {}

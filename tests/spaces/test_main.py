@@ -71,7 +71,7 @@ def test_sample_writes_csv(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["show", "resnet"], "a search space must be one of"),
-        (["show", "mobilenet_v2", "w9"], "must be JSON, a file, or one of w0.35"),
+        (["show", "mobilenet_v2", "w9"], "must be JSON or one of w0.35"),
         (["show", "mobilenet_v2", "{"], "an architecture must be JSON"),
         (["show", "mobilenet_v2", '{"decisions": [1]}'], "must be a JSON object"),
         (["show", "mobilenet_v2", "{}"], "stem/channels must be decided"),
