@@ -303,6 +303,14 @@ class OpColumns:
             groups=table[:, 1],
         )
 
+    def joined(self, other: OpColumns) -> OpColumns:
+        """These ops, and behind them those of ``other``."""
+        pairs = {
+            field.name: (getattr(self, field.name), getattr(other, field.name))
+            for field in dataclasses.fields(self)
+        }
+        return OpColumns(**{name: np.concatenate(pair) for name, pair in pairs.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class OpBatch:

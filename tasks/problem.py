@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import OpGraph
+from spaces.graph import OpBatch, OpGraph
 
 
 class ProblemError(ValueError):
@@ -43,6 +43,9 @@ class Problem(Protocol):
 
     def complete(self, backbone: OpGraph, classes: int) -> OpGraph:
         """Backbone and head as one graph: what is deployed and costed."""
+
+    def complete_many(self, backbones: OpBatch, classes: int) -> OpBatch:
+        """The same of each graph of a batch."""
 
     def score(self, outputs: NDArray[Any], labels: NDArray[np.int32]) -> float:
         """The metric of outputs [n, ...] against labels [n]."""

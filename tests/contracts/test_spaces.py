@@ -19,6 +19,7 @@ from spaces.graph import (
     Shape,
     split_grouped_convolutions,
 )
+from spaces.heads import classification, classification_many
 from spaces.space import (
     Architecture,
     Choice,
@@ -114,6 +115,12 @@ def test_lower_many_equals_the_loop(space: SearchSpace, input_shape: Shape | Non
         _assert_same(space.lower_many(chosen), expected)
     _assert_same(space.lower_many(chosen[5:6]), OpBatch.of([space.lower(chosen[5])]))
     assert space.lower_many([]).live.shape == (0, 0)
+
+
+def test_heads_can_be_added_to_all_at_once(space: SearchSpace) -> None:
+    chosen = _samples(space, 20)
+    expected = OpBatch.of([classification(space.lower(one), 13) for one in chosen])
+    _assert_same(classification_many(space.lower_many(chosen), 13), expected)
 
 
 def _corrupted(space: SearchSpace, one: Architecture, rng: np.random.Generator) -> Architecture:

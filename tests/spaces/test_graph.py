@@ -14,7 +14,7 @@ from spaces.graph import (
     ShapeError,
     split_grouped_convolutions,
 )
-from spaces.heads import classification
+from spaces.heads import classification, classification_many
 
 _IN, _OUT = (1, 14, 14, 48), (1, 14, 14, 192)
 
@@ -106,6 +106,27 @@ def test_head_pools_classifies_and_normalises() -> None:
     assert graph.macs - backbone.macs == 192 * 10
     assert graph.output.output_shape == (1, 10)
     assert graph.endpoints == backbone.endpoints
+
+
+def test_heads_of_a_batch_are_those_of_its_graphs() -> None:
+    chain = (_convolution(name="a"), Op("b", OpKind.CONV_2D, ("a",), _OUT, _IN, (3, 3)))
+    graphs = [OpGraph(_IN, chain[:1]), OpGraph(_IN, chain), OpGraph(_IN, chain[:1])]
+    expected = OpBatch.of([classification(graph, 7) for graph in graphs])
+    batch = classification_many(OpBatch.of(graphs), 7)
+    for name in ("live", "first_input", "last_reader"):
+        assert getattr(batch, name).tolist() == getattr(expected, name).tolist()
+    for name in ("kind", "input_hwc", "output_hwc", "kernel_size", "strides", "groups"):
+        got, wanted = getattr(batch, name), getattr(expected, name)
+        assert got[batch.live].tolist() == wanted[expected.live].tolist()
+    assert classification_many(OpBatch.of([]), 7).live.shape == (0, 3)
+
+
+def test_head_of_a_batch_needs_what_a_head_needs() -> None:
+    batch = OpBatch.of([OpGraph(_IN, (_convolution(),))])
+    with pytest.raises(ShapeError, match="classes must be at least 2, but got 1"):
+        classification_many(batch, 1)
+    with pytest.raises(ShapeError, match="at least one op"):
+        classification_many(OpBatch.of([OpGraph(_IN, ())]), 7)
 
 
 def test_head_needs_two_classes_and_a_feature_map() -> None:
