@@ -71,7 +71,7 @@ def classification_many(batch: OpBatch, classes: int) -> OpBatch:
 
 
 def _heads(batch: OpBatch, ends: IntArray, classes: int) -> tuple[IntArray, OpColumns]:
-    """Ops behind the slots ``ends``, as rows ``[n_architectures, 3]`` of a table, and the table."""
+    """Ops behind the slots ``ends``: rows ``[n_architectures, 3]`` of a table, and the table."""
     last, which = np.unique(batch.index[np.arange(len(ends)), ends], return_inverse=True)
     numbers: dict[OpRow, int] = {}
     heads = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from spaces.space import (
@@ -26,24 +27,35 @@ def parse_architecture(space: SearchSpace, text: str) -> Architecture:
     Raises:
         SpaceError: It is none of these, or not in the space.
     """
-    baselines = load_baselines(space.name)
-    if text in baselines:
-        return baselines[text]
-    if text.lstrip().startswith("{"):
-        return architecture(space, _decisions(space, text))
-    parse = load_parser(space.name)
-    found = parse(text) if parse else None
-    if found is None:
-        usual = ", the usual text" if parse else ""
-        raise SpaceError(
-            f"{space.name}: an architecture must be JSON{usual} or one of "
-            f"{', '.join(baselines)}, but got {_short(text)!r}."
-        )
-    return found
+    return architecture(space, parser_of(space)(text).values)
+
+
+def parser_of(space: SearchSpace) -> Callable[[str], Architecture]:
+    """For many texts: as :func:`parse_architecture`, but decisions are not checked.
+
+    Lowering checks them, and faster.
+    """
+    baselines, parse = load_baselines(space.name), load_parser(space.name)
+
+    def parsed(text: str) -> Architecture:
+        if text in baselines:
+            return baselines[text]
+        if text.lstrip().startswith("{"):
+            return Architecture.of(space.name, _decisions(space, text))
+        found = parse(text) if parse else None
+        if found is None:
+            usual = ", the usual text" if parse else ""
+            raise SpaceError(
+                f"{space.name}: an architecture must be JSON{usual} or one of "
+                f"{', '.join(baselines)}, but got {_short(text)!r}."
+            )
+        return found
+
+    return parsed
 
 
 def read_architecture(space: SearchSpace, text: str) -> Architecture:
-    """The same; ``text`` may also be the path of a file that holds it.
+    """One architecture; ``text`` may also be the path of a file that holds it.
 
     Raises:
         SpaceError: It is none of these, or not in the space.

@@ -350,8 +350,8 @@ def load_input_shapes(name: str) -> dict[str, Shape]:
 def load_parser(name: str) -> Callable[[str], Architecture | None] | None:
     """The ``parse`` of a space by name, if its architectures have a usual notation.
 
-    It answers None for a text that is not in this notation, and raises SpaceError for one that is,
-    but is wrong.
+    It answers None for a text that is not in this notation, and raises SpaceError for one that
+    cannot be read. Whether the space offers the decisions is not its question.
     """
     parse: Callable[[str], Architecture | None] | None = getattr(_catalog(name), "parse", None)
     return parse

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from spaces.cell_space import CellSpace
 from spaces.cells import EDGES, edge_name
-from spaces.space import Architecture, SpaceError, architecture
+from spaces.space import Architecture, SpaceError
 
 SPACE = CellSpace(name="nas_bench_201", input_shape=(1, 32, 32, 3))
 
 
 def parse(text: str) -> Architecture | None:
     """The architecture of a string such as ``|nor_conv_3x3~0|+|none~0|..|+|..|..|..|``.
+
+    Operations are taken as they are: who lowers the architecture checks them.
 
     Returns:
         None where the text does not begin as such a string does.
@@ -36,7 +38,7 @@ def parse(text: str) -> Architecture | None:
             f"{SPACE.name}: a cell must be written as |op~0|+|op~0|op~1|+|op~0|op~1|op~2|, "
             f"but got {text[:160]!r}."
         )
-    return architecture(SPACE, {edge_name(edge): op for edge, op in ops.items()})
+    return _cell(*ops.values())
 
 
 def _cell(*ops: str) -> Architecture:

@@ -41,12 +41,18 @@ def test_usual_strings_are_read() -> None:
         (RESNET.replace("~2", "~x"), "must be written as"),
         (f"{RESNET}+|none~0|", "must be written as"),
         (RESNET.replace("skip_connect~2", "none~2|none~2"), "must be written as"),
-        (RESNET.replace("none~0", "nor_conv_5x5~0"), "edge0-2 must be one of none, skip_connect"),
     ],
 )
 def test_what_is_no_cell_is_refused(text: str, message: str) -> None:
     with pytest.raises(SpaceError, match=message):
         parse(text)
+
+
+def test_operations_that_do_not_exist_are_refused_when_lowered() -> None:
+    unknown = parse(RESNET.replace("none~0", "nor_conv_5x5~0"))
+    assert unknown is not None
+    with pytest.raises(SpaceError, match="edge0-2 must be one of none, skip_connect"):
+        SPACE.lower_many([unknown])
 
 
 @pytest.mark.skipif(not TABLE.is_file(), reason="measurements are not at hand")

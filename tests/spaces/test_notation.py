@@ -35,6 +35,7 @@ def test_a_table_names_no_files(tmp_path: Path) -> None:
         (CELLS, "[" * 9000, r"but got '\[\[\[.*\.\.\.'"),
         (CELLS, '{"a":' * 99_999, "an architecture must be JSON"),
         (CELLS, '{"edge0-1": ["none"]}', "edge0-1 must be one of"),
+        (CELLS, RESNET.replace("none~0", "pool~0"), "edge0-2 must be one of"),
     ],
 )
 def test_what_is_none_is_refused(space: object, text: str, message: str) -> None:
