@@ -1,4 +1,4 @@
-"""The project's command line: ``python -m flows run | status | schedule | ui``.
+"""The project's command line: ``python -m flows run | status | schedule | cost | ui``.
 
 Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
 mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
@@ -63,6 +63,20 @@ def _schedule(arguments: argparse.Namespace) -> None:
     serve(arguments.cron, arguments.profile, arguments.overrides)
 
 
+def _cost(arguments: argparse.Namespace) -> None:
+    from tasks.cost_architectures import run
+
+    count = run(
+        arguments.space,
+        arguments.architectures,
+        arguments.device,
+        arguments.out,
+        arguments.classes,
+        arguments.cost_model,
+    )
+    print(f"{count:,} architectures costed on {arguments.device}: {arguments.out}")
+
+
 def _ui(arguments: argparse.Namespace) -> None:
     from flows.ui import main
 
@@ -88,6 +102,33 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--space", required=True, metavar="NAME", help="a search space")
+    parser.add_argument(
+        "--architectures",
+        required=True,
+        type=Path,
+        metavar="FILE.csv",
+        help="a table with the column architecture: JSON, the space's usual text, or a baseline",
+    )
+    parser.add_argument(
+        "--device", required=True, metavar="D", help="name of a profile, or path to its YAML file"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="OUT.csv", help="the table with its costs"
+    )
+    parser.add_argument(
+        "--classes",
+        type=int,
+        metavar="N",
+        help="of the head; default 10 for inputs of up to 96 pixels, else 1001",
+    )
+    parser.add_argument(
+        "--cost-model", default="analytic", metavar="NAME", help="default analytic"
+    )
+    parser.set_defaults(call=_cost)
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m flows", description="Search for networks.")
@@ -111,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_what_to_run(schedule)
     schedule.set_defaults(call=_schedule)
+
+    _add_cost(commands.add_parser("cost", help="cost many architectures without training them"))
 
     ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
     ui.set_defaults(call=_ui)

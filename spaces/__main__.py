@@ -84,7 +84,7 @@ def _list(_: argparse.Namespace) -> Iterator[str]:
         space = load_space(name)
         size = f"< {count_upper_bound(space):.0e}"
         baselines = " ".join(load_baselines(name))
-        rows.append((name, _shape(input_shape_of(space)), size, baselines))
+        rows.append((name, _shape(space.input_shape), size, baselines))
     return _table(rows, numbers=())
 
 
@@ -163,11 +163,6 @@ def _row(name: str, ops: tuple[Op, ...], chosen: Architecture) -> Row:
         f"{sum(op.macs for op in ops):,}",
         f"{sum(op.trainable_parameters for op in ops):,}",
     )
-
-
-def input_shape_of(space: SearchSpace) -> Shape:
-    """The input shape a space lowers for: that of any of its networks."""
-    return space.lower(sample(space, np.random.default_rng(0))).input_shape
 
 
 def _shape(shape: Shape) -> str:

@@ -106,6 +106,10 @@ class SearchSpace(Protocol):
     def choices(self) -> tuple[Choice, ...]:
         """All choices, in the order in which they are decided."""
 
+    @property
+    def input_shape(self) -> Shape:
+        """Of all its networks, (1, H, W, C)."""
+
     def domain(self, choice: Choice, decided: Decisions) -> tuple[Value, ...]:
         """Values of ``choice`` that fit what was decided before; empty: nothing to decide."""
 

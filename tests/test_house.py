@@ -163,6 +163,7 @@ COMMANDS = (
     "flows run",
     "flows status",
     "flows schedule",
+    "flows cost",
     "flows ui",
     "hw",
     "spaces",
