@@ -4,8 +4,8 @@ A cell is a small graph of four nodes. Node 0 is its input, node 3 its output; e
 the sum of what comes from each earlier one over an *edge*, and the operations on the six edges
 are what is searched. Only what takes part is lowered: an edge that nothing reaches, or from which
 nothing reaches node 3, is left out; ``none`` contributes nothing, and ``skip_connect`` hands a
-tensor on as it is. Equal operations without weights on equal inputs are emitted once, as the
-converter does.
+tensor on as it is. Two average pools of one tensor are two ops, though a converter may merge them:
+in the latencies that others have measured they count twice.
 
 A cell whose node 3 receives nothing puts out zeros, and its network is a constant. It is lowered
 as a cell that hands its input on: the same stem, reductions and head, the cheapest there are.
@@ -65,7 +65,6 @@ class Draft:
         self.ops: list[Op] = []
         self.rectified: set[str] = set()
         self._shapes = {source: shape}
-        self._shared: dict[tuple[object, ...], str] = {}
 
     def convolution(
         self,
@@ -89,18 +88,16 @@ class Draft:
         return self.convolution(name, source, channels, kernel, strides)
 
     def average_pool(self, name: str, source: str, size: int, strides: int) -> str:
-        """An average over a square window with SAME padding, or the equal one there is."""
+        """An average over a square window with SAME padding; its name."""
         shape = self._shapes[source]
         side = (math.ceil(shape[1] / strides), math.ceil(shape[2] / strides))
         after, window = (1, *side, shape[3]), ((size, size), (strides, strides))
-        return self._emit_once(
-            Op(name, OpKind.AVERAGE_POOL_2D, (source,), shape, after, *window), source, size
-        )
+        return self.emit(Op(name, OpKind.AVERAGE_POOL_2D, (source,), shape, after, *window))
 
     def add(self, name: str, first: str, second: str) -> str:
-        """A sum, or the equal one there is."""
+        """A sum; its name."""
         shape = self._shapes[first]
-        return self._emit_once(Op(name, OpKind.ADD, (first, second), shape, shape), first, second)
+        return self.emit(Op(name, OpKind.ADD, (first, second), shape, shape))
 
     def shape(self, name: str) -> Shape:
         """Of the output of that op, or of the source."""
@@ -111,12 +108,6 @@ class Draft:
         self.ops.append(op)
         self._shapes[op.name] = op.output_shape
         return op.name
-
-    def _emit_once(self, op: Op, *what: object) -> str:
-        key = (op.kind, *what)
-        if key not in self._shared:
-            self._shared[key] = self.emit(op)
-        return self._shared[key]
 
 
 def place_relus(ops: Sequence[Op], rectified: Iterable[str]) -> tuple[Op, ...]:

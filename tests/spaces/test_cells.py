@@ -80,15 +80,20 @@ def test_a_cell_of_zeros_is_lowered_as_one_that_hands_its_input_on() -> None:
     assert kinds.count(OpKind.CONV_2D) == 3  # the reduction is there all the same
 
 
-def test_equal_ops_without_weights_are_there_once() -> None:
+def test_equal_ops_are_not_merged() -> None:
     assert _ops("pppnns") == [
         "stem(input)",
         "edge0-1(stem)",
+        "edge0-2(stem)",
         "edge1-2(edge0-1)",
-        "node2(edge0-1, edge1-2)",
+        "node2(edge0-2, edge1-2)",
     ]
     # node 2 is the sum of nodes 0 and 1, and so is the first sum in node 3
-    assert _ops("3sssss")[-2:] == ["node2(stem, edge0-1)", "node3(node2, node2)"]
+    assert _ops("3sssss")[-3:] == [
+        "node2(stem, edge0-1)",
+        "node3_partial(stem, edge0-1)",
+        "node3(node3_partial, node2)",
+    ]
 
 
 def test_last_normalisation_is_folded_where_a_convolution_stands_before_it() -> None:
