@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import WEIGHTED_KINDS, BoolArray, OpBatch, OpKind
+from spaces.graph import WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpColumns, OpKind
 
 KINDS = tuple(OpKind)
 """Op kinds by the numbers that an :class:`~spaces.graph.OpBatch` has for them."""
@@ -18,14 +18,20 @@ def mask_of(kinds: frozenset[OpKind]) -> BoolArray:
     return np.array([kind in kinds for kind in KINDS])
 
 
-def slot_macs(batch: OpBatch) -> FloatArray:
-    """Multiply-accumulates of each slot, ``[n_architectures, n_op_slots]``."""
-    weighted = mask_of(WEIGHTED_KINDS)[batch.kind]
-    depthwise = batch.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
-    transposed = batch.kind == KINDS.index(OpKind.TRANSPOSE_CONV)
-    inputs = np.where(depthwise, 1, batch.input_hwc[..., 2] // np.maximum(batch.groups, 1))
-    weights = batch.kernel_size.prod(axis=-1) * inputs * batch.output_hwc[..., 2]
-    maps = np.where(transposed[..., None], batch.input_hwc, batch.output_hwc)
-    macs = weights * maps[..., 0] * maps[..., 1]
-    result: FloatArray = np.where(batch.live & weighted, macs, 0).astype(np.float64)
+def op_macs(ops: OpColumns) -> FloatArray:
+    """Multiply-accumulates of each op, ``[n_ops]``; 0 for ops without weights."""
+    weighted = mask_of(WEIGHTED_KINDS)[ops.kind]
+    depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
+    transposed = ops.kind == KINDS.index(OpKind.TRANSPOSE_CONV)
+    inputs = np.where(depthwise, 1, ops.input_hwc[:, 2] // np.maximum(ops.groups, 1))
+    weights = ops.kernel_size.prod(axis=1) * inputs * ops.output_hwc[:, 2]
+    maps = np.where(transposed[:, None], ops.input_hwc, ops.output_hwc)
+    macs = weights * maps[:, 0] * maps[:, 1]
+    result: FloatArray = np.where(weighted, macs, 0).astype(np.float64)
+    return result
+
+
+def slot_sum(of_ops: FloatArray | IntArray, batch: OpBatch) -> FloatArray:
+    """Sum over each network of a column ``[n_distinct]``: ``[n_architectures]``."""
+    result: FloatArray = np.where(batch.live, of_ops[batch.index], 0).sum(axis=1, dtype=np.float64)
     return result

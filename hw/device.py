@@ -2,7 +2,9 @@
 
 A profile is chip + link + host, never "the Edge TPU": the same chip is 0.09 ms away over PCIe and
 0.37 ms over USB 2. Each leaf of a profile file is ``{value, unit, source}``; the unit must be the
-one that the field declares below, so a file cannot mean something else than the code does.
+one that the field declares below, so a file cannot mean something else than the code does. Profiles
+that share a chip name it (``chip: coral``, a file of ``hw/chips``); one that was calibrated has its
+own.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 DEVICES = Path(__file__).parent / "devices"
+CHIPS = Path(__file__).parent / "chips"
 LEAF_KEYS = ("value", "unit", "source")
 
 
@@ -36,12 +39,18 @@ class Chip:
         tile_columns: Tiles that share its width.
         output_lanes: Output channels that a tile computes at once.
         input_lanes: Products that an output lane adds in a cycle.
-        depthwise_input_lanes: The same for depthwise convolutions and pooling.
+        depthwise_input_lanes: The same for depthwise convolutions.
+        pool_input_lanes: The same for pooling and averaging.
+        small_window_factor: Cycles of a convolution of 2 to 5 taps a side over the lane law's.
         narrow_memory_bytes: For activations, all tiles.
+        wide_memory_bytes: For weights, instructions and activations that overflow, all tiles.
+        overflow_bytes: The most that activations may take of wide memory.
+        large_window_bytes: Of wide memory, taken by a network with a convolution of 7 or more taps
+            a side at stride 1.
         tiled_map_bytes: Operands of an op above which its map is worked on in several passes.
-        wide_memory_bytes: For weights, instructions and activations that overflow.
-        instruction_bytes_per_op: Held beside the weights.
-        activation_gb_per_s: Between memory and lanes, input and output together.
+        instruction_bytes_per_op: Sent with every call and held beside the weights.
+        activation_gb_per_s: Between memory and lanes, input and output, in words of all lanes.
+        overflow_gb_per_s: The same once more, for operands that exceed narrow memory.
         weight_gb_per_s: From wide memory to lanes.
         convolution_us: Start of a convolution or dense op.
         window_us: More of that for each row of the window beyond the first (exchange of borders).
@@ -56,11 +65,16 @@ class Chip:
     output_lanes: int = _unit("lanes")
     input_lanes: int = _unit("lanes")
     depthwise_input_lanes: float = _unit("lanes")
+    pool_input_lanes: float = _unit("lanes")
+    small_window_factor: float = _unit("ratio")
     narrow_memory_bytes: int = _unit("B")
-    tiled_map_bytes: int = _unit("B")
     wide_memory_bytes: int = _unit("B")
+    overflow_bytes: int = _unit("B")
+    large_window_bytes: int = _unit("B")
+    tiled_map_bytes: int = _unit("B")
     instruction_bytes_per_op: int = _unit("B")
     activation_gb_per_s: float = _unit("GB/s")
+    overflow_gb_per_s: float = _unit("GB/s")
     weight_gb_per_s: float = _unit("GB/s")
     convolution_us: float = _unit("us")
     window_us: float = _unit("us")
@@ -74,18 +88,19 @@ class Link:
     """What lies between host memory and chip.
 
     Attributes:
-        fixed_ms: Of one call.
+        fixed_ms: Of one call, and of each further subgraph.
         input_mb_per_s: Host to device, activations.
-        output_mb_per_s: Device to host, channels padded to ``output_channel_multiple``.
-        output_channel_multiple: Granularity of the output layout.
-        streaming_ms_per_mib: Weights that do not fit on chip, at every inference.
+        output_mb_per_s: Device to host, channels padded to ``output_channels``.
+        output_channels: The least channels of a map in the output layout.
+        streaming_ms_per_mib: Host to device, instructions at every inference, and weights that do
+            not fit on chip.
         first_inference_ms: What the first call costs more, beside loading the weights.
     """
 
     fixed_ms: float = _unit("ms")
     input_mb_per_s: float = _unit("MB/s")
     output_mb_per_s: float = _unit("MB/s")
-    output_channel_multiple: int = _unit("channels")
+    output_channels: int = _unit("channels")
     streaming_ms_per_mib: float = _unit("ms/MiB")
     first_inference_ms: float = _unit("ms")
 
@@ -96,12 +111,14 @@ class Host:
 
     Attributes:
         gmacs_per_s: Quantized convolution and dense ops, in 1e9 multiply-accumulates a second.
-        elements_per_us: Everything else, input and output elements together.
+        elements_per_us: Everything else, elements of all inputs and of the output together.
+        scores_per_us: Post-processing of detections, in class scores of all anchors.
         op_us: Start of an op.
     """
 
     gmacs_per_s: float = _unit("GMAC/s")
     elements_per_us: float = _unit("elements/us")
+    scores_per_us: float = _unit("scores/us")
     op_us: float = _unit("us")
 
 
@@ -141,25 +158,46 @@ class Compiler:
         rules: Name of the support rules in :mod:`hw.mapping`.
         grouped_convolution: ``"split"``: as SPLIT, one convolution a group, CONCATENATION;
             ``"native"``: as one op.
+        subgraphs: ``"one"``: after the first op that cannot be mapped everything stays on the
+            host; ``"several"``: the compiler's ``-a``, each crossing between host and TPU a call.
     """
 
     rules: str = _unit("name")
     grouped_convolution: str = _unit("split|native")
+    subgraphs: str = _unit("one|several")
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the profile's coefficients were fitted to.
+    """What the profile's coefficients were fitted to, and how well.
 
     Attributes:
         measurements: Which, in words.
-        interval_low: 5 % quantile of measured over estimated latency.
-        interval_high: 95 % quantile.
+        count: How many networks.
+        mape_percent: Mean absolute error of latency, cross-validated, as the three that follow.
+        within_10_percent: Share of networks estimated within 10 % of what was measured.
+        spearman, kendall: Rank correlations.
+        error_90: 90 % quantile of the absolute error, as logarithm of a ratio.
+        feature_low, feature_high: Range of :data:`hw.features.FEATURES` over the networks.
+        residual_scale: By which features are divided.
+        residual_length: Of the kernel, in scaled features.
+        residual_centres: Features of the networks that the correction interpolates between.
+        residual_weights: Of these networks; empty: no correction.
     """
 
     measurements: str = _unit("text")
-    interval_low: float = _unit("ratio")
-    interval_high: float = _unit("ratio")
+    count: int = _unit("networks")
+    mape_percent: float = _unit("%")
+    within_10_percent: float = _unit("share")
+    spearman: float = _unit("correlation")
+    kendall: float = _unit("correlation")
+    error_90: float = _unit("log ratio")
+    feature_low: tuple[float, ...] = _unit("features")
+    feature_high: tuple[float, ...] = _unit("features")
+    residual_scale: tuple[float, ...] = _unit("features")
+    residual_length: float = _unit("scaled features")
+    residual_centres: tuple[tuple[float, ...], ...] = _unit("features")
+    residual_weights: tuple[float, ...] = _unit("log ratio")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +235,14 @@ SECTIONS: dict[str, type] = {
     "calibration": Calibration,
 }
 OPTIONAL_SECTIONS = ("energy", "calibration")
-CHOICES = {"grouped_convolution": ("split", "native")}
+SIGNED = frozenset({"spearman", "kendall"})
+DIVISORS = frozenset(
+    """clock_mhz tile_rows tile_columns output_lanes input_lanes depthwise_input_lanes
+    pool_input_lanes tiled_map_bytes activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s
+    output_mb_per_s gmacs_per_s elements_per_us scores_per_us residual_length""".split()
+)
+"""Leaves by which something is divided."""
+CHOICES = {"grouped_convolution": ("split", "native"), "subgraphs": ("one", "several")}
 
 
 def device_names() -> tuple[str, ...]:
@@ -241,8 +286,10 @@ def parse_device(name: str, content: object, where: str) -> Device:
         DeviceError: A leaf lacks value, unit or source, or has the wrong unit; a key is unknown or
             missing.
     """
-    top = _mapping(content, where)
+    top = dict(_mapping(content, where))
     _check_keys(top, ("summary", *SECTIONS), ("summary", *_required()), where)
+    if isinstance(top["chip"], str):
+        top["chip"] = _read_chip(top["chip"], where)
     sources: list[tuple[str, str]] = []
     sections: dict[str, Any] = {
         key: _section(kind, top[key], f"{where}: {key}", key, sources) if key in top else None
@@ -250,6 +297,42 @@ def parse_device(name: str, content: object, where: str) -> Device:
     }
     summary = str(top["summary"])
     return Device(name=name, summary=summary, sources=tuple(sources), **sections)
+
+
+def _read_chip(name: str, where: str) -> object:
+    names = sorted(path.stem for path in CHIPS.glob("*.yaml"))
+    if name not in names:
+        raise DeviceError(
+            f"{where}: chip must be one of {', '.join(names)}, or a mapping, but got {name!r}."
+        )
+    return _read(CHIPS / f"{name}.yaml")
+
+
+def dump_device(device: Device) -> str:
+    """The text of a profile file that :func:`parse_device` reads back as ``device``."""
+    import yaml
+
+    sources = dict(device.sources)
+    content: dict[str, Any] = {"summary": device.summary}
+    for key in SECTIONS:
+        section = getattr(device, key)
+        if section is not None:
+            content[key] = {
+                item.name: {
+                    "value": _plain(getattr(section, item.name)),
+                    "unit": item.metadata["unit"],
+                    "source": sources[f"{key}.{item.name}"],
+                }
+                for item in dataclasses.fields(section)
+            }
+    text: str = yaml.safe_dump(
+        content, sort_keys=False, width=100, allow_unicode=True, default_flow_style=None
+    )
+    return text
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _required() -> tuple[str, ...]:
@@ -311,9 +394,18 @@ def _value(value: object, kind: str, name: str, where: str) -> Any:
             expected = " or ".join(choices) if choices else "a text"
             raise DeviceError(f"{where}: value must be {expected}, but got {value!r}.")
         return value
+    if kind.startswith("tuple["):
+        if not isinstance(value, list):
+            raise DeviceError(f"{where}: value must be a list, but got {value!r}.")
+        inner = "tuple[float, ...]" if kind.startswith("tuple[tuple[") else "signed"
+        return tuple(_value(item, inner, name, where) for item in value)
+    signed = kind == "signed" or name in SIGNED
     number = not isinstance(value, bool) and isinstance(value, int | float)
-    if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type, operator]
-        raise DeviceError(f"{where}: value must be a number from 0 up, but got {value!r}.")
+    if not number or not math.isfinite(value) or (value < 0 and not signed):  # type: ignore[arg-type, operator]
+        least = "finite number" if signed else "number from 0 up"
+        raise DeviceError(f"{where}: value must be a {least}, but got {value!r}.")
+    if name in DIVISORS and value == 0:
+        raise DeviceError(f"{where}: value must be above 0, but got 0.")
     if kind == "int" and int(value) != value:  # type: ignore[call-overload]
         raise DeviceError(f"{where}: value must be a whole number, but got {value!r}.")
     return int(value) if kind == "int" else float(value)  # type: ignore[call-overload, arg-type]

@@ -2,7 +2,8 @@
 
 The compiler makes one subgraph: ops that it does not support stay on the host, and so does
 everything that depends on them once the subgraph has begun. Ops before it (a CAST of a float
-input) do not end it. The rules are data, by compiler; reasons are the compiler's own.
+input) do not end it. With its option ``-a`` it makes several, and every supported op is mapped.
+The rules are data, by compiler; reasons are the compiler's own.
 
 Source: coral.ai, "TensorFlow models on the Edge TPU", supported operations; op tables of
 edgetpu_compiler logs; compiled packages of google-coral/test_data.
@@ -116,32 +117,53 @@ def _upscaling(op: Op) -> float:
     return max((after / max(before, 1) for before, after in pairs), default=1.0)
 
 
-def host_ops(
-    graph: OpGraph, rules: Rules, refused: Mapping[str, str] | None = None
-) -> tuple[tuple[str, str], ...]:
-    """Ops that stay on the host, with the compiler's reason, in order of execution.
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Where the ops of one network run.
+
+    Attributes:
+        subgraph: Of each op on the TPU, the number of its subgraph, from 0.
+        host: Ops that stay on the host with the compiler's reason, in order of execution.
+    """
+
+    subgraph: Mapping[str, int]
+    host: tuple[tuple[str, str], ...]
+
+    @property
+    def subgraphs(self) -> int:
+        """How many there are."""
+        return len(set(self.subgraph.values()))
+
+
+def map_ops(
+    graph: OpGraph,
+    rules: Rules,
+    refused: Mapping[str, str] | None = None,
+    several: bool = False,
+) -> Mapped:
+    """Map a network.
 
     Args:
         graph: The network.
         rules: Of the device's compiler.
         refused: Ops that are known not to map for reasons a graph does not show: data types.
+        several: Make several subgraphs, as the compiler does with ``-a``.
     """
     reasons: dict[str, str] = {}
-    begun: set[str] = set()  # ops on the TPU, or behind one
-    closed: set[str] = set()  # host ops behind the TPU, and all that follows them
+    subgraph: dict[str, int] = {}
+    crossings = {INPUT: 0}  # from the TPU to the host, on the way to an op
     for op in graph.ops:
-        sources = [name for name in op.inputs if name != INPUT]
+        behind = max((crossings[name] for name in op.inputs), default=0)
         reason = (refused or {}).get(op.name) or refusal(op, rules)
-        if reason is None and any(name in closed for name in sources):
+        if reason is None and behind and not several:
             reason = SECOND_SUBGRAPH
-        behind = any(name in begun for name in sources)
-        if reason is None or behind:
-            begun.add(op.name)
-        if reason is not None:
+        if reason is None:
+            subgraph[op.name] = behind
+        else:
             reasons[op.name] = reason
-            if behind:
-                closed.add(op.name)
-    return tuple(reasons.items())
+            behind = max((crossings[name] + (name in subgraph) for name in op.inputs), default=0)
+        crossings[op.name] = behind
+    return Mapped(subgraph, tuple(reasons.items()))
 
 
 def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
@@ -150,13 +172,15 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     A batch does not know which op reads which, so each slot is taken to depend on the one before:
     exact for chains with residual additions, which is what search spaces make.
     """
-    kinds = tuple(OpKind)
+    kinds, ops = tuple(OpKind), batch.distinct
     limit = np.array([rules.output_elements.get(kind, np.iinfo(np.int64).max) for kind in kinds])
     factor = np.array([rules.upscaling.get(kind, np.iinfo(np.int64).max) for kind in kinds])
     known = np.array([kind in rules.kinds for kind in kinds])
-    supported = known[batch.kind] & (batch.output_hwc.prod(axis=-1) <= limit[batch.kind])
-    scale = _ceil_ratio(batch.output_hwc[..., :2], batch.input_hwc[..., :2])
-    supported &= scale <= factor[batch.kind]
+    able = known[ops.kind] & (ops.output_hwc.prod(axis=1) <= limit[ops.kind])
+    able &= _ceil_ratio(ops.output_hwc[:, :2], ops.input_hwc[:, :2]) <= factor[ops.kind]
+    if able.all():
+        return batch.live
+    supported = able[batch.index]
     begun = np.logical_or.accumulate(supported & batch.live, axis=1)
     closed = np.logical_or.accumulate(begun & batch.live & ~supported, axis=1)
     mapped: BoolArray = batch.live & supported & ~closed

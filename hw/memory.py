@@ -8,15 +8,30 @@ from collections.abc import Mapping
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of
-from spaces.graph import INPUT, WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpGraph, OpKind
+from spaces.graph import INPUT, WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpColumns, OpGraph, OpKind
 
-WEIGHT_INPUTS = 4  # inputs of a lane
-WEIGHT_OUTPUTS = 64  # lanes of a tile
-WEIGHT_REGION_BYTES = 256
+INPUT_LANES = 4
+OUTPUT_LANES = 64
+NARROW_OUTPUTS = 16
+"""Granularity of outputs in the package where maps are large or outputs few."""
+LARGE_MAP = 16
+"""Side of the maps from which the package holds narrow outputs narrowly."""
+SMALL_MAP_OVERHEAD = 1.05
+"""Of convolutions over small maps: computed from compiled MobileNets of google-coral/test_data."""
 CHANNEL_BYTES = 8  # int32 bias and multiplier of an output channel
 
-VIEWS = frozenset({OpKind.RESHAPE, OpKind.SQUEEZE, OpKind.EXPAND_DIMS, OpKind.QUANTIZE})
-"""Ops that the compiler folds into their neighbours."""
+VIEWS = frozenset(
+    {
+        OpKind.RESHAPE,
+        OpKind.SQUEEZE,
+        OpKind.EXPAND_DIMS,
+        OpKind.QUANTIZE,
+        OpKind.RELU,
+        OpKind.RELU6,
+    }
+)
+"""Ops that the compiler folds into their neighbours. A ReLU of its own takes 0.4 us in the
+NAS-Bench-201 networks of HW-NAS-Bench, where an addition takes 8."""
 
 WINDOWED = frozenset(
     {
@@ -29,25 +44,75 @@ WINDOWED = frozenset(
 """Ops that take a PAD before them as their own padding."""
 
 
-def weight_bytes(batch: OpBatch) -> IntArray:
-    """Parameter bytes of one group of each slot, ``[n_architectures, n_op_slots]``.
+def package_bytes(ops: OpColumns) -> IntArray:
+    """Parameter bytes of each op in the compiled file, ``[n_ops]``, ops without groups.
 
-    Weights lie as [ceil(K / 4)][64][4] for each 64 outputs, K inputs of an output; 8 bytes an
-    output come with them, and a region is a multiple of 256 bytes.
+    Inputs of an output are padded to 4 a tap of the window, outputs to 64, or to 16 where the map
+    has more than 16 rows or there are at most 16 of them; 8 bytes an output channel come with
+    them. What an inference streams is this, too.
 
-    Source: layout of a public note on the instruction set. Within 3 % of the cached bytes of
-    compiled MobileNets of 2020 in google-coral/test_data, 8 % on MoveNet; within 1 % of the log of
-    the 32-channel stack of Jorgitou98/EdgeTPU-QuantRL-Evaluation.
+    Source: cached and streamed bytes of packages in google-coral/test_data and libredgetpu: dense
+    layers to the byte, MobileNets within 1 %, DeepLab 1 %; off-chip bytes in the logs of
+    iwatake2222/EdgeTPU_Analysis, which are half of what the same layers take on chip.
     """
-    kind, groups = batch.kind, np.maximum(batch.groups, 1)
-    window = batch.kernel_size.prod(axis=-1)
-    outputs = _up(batch.output_hwc[..., 2] // groups, WEIGHT_OUTPUTS)
-    depthwise = kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
-    inputs = np.where(depthwise, window, window * (batch.input_hwc[..., 2] // groups))
-    words = np.where(depthwise, inputs, _up(inputs, WEIGHT_INPUTS))
-    padded = (words + CHANNEL_BYTES) * outputs
-    weighted = mask_of(WEIGHTED_KINDS)[kind]
-    result: IntArray = np.where(batch.live & weighted, _up(padded, WEIGHT_REGION_BYTES), 0)
+    outputs, side = ops.output_hwc[:, 2], ops.output_hwc[:, :2].max(axis=1)
+    narrow = (side > LARGE_MAP) | (outputs <= NARROW_OUTPUTS)
+    lanes = _up(outputs, NARROW_OUTPUTS)
+    wide = np.where(side > 1, SMALL_MAP_OVERHEAD, 1.0) * _up(outputs, OUTPUT_LANES)
+    depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
+    columns = np.where(depthwise, _up(outputs, OUTPUT_LANES), np.where(narrow, lanes, wide))
+    held = _inputs(ops) * columns + CHANNEL_BYTES * lanes
+    return _of_weighted(ops, held)
+
+
+def chip_bytes(ops: OpColumns) -> IntArray:
+    """Parameter bytes of each op in wide memory, ``[n_ops]``, ops without groups.
+
+    All 64 output lanes of a tile are filled, whatever the package holds.
+
+    Source: on-chip bytes in the compiler logs of Jorgitou98/EdgeTPU-QuantRL-Evaluation and
+    iwatake2222/EdgeTPU_Analysis; exact for 3x3 stacks of 32 to 392 channels.
+
+    >>> from spaces.graph import INPUT, Op, op_row
+    >>> shapes = ((1, 64, 64, 42),) * 2
+    >>> conv = OpColumns.of([op_row(Op("c", OpKind.CONV_2D, (INPUT,), *shapes, (3, 3)))])
+    >>> int(chip_bytes(conv)[0]) == (9 * 44 + 8) * 64
+    True
+    """
+    held = (_inputs(ops) + CHANNEL_BYTES) * _up(ops.output_hwc[:, 2], OUTPUT_LANES)
+    return _of_weighted(ops, held)
+
+
+def occupied_tiles(ops: OpColumns, tiles: int) -> IntArray:
+    """Tiles whose wide memory holds the weights of each op, ``[n_ops]``.
+
+    Where there is no map to share out, each block of 64 outputs lies in a tile of its own: stacks
+    of dense layers 100, 150 and 200 wide can cache 2, 3 and 4 times 508 KiB
+    (iwatake2222/EdgeTPU_Analysis).
+    """
+    flat = ops.output_hwc[:, :2].prod(axis=1) == 1
+    blocks = -(-ops.output_hwc[:, 2] // OUTPUT_LANES)
+    result: IntArray = np.where(flat, np.clip(blocks, 1, tiles), tiles)
+    return result
+
+
+def _inputs(ops: OpColumns) -> IntArray:
+    """Weights of an output channel, padded: a tap holds 4 inputs at a time."""
+    height, width = ops.kernel_size[:, 0], ops.kernel_size[:, 1]
+    channels = ops.input_hwc[:, 2]
+    # Fewer than 4 channels: the taps of a row lie side by side.
+    padded = np.where(
+        channels < INPUT_LANES,
+        height * _up(width * channels, INPUT_LANES),
+        height * width * _up(channels, INPUT_LANES),
+    )
+    depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
+    result: IntArray = np.where(depthwise, height * width, padded)
+    return result
+
+
+def _of_weighted(ops: OpColumns, held: FloatArray | IntArray) -> IntArray:
+    result: IntArray = np.where(mask_of(WEIGHTED_KINDS)[ops.kind], held, 0).astype(np.int64)
     return result
 
 
@@ -58,13 +123,14 @@ def _up(numbers: IntArray, multiple: int) -> IntArray:
 
 def free_slots(batch: OpBatch) -> BoolArray:
     """Slots that cost nothing: views, and PADs that the next op takes as its own padding."""
-    following = np.zeros_like(batch.kind)
-    following[:, :-1] = batch.kind[:, 1:]
-    windowed = mask_of(WINDOWED)[following]
-    windowed[:, :-1] &= batch.live[:, 1:]
-    windowed[:, -1:] = False
-    pad = (batch.kind == KINDS.index(OpKind.PAD)) & windowed
-    free: BoolArray = batch.live & (mask_of(VIEWS)[batch.kind] | pad)
+    kind = batch.distinct.kind
+    views, pads = mask_of(VIEWS)[kind], kind == KINDS.index(OpKind.PAD)
+    if not (views | pads).any():
+        return np.zeros_like(batch.live)
+    windowed = mask_of(WINDOWED)[kind][batch.index] & batch.live
+    taken_in = np.zeros_like(batch.live)
+    taken_in[:, :-1] = windowed[:, 1:]
+    free: BoolArray = batch.live & (views[batch.index] | (pads[batch.index] & taken_in))
     return free
 
 

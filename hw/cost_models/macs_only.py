@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from hw.columns import slot_macs
+from hw.columns import op_macs, slot_sum
 from hw.cost_model import FloatArray
 from hw.device import Device
 from hw.report import CostReport, OpCost
@@ -45,7 +45,7 @@ class MacsOnly:
 
     def estimate_many(self, batch: OpBatch) -> Mapping[str, FloatArray]:
         """Columns ``latency_ms`` and ``macs``."""
-        macs = slot_macs(batch).sum(axis=1)
+        macs = slot_sum(op_macs(batch.distinct), batch)
         line = self.device.macs_line
         return {"latency_ms": line.fixed_ms + line.slope_ms_per_gmac * macs / 1e9, "macs": macs}
 

@@ -1,0 +1,393 @@
+"""From measured latencies to a device profile: coefficients, a small correction, intervals.
+
+1. The coefficients of the physical laws are fitted to relative errors, each held near the profile
+   one starts from by how uncertain it is. They are fitted as logarithms: none becomes negative.
+   What the measurements do not tell stays as it was, so ten networks can be enough.
+2. What is left is interpolated between measured networks (:mod:`hw.residual`), if that lowers the
+   error on networks left out.
+3. All of it is repeated with a part of the networks left out, to say honestly how well it does on
+   networks it has not seen, and how wide a 90 % interval must be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.columns import FloatArray, op_macs, slot_sum
+from hw.cost_models.analytic import Analytic
+from hw.device import Calibration, Device, MacsLine
+from hw.features import features
+from hw.placement import Placement
+from hw.residual import kernel
+from spaces.graph import IntArray
+
+LEAST_MEASUREMENTS = 10
+FOLDS = 10
+ERROR_SCALE = 0.02
+"""Relative error from which on a measurement counts as an outlier."""
+
+COEFFICIENTS: dict[str, float] = {
+    "chip.clock_mhz": 0.2,
+    "chip.depthwise_input_lanes": 1.5,
+    "chip.pool_input_lanes": 2.0,
+    "chip.small_window_factor": 0.6,
+    "chip.instruction_bytes_per_op": 0.6,
+    "chip.activation_gb_per_s": 2.0,
+    "chip.overflow_gb_per_s": 1.0,
+    "chip.weight_gb_per_s": 2.0,
+    "chip.convolution_us": 1.5,
+    "chip.window_us": 1.5,
+    "chip.elementwise_us": 1.5,
+    "chip.pool_us": 1.5,
+    "chip.movement_us": 1.5,
+    "link.fixed_ms": 1.0,
+    "link.input_mb_per_s": 0.8,
+    "link.output_mb_per_s": 1.0,
+    "link.streaming_ms_per_mib": 0.6,
+    "host.gmacs_per_s": 1.5,
+    "host.elements_per_us": 1.5,
+    "host.scores_per_us": 2.0,
+    "host.op_us": 1.5,
+}
+"""What is fitted, and the standard deviation of the logarithm within which it is expected.
+
+Assumed: a link is known better than the starts of ops, the clock best. Chosen wide, as ten
+networks of one laboratory were enough to move a profile of another to them."""
+
+
+class CalibrationError(ValueError):
+    """Measurements from which no profile can be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Networks and how long a device took for them.
+
+    Attributes:
+        device: Its profile before the fit.
+        placement: The networks on it.
+        latency_ms: Warm, batch 1, ``[n]``, positive.
+        weight: Of each measurement in the fit, ``[n]``.
+    """
+
+    device: Device
+    placement: Placement
+    latency_ms: FloatArray
+    weight: FloatArray
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.latency_ms)
+
+    def rows(self, which: IntArray) -> Measured:
+        """Some of them."""
+        return Measured(
+            self.device, self.placement.rows(which), self.latency_ms[which], self.weight[which]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Estimated against measured latencies.
+
+    Attributes:
+        mape_percent: Mean absolute error.
+        within_10_percent: Share of networks.
+        spearman, kendall: Rank correlations; 0 where all are equal.
+    """
+
+    mape_percent: float
+    within_10_percent: float
+    spearman: float
+    kendall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """A profile with what is known of its quality.
+
+    Attributes:
+        device: The profile, with a calibration section.
+        scores: Of networks left out of the fit.
+        macs_only: The same of the straight line in MACs.
+        coverage: Share of left-out networks within their interval.
+    """
+
+    device: Device
+    scores: Scores
+    macs_only: Scores
+    coverage: float
+
+
+def calibrate(device: Device, measured: Measured, words: str) -> Calibrated:
+    """Fit a profile to measurements.
+
+    Args:
+        device: To start from.
+        measured: At least ``LEAST_MEASUREMENTS``.
+        words: What was measured, for the profile.
+
+    Raises:
+        CalibrationError: Too few measurements, or one that is not a positive number.
+    """
+    latency = measured.latency_ms
+    check(latency)
+    predicted, line = _left_out(measured)
+    errors = np.abs(np.log(latency / predicted))
+    error_90 = conformal_quantile(errors)
+    fitted = fit([measured])[0]
+    model = _Correction.of(measured, fitted)
+    parts = Analytic(fitted).parts(measured.placement)
+    known = features(measured.placement, parts)
+    scores = judge(predicted, latency)
+    calibration = Calibration(
+        measurements=words,
+        count=len(measured),
+        mape_percent=scores.mape_percent,
+        within_10_percent=scores.within_10_percent,
+        spearman=scores.spearman,
+        kendall=scores.kendall,
+        error_90=error_90,
+        feature_low=_numbers(known.min(axis=0)),
+        feature_high=_numbers(known.max(axis=0)),
+        residual_scale=_numbers(model.scale),
+        residual_length=model.length,
+        residual_centres=tuple(_numbers(row) for row in known) if model.is_active else (),
+        residual_weights=_numbers(model.weights) if model.is_active else (),
+    )
+    full = dataclasses.replace(fitted, macs_line=fit_macs_line(measured), calibration=calibration)
+    source = f"fitted: python -m flows calibrate, {words}"
+    return Calibrated(
+        device=with_sources(full, device, source),
+        scores=scores,
+        macs_only=judge(line, latency),
+        coverage=float(np.mean(errors <= error_90)),
+    )
+
+
+def check(latency_ms: FloatArray) -> None:
+    """Refuse too few measurements, and such as are none.
+
+    Raises:
+        CalibrationError: It says what.
+    """
+    if len(latency_ms) < LEAST_MEASUREMENTS:
+        raise CalibrationError(
+            f"measurements must be at least {LEAST_MEASUREMENTS}, but got {len(latency_ms)}. "
+            "Measure more networks."
+        )
+    if not (np.isfinite(latency_ms) & (latency_ms > 0)).all():
+        wrong = latency_ms[~(np.isfinite(latency_ms) & (latency_ms > 0))][0]
+        raise CalibrationError(f"latency_ms must be a positive number, but got {wrong}.")
+
+
+def judge(estimated: FloatArray, measured: FloatArray) -> Scores:
+    """Mean absolute error, share within 10 %, and rank correlations."""
+    from scipy import stats
+
+    error = np.abs(estimated / measured - 1.0)
+    varied = len(measured) > 1 and np.ptp(estimated) > 0 and np.ptp(measured) > 0
+    return Scores(
+        mape_percent=100.0 * float(error.mean()),
+        within_10_percent=float((error <= 0.1).mean()),
+        spearman=float(stats.spearmanr(estimated, measured).statistic) if varied else 0.0,
+        kendall=float(stats.kendalltau(estimated, measured).statistic) if varied else 0.0,
+    )
+
+
+def conformal_quantile(errors: FloatArray, level: float = 0.9) -> float:
+    """The error that a new network exceeds with a chance of at most 1 - ``level``.
+
+    Split conformal prediction on cross-validated errors: the ceil((n + 1) * level)-th smallest.
+
+    >>> conformal_quantile(np.arange(1.0, 20.0))
+    18.0
+    """
+    rank = min(int(np.ceil((len(errors) + 1) * level)), len(errors))
+    return float(np.sort(errors)[rank - 1])
+
+
+# --- coefficients ----------------------------------------------------------------------------
+
+
+def fit(
+    groups: Sequence[Measured],
+    shared: str = "chip.",
+    expected: Mapping[str, float] = COEFFICIENTS,
+    error_scale: float = ERROR_SCALE,
+) -> list[Device]:
+    """Fit the coefficients of several devices that share those whose path begins with ``shared``.
+
+    Minimises robust relative errors plus squared distances from the profiles' own coefficients,
+    each in its standard deviation (maximum a posteriori).
+
+    Returns:
+        The devices, in the order of the groups.
+    """
+    from scipy.optimize import least_squares
+
+    common = [path for path in expected if path.startswith(shared)]
+    own = [path for path in expected if not path.startswith(shared)]
+    width = len(common) + len(own) * len(groups)
+    spread = np.array([expected[p] for p in common] + [expected[p] for p in own] * len(groups))
+
+    def devices(logs: FloatArray) -> list[Device]:
+        made = []
+        for number, group in enumerate(groups):
+            start = len(common) + len(own) * number
+            steps = dict(zip(common, logs, strict=False))
+            steps |= dict(zip(own, logs[start : start + len(own)], strict=True))
+            made.append(scaled(group.device, steps))
+        return made
+
+    def residuals(logs: FloatArray) -> FloatArray:
+        rows = [logs / spread]
+        for group, device in zip(groups, devices(logs), strict=True):
+            estimated = Analytic(device).parts(group.placement).latency_ms
+            error = np.log(estimated / group.latency_ms) / error_scale * np.sqrt(group.weight)
+            # Pseudo-Huber: quadratic for small errors, linear for outliers.
+            rows.append(np.sign(error) * np.sqrt(2.0 * (np.sqrt(1.0 + error**2) - 1.0)))
+        return np.concatenate(rows)
+
+    found = least_squares(residuals, np.zeros(width), method="lm" if width < 40 else "trf")
+    return devices(found.x)
+
+
+def scaled(device: Device, logs: dict[str, float]) -> Device:
+    """``device`` with coefficients multiplied by exp of what ``logs`` has for their path."""
+    sections: dict[str, dict[str, float]] = {}
+    for path, log in logs.items():
+        section, name = path.split(".")
+        value = getattr(getattr(device, section), name) * float(np.exp(log))
+        sections.setdefault(section, {})[name] = value
+    changed = {
+        section: dataclasses.replace(getattr(device, section), **values)
+        for section, values in sections.items()
+    }
+    return dataclasses.replace(device, **changed)
+
+
+def with_sources(fitted: Device, before: Device, source: str) -> Device:
+    """Round what was fitted, and say so at every leaf that moved by half a percent or more."""
+    sources = dict(before.sources)
+    for path in COEFFICIENTS:
+        section, name = path.split(".")
+        old, new = getattr(getattr(before, section), name), getattr(getattr(fitted, section), name)
+        if abs(new - old) < 0.005 * abs(old):
+            new = old
+        else:
+            sources[path] = source
+        kept = int(round(new)) if isinstance(old, int) else float(f"{new:.4g}")
+        part = dataclasses.replace(getattr(fitted, section), **{name: kept})
+        fitted = dataclasses.replace(fitted, **{section: part})
+    for section in ("macs_line", "calibration"):
+        if getattr(fitted, section) is not None and getattr(fitted, section) != getattr(
+            before, section
+        ):
+            for item in dataclasses.fields(getattr(fitted, section)):
+                sources[f"{section}.{item.name}"] = source
+    return dataclasses.replace(fitted, sources=tuple(sources.items()))
+
+
+def fit_macs_line(measured: Measured) -> MacsLine:
+    """The straight line in MACs with the least relative error."""
+    from scipy.optimize import nnls
+
+    macs = _macs(measured)
+    columns = np.stack([np.ones_like(macs), macs / 1e9], axis=1) / measured.latency_ms[:, None]
+    (fixed, slope), _ = nnls(columns, np.ones(len(macs)))
+    return MacsLine(fixed_ms=float(f"{fixed:.4g}"), slope_ms_per_gmac=float(f"{slope:.4g}"))
+
+
+def _macs(measured: Measured) -> FloatArray:
+    batch = measured.placement.batch
+    return slot_sum(op_macs(batch.distinct), batch)
+
+
+# --- correction ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Correction:
+    """Kernel regression on what the laws leave.
+
+    Attributes:
+        scale: By which features are divided, ``[f]``.
+        length: Of the kernel, in scaled features.
+        centres: Features of the networks, ``[n, f]``.
+        weights: Of the networks, ``[n]``; all 0: no correction helps.
+    """
+
+    scale: FloatArray
+    length: float
+    centres: FloatArray
+    weights: FloatArray
+
+    @property
+    def is_active(self) -> bool:
+        """Whether there is anything to correct by."""
+        return bool(np.any(self.weights))
+
+    @staticmethod
+    def of(measured: Measured, fitted: Device) -> _Correction:
+        """The kernel and ridge with the least error on networks left out one by one."""
+        parts = Analytic(fitted).parts(measured.placement)
+        left = np.log(measured.latency_ms / parts.latency_ms)
+        known = features(measured.placement, parts)
+        scale = np.maximum(known.std(axis=0), LEAST_SPREAD)
+        best = _Correction(scale, 1.0, known, np.zeros(len(left)))
+        error = float(np.abs(left).mean()) * WORTH
+        for length in LENGTHS:
+            near = kernel(known / scale, known / scale, length)
+            for ridge in RIDGES:
+                inverse = np.linalg.inv(near + ridge * np.eye(len(left)))
+                weights = inverse @ left
+                # Leave-one-out error of a linear smoother, in closed form.
+                out = float(np.abs(weights / np.diag(inverse)).mean())
+                if out < error:
+                    best, error = _Correction(scale, length, known, weights), out
+        return best
+
+    def factor(self, known: FloatArray) -> FloatArray:
+        """What the physical latency is multiplied by, ``[n]``."""
+        near = kernel(known / self.scale, self.centres / self.scale, self.length)
+        result: FloatArray = np.exp(near @ self.weights)
+        return result
+
+
+LENGTHS = (1.5, 3.0, 6.0)
+RIDGES = (0.3, 1.0, 3.0)
+WORTH = 0.97
+"""A correction must lower the error at least to this share of it."""
+LEAST_SPREAD = 0.1
+"""A feature that hardly varies does not tell networks apart."""
+
+
+# --- networks left out -----------------------------------------------------------------------
+
+
+def _left_out(measured: Measured) -> tuple[FloatArray, FloatArray]:
+    """Latency of each network by a fit without it: by all of the model, and by MACs alone."""
+    count = len(measured)
+    order = np.random.default_rng(0).permutation(count)
+    folds = min(FOLDS, count)
+    predicted, line = np.zeros(count), np.zeros(count)
+    for fold in range(folds):
+        out = np.sort(order[fold::folds])
+        kept = measured.rows(np.setdiff1d(order, out))
+        tried = measured.rows(out)
+        fitted = fit([kept])[0]
+        parts = Analytic(fitted).parts(tried.placement)
+        factor = _Correction.of(kept, fitted).factor(features(tried.placement, parts))
+        predicted[out] = parts.latency_ms * factor
+        macs_line = fit_macs_line(kept)
+        line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * _macs(tried) / 1e9
+    return predicted, line
+
+
+def _numbers(values: FloatArray) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in values)

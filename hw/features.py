@@ -1,0 +1,64 @@
+"""What a calibration knows a network by: how many ops of which kind, and where its time goes.
+
+The residual model interpolates between measured networks in these features, and a network whose
+features lie outside of all measured ones is out of range.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hw.columns import FloatArray, mask_of
+from hw.laws import ELEMENTWISE, POOLS
+from spaces.graph import OpColumns, OpKind
+
+if TYPE_CHECKING:
+    from hw.cost_models.analytic import Parts
+    from hw.placement import Placement
+
+COUNTS = (
+    "window convolutions",
+    "pointwise and dense ops",
+    "depthwise convolutions",
+    "pooling ops",
+    "element-wise ops",
+    "moving ops",
+    "host ops",
+)
+TIMES = ("compute", "movement", "streaming", "transfer", "host time")
+FEATURES = (*COUNTS, *TIMES)
+LEAST_MS = 0.05
+"""Parts of a latency below this are alike."""
+
+
+def features(placement: Placement, parts: Parts) -> FloatArray:
+    """``[n, len(FEATURES)]``: logarithms of 1 + counts, and of ``LEAST_MS`` + milliseconds."""
+    batch = placement.batch
+    works = placement.mapped & ~placement.free
+    classes = _classes(batch.distinct)[batch.index]
+    counts = [(works & (classes == number)).sum(axis=1) for number in range(len(COUNTS) - 1)]
+    counts.append((batch.live & ~placement.mapped).sum(axis=1))
+    times = (
+        parts.compute_ms,
+        parts.movement_ms,
+        parts.exposed_ms,
+        parts.transfer_ms,
+        parts.host_ms,
+    )
+    columns = [np.log1p(count) for count in counts] + [np.log(LEAST_MS + time) for time in times]
+    result: FloatArray = np.stack(columns, axis=1)
+    return result
+
+
+def _classes(ops: OpColumns) -> FloatArray:
+    """Number of the class in ``COUNTS`` of each op on the TPU."""
+    dense = mask_of(frozenset({OpKind.CONV_2D, OpKind.TRANSPOSE_CONV, OpKind.FULLY_CONNECTED}))
+    window = ops.kernel_size.prod(axis=1) > 1
+    table = np.full(len(ops.kind), 5)
+    table = np.where(mask_of(ELEMENTWISE)[ops.kind], 4, table)
+    table = np.where(mask_of(POOLS)[ops.kind], 3, table)
+    table = np.where(mask_of(frozenset({OpKind.DEPTHWISE_CONV_2D}))[ops.kind], 2, table)
+    table = np.where(dense[ops.kind], np.where(window, 0, 1), table)
+    return table

@@ -1,0 +1,234 @@
+"""What each op asks of the chip: the laws that published measurements obey, op by op.
+
+All laws are functions of one op alone, so they are evaluated on the distinct ops of a batch.
+
+========== =====================================================================================
+compute    the lane law: ceil(H / rows) * ceil(W / columns) * ceil(C_out / lanes) *
+           k_h * k_w * ceil(C_in / input lanes) cycles; depthwise and pooling have lanes of their
+           own, as only one input channel feeds an output
+movement   input and output in words of all lanes: narrow maps move as much as wide ones; once
+           more where they exceed narrow memory
+start      of an op, by its kind, and of the exchange of borders between tiles, by its window
+load       weights from wide memory to the lanes
+parameters as a package holds them, and as they lie on the chip
+========== =====================================================================================
+
+Source: fitted to the stacks of iwatake2222/EdgeTPU_Analysis and
+Jorgitou98/EdgeTPU-QuantRL-Evaluation, whole models of coral.ai, google-coral/pycoral and others;
+``python -m benchmarks.fit_profiles`` does it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from hw.columns import KINDS, FloatArray, mask_of, op_macs
+from hw.device import Chip
+from hw.memory import chip_bytes, occupied_tiles, package_bytes
+from spaces.graph import IntArray, OpColumns, OpKind
+
+CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
+WEIGHTED = CONVOLUTIONS | {OpKind.FULLY_CONNECTED}
+POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN, OpKind.SUM})
+BINARY = frozenset(
+    {
+        OpKind.ADD,
+        OpKind.SUB,
+        OpKind.MUL,
+        OpKind.MAXIMUM,
+        OpKind.MINIMUM,
+        OpKind.SQUARED_DIFFERENCE,
+    }
+)
+ELEMENTWISE = BINARY | {
+    OpKind.GELU,
+    OpKind.HARD_SWISH,
+    OpKind.L2_NORMALIZATION,
+    OpKind.LEAKY_RELU,
+    OpKind.LOGISTIC,
+    OpKind.PRELU,
+    OpKind.RELU,
+    OpKind.RELU6,
+    OpKind.RSQRT,
+    OpKind.SOFTMAX,
+    OpKind.TANH,
+}
+BORDER_ROWS = 6
+"""Rows of a window beyond the first that cost more; a global pool exchanges no borders."""
+SMALL_WINDOW = (2, 5)
+"""Sides of the windows that run slower than the lane law; 1x1 and 7x7 run at it."""
+
+USABLE = 193_632 / 196_608
+"""Share of narrow memory that operands fill at most: of a tile's bytes in the packages of
+google-coral/test_data; the 3x3 stack of Jorgitou98 slows down between 0.969 and 0.990."""
+LARGE_WINDOW = 7
+"""Side from which on, at stride 1, a window takes wide memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpLaws:
+    """Columns ``[n_distinct]`` of what an op takes when it is mapped.
+
+    Attributes:
+        start_ms: Of the op and of what it is split into.
+        compute_ms: On full lanes or partly filled ones.
+        movement_ms: Of activations.
+        load_ms: Of its weights, when they are resident.
+        package_bytes: Parameters in the compiled file; what is sent when they are streamed.
+        chip_bytes: Parameters as they lie in wide memory.
+        tiles: Tiles that hold them.
+        calls: Ops that the chip runs for it.
+        passes: Times that its weights are needed while it works through its map.
+        reserve: Wide memory that its window takes, once for a network.
+        macs: Multiply-accumulates.
+    """
+
+    start_ms: FloatArray
+    compute_ms: FloatArray
+    movement_ms: FloatArray
+    load_ms: FloatArray
+    package_bytes: IntArray
+    chip_bytes: IntArray
+    tiles: IntArray
+    calls: IntArray
+    passes: IntArray
+    reserve: IntArray
+    macs: FloatArray
+
+    @property
+    def work_ms(self) -> FloatArray:
+        """What an op takes beside the fetching of weights."""
+        return self.start_ms + self.compute_ms + self.movement_ms
+
+
+def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
+    """The laws for each of ``ops``.
+
+    With ``splits`` a grouped convolution runs as SPLIT, one convolution a group, CONCATENATION;
+    otherwise as one op whose groups take turns.
+    """
+    groups = np.maximum(ops.groups, 1)
+    parts = groups if splits else np.ones_like(groups)
+    one, turns = per_part(ops, groups), groups // parts
+    cycles = _cycles(one, chip) * turns
+    part = per_part(ops, parts)
+    moved = _moved_bytes(part, chip)
+    overflowing = np.where(_operand_bytes(part) > USABLE * chip.narrow_memory_bytes, moved, 0)
+    regrouped = np.where(parts > 1, 2 * _moved_bytes(ops, chip), 0)
+    on_chip = chip_bytes(one) * groups
+    weights = package_bytes(one) * groups
+    regroup_us = np.where(parts > 1, 2 * chip.movement_us, 0.0)
+    return OpLaws(
+        start_ms=(_start_us(ops, chip) * parts + regroup_us) / 1e3,
+        compute_ms=cycles * parts / (chip.clock_mhz * 1e3),
+        movement_ms=(moved * parts + regrouped) / (chip.activation_gb_per_s * 1e6)
+        + overflowing * parts / (chip.overflow_gb_per_s * 1e6),
+        load_ms=on_chip / (chip.weight_gb_per_s * 1e6),
+        package_bytes=weights,
+        chip_bytes=on_chip,
+        tiles=occupied_tiles(one, chip.tile_rows * chip.tile_columns),
+        calls=np.where(parts > 1, parts + 2, 1),
+        passes=_passes(part, chip),
+        reserve=_reserved_bytes(ops, chip),
+        macs=op_macs(ops),
+    )
+
+
+def per_part(ops: OpColumns, parts: IntArray) -> OpColumns:
+    """Each op replaced by one of its ``parts``, channels and groups divided."""
+    before, after = ops.input_hwc.copy(), ops.output_hwc.copy()
+    before[:, 2] //= parts
+    after[:, 2] //= parts
+    groups = np.maximum(ops.groups // parts, 1)
+    return dataclasses.replace(ops, input_hwc=before, output_hwc=after, groups=groups)
+
+
+def _cycles(ops: OpColumns, chip: Chip) -> FloatArray:
+    """The lane law of ops without groups."""
+    kind, before, after = ops.kind, ops.input_hwc, ops.output_hwc
+    transposed = (kind == KINDS.index(OpKind.TRANSPOSE_CONV))[:, None]
+    maps = np.where(transposed, before[:, :2], after[:, :2])
+    rows = -(-maps[:, 0] // chip.tile_rows)
+    columns = -(-maps[:, 1] // chip.tile_columns)
+    passes = -(-after[:, 2] // chip.output_lanes)
+    window = ops.kernel_size.prod(axis=1)
+    steps = window * -(-before[:, 2] // chip.input_lanes)
+    side = ops.kernel_size.max(axis=1)
+    small = (side >= SMALL_WINDOW[0]) & (side <= SMALL_WINDOW[1])
+    full = np.where(small, chip.small_window_factor * steps, steps)
+    depthwise = kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
+    weighted, pooled = mask_of(WEIGHTED)[kind], mask_of(POOLS)[kind]
+    each = np.where(pooled, window / chip.pool_input_lanes, 0.0)
+    each = np.where(weighted, full, each)
+    each = np.where(depthwise, window / chip.depthwise_input_lanes, each)
+    result: FloatArray = rows * columns * passes * each
+    return result
+
+
+def _moved_bytes(ops: OpColumns, chip: Chip) -> IntArray:
+    """Input and output of each op in words of all lanes."""
+    kind = ops.kind
+    before, after = ops.input_hwc.copy(), ops.output_hwc.copy()
+    # Padding that a strided window reads as part of its input costs nothing.
+    reach = np.minimum(before[:, :2], after[:, :2] * ops.strides)
+    windowed = mask_of(CONVOLUTIONS - {OpKind.TRANSPOSE_CONV})[kind]
+    before[:, :2] = np.where(windowed[:, None], reach, before[:, :2])
+    read, written = _padded(before, chip), _padded(after, chip)
+    read = np.where(mask_of(BINARY)[kind], 2 * written, read)
+    read = np.where(kind == KINDS.index(OpKind.CONCATENATION), written, read)
+    written = np.where(kind == KINDS.index(OpKind.SPLIT), read, written)
+    result: IntArray = read + written
+    return result
+
+
+def _padded(hwc: IntArray, chip: Chip) -> IntArray:
+    lanes = -(-hwc[:, 2] // chip.output_lanes) * chip.output_lanes
+    result: IntArray = hwc[:, 0] * hwc[:, 1] * lanes
+    return result
+
+
+def _operand_bytes(ops: OpColumns) -> IntArray:
+    """Input and output, channels padded to 4."""
+    before, after = ops.input_hwc, ops.output_hwc
+    read = before[:, 0] * before[:, 1] * (-(-before[:, 2] // 4) * 4)
+    written = after[:, 0] * after[:, 1] * (-(-after[:, 2] // 4) * 4)
+    result: IntArray = read + written
+    return result
+
+
+def _reserved_bytes(ops: OpColumns, chip: Chip) -> IntArray:
+    """Wide memory that weights cannot have beside a large window."""
+    large = ops.kernel_size.min(axis=1) >= LARGE_WINDOW
+    slow = (ops.strides.max(axis=1) == 1) & mask_of(frozenset({OpKind.CONV_2D}))[ops.kind]
+    result: IntArray = np.where(large & slow, chip.large_window_bytes, 0)
+    return result
+
+
+def _passes(ops: OpColumns, chip: Chip) -> IntArray:
+    """Times that an op fetches its weights: 1, 3, 5 ... with the size of its maps.
+
+    Source: regimes of 3 and 5 passes over 64x64 maps in Jorgitou98/EdgeTPU-QuantRL-Evaluation.
+    """
+    operands = _padded(ops.input_hwc, chip) + _padded(ops.output_hwc, chip)
+    result: IntArray = 2 * np.maximum(-(-operands // chip.tiled_map_bytes), 1) - 1
+    return result
+
+
+def _start_us(ops: OpColumns, chip: Chip) -> FloatArray:
+    table = np.full(len(KINDS), chip.movement_us)
+    for kinds, start in (
+        (WEIGHTED, chip.convolution_us),
+        (POOLS, chip.pool_us),
+        (ELEMENTWISE, chip.elementwise_us),
+    ):
+        table[mask_of(kinds)] = start
+    border = np.where(mask_of(CONVOLUTIONS)[ops.kind], ops.kernel_size[:, 0] - 1, 0)
+    # A recurrent op starts once for each step of its sequence.
+    lstm = ops.kind == KINDS.index(OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM)
+    steps = np.where(lstm, ops.input_hwc[:, 1], 1)
+    rows = np.minimum(border, BORDER_ROWS)
+    result: FloatArray = (table[ops.kind] + chip.window_us * rows) * steps
+    return result
