@@ -32,8 +32,8 @@ ERROR_SCALE = 0.02
 
 COEFFICIENTS: dict[str, float] = {
     "chip.clock_mhz": 0.2,
-    "chip.depthwise_input_lanes": 1.5,
-    "chip.pool_input_lanes": 2.0,
+    "chip.depthwise_factor": 1.5,
+    "chip.pool_factor": 2.0,
     "chip.small_window_factor": 0.6,
     "chip.instruction_bytes_per_op": 0.6,
     "chip.activation_gb_per_s": 2.0,

@@ -39,9 +39,9 @@ class Chip:
         tile_columns: Tiles that share its width.
         output_lanes: Output channels that a tile computes at once.
         input_lanes: Products that an output lane adds in a cycle.
-        depthwise_input_lanes: The same for depthwise convolutions.
-        pool_input_lanes: The same for pooling and averaging.
-        small_window_factor: Cycles of a convolution of 2 to 5 taps a side over the lane law's.
+        depthwise_factor: Cycles of a depthwise convolution over the lane law's.
+        pool_factor: The same of pooling and averaging.
+        small_window_factor: The same of a convolution of 2 to 5 taps a side.
         narrow_memory_bytes: For activations, all tiles.
         wide_memory_bytes: For weights, instructions and activations that overflow, all tiles.
         overflow_bytes: The most that activations may take of wide memory.
@@ -64,8 +64,8 @@ class Chip:
     tile_columns: int = _unit("tiles")
     output_lanes: int = _unit("lanes")
     input_lanes: int = _unit("lanes")
-    depthwise_input_lanes: float = _unit("lanes")
-    pool_input_lanes: float = _unit("lanes")
+    depthwise_factor: float = _unit("ratio")
+    pool_factor: float = _unit("ratio")
     small_window_factor: float = _unit("ratio")
     narrow_memory_bytes: int = _unit("B")
     wide_memory_bytes: int = _unit("B")
@@ -237,8 +237,7 @@ SECTIONS: dict[str, type] = {
 OPTIONAL_SECTIONS = ("energy", "calibration")
 SIGNED = frozenset({"spearman", "kendall"})
 DIVISORS = frozenset(
-    """clock_mhz tile_rows tile_columns output_lanes input_lanes depthwise_input_lanes
-    pool_input_lanes tiled_map_bytes activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s
+    """clock_mhz tile_rows tile_columns output_lanes input_lanes tiled_map_bytes activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s
     output_mb_per_s gmacs_per_s elements_per_us scores_per_us residual_length""".split()
 )
 """Leaves by which something is divided."""

@@ -4,10 +4,10 @@ All laws are functions of one op alone, so they are evaluated on the distinct op
 
 ========== =====================================================================================
 compute    the lane law: ceil(H / rows) * ceil(W / columns) * ceil(C_out / lanes) *
-           k_h * k_w * ceil(C_in / input lanes) cycles; depthwise and pooling have lanes of their
-           own, as only one input channel feeds an output
-movement   input and output in words of all lanes: narrow maps move as much as wide ones; once
-           more where they exceed narrow memory
+           k_h * k_w * ceil(C_in / input lanes) cycles; depthwise and pooling replace the last
+           factor by lanes / input lanes: no two lanes share an input, so that they take turns
+movement   input and output in words of all lanes: narrow maps move as much as wide ones; byte by
+           byte once more where they exceed narrow memory
 start      of an op, by its kind, and of the exchange of borders between tiles, by its window
 load       weights from wide memory to the lanes
 parameters as a package holds them, and as they lie on the chip
@@ -116,7 +116,8 @@ def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
     cycles = _cycles(one, chip) * turns
     part = per_part(ops, parts)
     moved = _moved_bytes(part, chip)
-    overflowing = np.where(_operand_bytes(part) > USABLE * chip.narrow_memory_bytes, moved, 0)
+    operands = _operand_bytes(part)
+    overflowing = np.where(operands > USABLE * chip.narrow_memory_bytes, operands, 0)
     regrouped = np.where(parts > 1, 2 * _moved_bytes(ops, chip), 0)
     on_chip = chip_bytes(one) * groups
     weights = package_bytes(one) * groups
@@ -161,9 +162,10 @@ def _cycles(ops: OpColumns, chip: Chip) -> FloatArray:
     full = np.where(small, chip.small_window_factor * steps, steps)
     depthwise = kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
     weighted, pooled = mask_of(WEIGHTED)[kind], mask_of(POOLS)[kind]
-    each = np.where(pooled, window / chip.pool_input_lanes, 0.0)
+    turns = window * (chip.output_lanes / chip.input_lanes)
+    each = np.where(pooled, chip.pool_factor * turns, 0.0)
     each = np.where(weighted, full, each)
-    each = np.where(depthwise, window / chip.depthwise_input_lanes, each)
+    each = np.where(depthwise, chip.depthwise_factor * turns, each)
     result: FloatArray = rows * columns * passes * each
     return result
 

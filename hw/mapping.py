@@ -35,6 +35,7 @@ CORAL_KINDS = frozenset(
         "TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM"
     ).split()
 )
+BINARY_KINDS = frozenset({OpKind.ADD, OpKind.SUB, OpKind.MUL})
 TENSOR_KINDS = frozenset(OpKind) - {OpKind.TFLITE_DETECTION_POSTPROCESS, OpKind.OTHER}
 
 
@@ -51,18 +52,23 @@ class Rules:
         output_elements: Most elements of the output, by kind.
         upscaling: Largest factor of output over input height or width, by kind.
         innermost_dimensions: Most dimensions of a tensor, leading ones of size 1 not counted.
+        operand_bytes: Most bytes of two inputs and output of an op on two tensors, which is not
+            worked on in parts.
     """
 
     kinds: frozenset[OpKind]
     output_elements: Mapping[OpKind, int]
     upscaling: Mapping[OpKind, int]
     innermost_dimensions: int
+    operand_bytes: int
 
 
 RULES: dict[str, Rules] = {
     # Softmax: 16,000 elements (coral.ai). Resizes: "might not be mapped depending on size, to
     # avoid loss in precision" (coral.ai); DeepLab's 1x1 -> 33x33 is refused, and so are its large
-    # outputs (google-coral/edgetpu #31), MoveNet's 24x24 -> 48x48 is mapped.
+    # outputs (google-coral/edgetpu #31), MoveNet's 24x24 -> 48x48 is mapped. Two tensors of 1.2 MB
+    # and their product exceed narrow memory: EfficientNetB0 takes 38 ms on a desktop and 134 ms on
+    # a Raspberry Pi (raphischer/edge-acc), which is what their processors need for it.
     "edgetpu_compiler_16": Rules(
         kinds=CORAL_KINDS,
         output_elements={
@@ -72,8 +78,15 @@ RULES: dict[str, Rules] = {
         },
         upscaling={OpKind.RESIZE_BILINEAR: 16, OpKind.RESIZE_NEAREST_NEIGHBOR: 16},
         innermost_dimensions=3,
+        operand_bytes=3 << 20,
     ),
-    "tensor": Rules(kinds=TENSOR_KINDS, output_elements={}, upscaling={}, innermost_dimensions=4),
+    "tensor": Rules(
+        kinds=TENSOR_KINDS,
+        output_elements={},
+        upscaling={},
+        innermost_dimensions=4,
+        operand_bytes=1 << 40,
+    ),
 }
 
 
@@ -95,6 +108,8 @@ def refusal(op: Op, rules: Rules) -> str | None:
     if _rank(op) > rules.innermost_dimensions:
         return RANK
     if math.prod(op.output_shape) > rules.output_elements.get(op.kind, math.inf):
+        return UNSPECIFIED
+    if op.kind in BINARY_KINDS and 3 * math.prod(op.output_shape) > rules.operand_bytes:
         return UNSPECIFIED
     if op.kind in rules.upscaling and _upscaling(op) > rules.upscaling[op.kind]:
         return UNSPECIFIED
@@ -177,6 +192,8 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     factor = np.array([rules.upscaling.get(kind, np.iinfo(np.int64).max) for kind in kinds])
     known = np.array([kind in rules.kinds for kind in kinds])
     able = known[ops.kind] & (ops.output_hwc.prod(axis=1) <= limit[ops.kind])
+    binary = np.array([kind in BINARY_KINDS for kind in kinds])[ops.kind]
+    able &= ~binary | (3 * ops.output_hwc.prod(axis=1) <= rules.operand_bytes)
     able &= _ceil_ratio(ops.output_hwc[:, :2], ops.input_hwc[:, :2]) <= factor[ops.kind]
     if able.all():
         return batch.live

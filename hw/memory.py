@@ -8,7 +8,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of
-from spaces.graph import INPUT, WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpColumns, OpGraph, OpKind
+from spaces.graph import (
+    INPUT,
+    WEIGHTED_KINDS,
+    BoolArray,
+    IntArray,
+    OpBatch,
+    OpColumns,
+    OpGraph,
+    OpKind,
+)
 
 INPUT_LANES = 4
 OUTPUT_LANES = 64
@@ -86,11 +95,11 @@ def chip_bytes(ops: OpColumns) -> IntArray:
 def occupied_tiles(ops: OpColumns, tiles: int) -> IntArray:
     """Tiles whose wide memory holds the weights of each op, ``[n_ops]``.
 
-    Where there is no map to share out, each block of 64 outputs lies in a tile of its own: stacks
-    of dense layers 100, 150 and 200 wide can cache 2, 3 and 4 times 508 KiB
+    A dense op has no map to share out, and each block of 64 outputs lies in a tile of its own:
+    stacks of dense layers 100, 150 and 200 wide can cache 2, 3 and 4 times 508 KiB
     (iwatake2222/EdgeTPU_Analysis).
     """
-    flat = ops.output_hwc[:, :2].prod(axis=1) == 1
+    flat = ops.kind == KINDS.index(OpKind.FULLY_CONNECTED)
     blocks = -(-ops.output_hwc[:, 2] // OUTPUT_LANES)
     result: IntArray = np.where(flat, np.clip(blocks, 1, tiles), tiles)
     return result

@@ -303,7 +303,9 @@ class Analytic:
             ("output transfer", "TRANSFER", leaving),
         )
         shares = [
-            self._share(name, kind, time * scale) for name, kind, time in call if placement.calls[0]
+            self._share(name, kind, time * scale)
+            for name, kind, time in call
+            if placement.calls[0]
         ]
         ops = _OpTable(self, placement, parts)
         for slot, op in enumerate(graph.ops):
