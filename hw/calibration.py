@@ -281,7 +281,7 @@ def with_sources(fitted: Device, before: Device, source: str) -> Device:
             new = old
         else:
             sources[path] = source
-        kept = int(round(new)) if isinstance(old, int) else float(f"{new:.4g}")
+        kept = round(new) if isinstance(old, int) else float(f"{new:.4g}")
         part = dataclasses.replace(getattr(fitted, section), **{name: kept})
         fitted = dataclasses.replace(fitted, **{section: part})
     for section in ("macs_line", "calibration"):
@@ -345,7 +345,7 @@ class _Correction:
             near = kernel(known / scale, known / scale, length)
             for ridge in RIDGES:
                 inverse = np.linalg.inv(near + ridge * np.eye(len(left)))
-                weights = inverse @ left
+                weights: FloatArray = inverse @ left
                 # Leave-one-out error of a linear smoother, in closed form.
                 out = float(np.abs(weights / np.diag(inverse)).mean())
                 if out < error:
