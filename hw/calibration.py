@@ -345,7 +345,7 @@ class _Correction:
             near = kernel(known / scale, known / scale, length)
             for ridge in RIDGES:
                 inverse = np.linalg.inv(near + ridge * np.eye(len(left)))
-                weights: FloatArray = inverse @ left
+                weights: FloatArray = np.asarray(inverse @ left, np.float64)
                 # Leave-one-out error of a linear smoother, in closed form.
                 out = float(np.abs(weights / np.diag(inverse)).mean())
                 if out < error:

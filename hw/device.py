@@ -2,9 +2,9 @@
 
 A profile is chip + link + host, never "the Edge TPU": the same chip is 0.09 ms away over PCIe and
 0.37 ms over USB 2. Each leaf of a profile file is ``{value, unit, source}``; the unit must be the
-one that the field declares below, so a file cannot mean something else than the code does. Profiles
-that share a chip name it (``chip: coral``, a file of ``hw/chips``); one that was calibrated has its
-own.
+one that the field declares below, so a file cannot mean something else than the code does.
+Profiles that share a chip name it (``chip: coral``, a file of ``hw/chips``); one that was
+calibrated has its own.
 """
 
 from __future__ import annotations
@@ -237,8 +237,11 @@ SECTIONS: dict[str, type] = {
 OPTIONAL_SECTIONS = ("energy", "calibration")
 SIGNED = frozenset({"spearman", "kendall"})
 DIVISORS = frozenset(
-    """clock_mhz tile_rows tile_columns output_lanes input_lanes tiled_map_bytes activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s
-    output_mb_per_s gmacs_per_s elements_per_us scores_per_us residual_length""".split()
+    (
+        "clock_mhz tile_rows tile_columns output_lanes input_lanes tiled_map_bytes "
+        "activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s output_mb_per_s "
+        "gmacs_per_s elements_per_us scores_per_us residual_length"
+    ).split()
 )
 """Leaves by which something is divided."""
 CHOICES = {"grouped_convolution": ("split", "native"), "subgraphs": ("one", "several")}

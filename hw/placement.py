@@ -86,7 +86,7 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
         mapped=mapped,
         free=free,
         peak_bytes=peak_bytes_many(batch, free, splits),
-        calls=any_mapped.astype(np.int64),
+        calls=np.array(any_mapped, np.int64),
         arriving=arriving,
         leaving=leaving,
         host_elements=elements[batch.index].astype(np.float64),

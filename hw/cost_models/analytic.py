@@ -174,7 +174,7 @@ class Analytic:
         arriving = placement.arriving / (link.input_mb_per_s * 1e3)
         leaving = placement.leaving / (link.output_mb_per_s * 1e3)
         return Parts(
-            fixed_ms=placement.calls * link.fixed_ms,
+            fixed_ms=np.asarray(placement.calls * link.fixed_ms, np.float64),
             transfer_ms=arriving + leaving,
             instructions_ms=instructions / MIB * link.streaming_ms_per_mib,
             start_ms=work.sum(laws.start_ms),
@@ -218,7 +218,7 @@ class Analytic:
         spread = laws.chip_bytes * (chip.tile_rows * chip.tile_columns) / laws.tiles
         needed = work.sum(spread)
         available = self._available(work, laws)
-        count, slots = work.placement.mapped.shape
+        count = len(needed)
         rows = np.flatnonzero(needed > available)
         if not rows.size:
             nothing = np.zeros(count)
