@@ -1,4 +1,4 @@
-"""The project's command line: ``python -m flows run | status | schedule | cost | ui``.
+"""The project's command line: ``python -m flows run | status | schedule | cost | calibrate | ui``.
 
 Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
 mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
@@ -75,6 +75,20 @@ def _cost(arguments: argparse.Namespace) -> None:
         arguments.cost_model,
     )
     print(f"{count:,} architectures costed on {arguments.device}: {arguments.out}")
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from flows.calibration_text import told
+    from tasks.calibrate_device import run
+
+    found = run(
+        arguments.device,
+        arguments.measurements,
+        arguments.out,
+        arguments.space,
+        arguments.classes,
+    )
+    print(told(found, arguments.out))
 
 
 def _ui(arguments: argparse.Namespace) -> None:
@@ -154,10 +168,32 @@ def parser() -> argparse.ArgumentParser:
     schedule.set_defaults(call=_schedule)
 
     _add_cost(commands.add_parser("cost", help="cost many architectures without training them"))
+    _add_calibrate(commands.add_parser("calibrate", help="fit a device profile to measurements"))
 
     ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
     ui.set_defaults(call=_ui)
     return top
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", required=True, metavar="D", help="profile to start from, or path to its YAML"
+    )
+    parser.add_argument(
+        "--measurements",
+        required=True,
+        type=Path,
+        metavar="FILE.csv",
+        help="columns latency_ms, and tflite (path relative to the table) or architecture",
+    )
+    parser.add_argument("--space", metavar="NAME", help="of the architectures")
+    parser.add_argument(
+        "--classes", type=int, metavar="N", help="of the architectures' heads (default: as cost)"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="PROFILE.yaml", help="the fitted profile"
+    )
+    parser.set_defaults(call=_calibrate)
 
 
 def is_users_mistake(error: Exception) -> bool:

@@ -1,0 +1,42 @@
+"""What a calibration found, for a terminal."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from hw.calibration import Calibrated, Scores
+from hw.text import table
+
+
+def told(found: Calibrated, target: Path) -> str:
+    """Scores on networks left out of the fit, the interval, and where the profile is."""
+    calibration = found.device.calibration
+    assert calibration is not None
+    rows = [
+        ("cross-validated", "MAPE", "within 10 %", "Spearman", "Kendall"),
+        _row("this profile", found.scores),
+        _row("line in MACs", found.macs_only),
+    ]
+    wide = math.expm1(calibration.error_90)
+    return "\n".join(
+        [
+            table(rows),
+            f"90 % interval: {-math.expm1(-calibration.error_90):.1%} below to {wide:.1%} above, "
+            f"wider outside the {calibration.count} networks' range; "
+            f"{found.coverage:.0%} of the left-out networks lie within".replace("%", " %"),
+            "correction beside the laws: "
+            + ("yes" if calibration.residual_weights else "none, it did not lower the error"),
+            f"profile: {target}",
+        ]
+    )
+
+
+def _row(name: str, scores: Scores) -> tuple[str, ...]:
+    return (
+        name,
+        f"{scores.mape_percent:.2f} %",
+        f"{100 * scores.within_10_percent:.1f} %",
+        f"{scores.spearman:.3f}",
+        f"{scores.kendall:.3f}",
+    )

@@ -1,0 +1,141 @@
+"""Fits a device profile to a person's own measurements: a table in, a profile out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hw.calibration import (
+    LEAST_MEASUREMENTS,
+    Calibrated,
+    CalibrationError,
+    Measured,
+    calibrate,
+)
+from hw.device import Device, dump_device, load_device
+from hw.placement import place
+from hw.tflite import TfliteError, read_tflite
+from spaces.graph import OpGraph
+from spaces.space import SpaceError, load_input_shapes, load_space
+from tasks.architecture_table import (
+    ARCHITECTURE,
+    Table,
+    TableError,
+    default_classes,
+    read_table,
+)
+from tasks.problem import load_problem
+from tasks.workspace import write_bytes
+
+LATENCY, TFLITE = "latency_ms", "tflite"
+Network = tuple[OpGraph, Mapping[str, str]]
+"""A graph, and its ops that stay on the host for reasons a graph does not show."""
+
+
+def run(
+    device_name: str,
+    source: Path,
+    target: Path,
+    space_name: str | None = None,
+    classes: int | None = None,
+) -> Calibrated:
+    """Fit the profile ``device_name`` to the table ``source`` and write it to ``target``.
+
+    The table has a column ``latency_ms`` (warm, batch 1) and either ``architecture``, with
+    ``space_name``, or ``tflite``, paths relative to the table. Other columns are ignored.
+    ``classes`` are those of the head of the measured architectures; None: as
+    :func:`tasks.architecture_table.default_classes` has it.
+
+    Raises:
+        TableError: The table cannot be read, lacks a column, names a network twice, or a cell is
+            no positive number; or the target cannot be written.
+        CalibrationError: Fewer than ten measurements.
+        DeviceError, SpaceError, TfliteError: There is no such device, space or model.
+    """
+    device = load_device(device_name)
+    table = read_table(source)
+    latency = _latencies(table)
+    networks = _networks(table, space_name, classes)
+    _check_distinct(table, ARCHITECTURE if space_name else TFLITE)
+    graphs, refused = [graph for graph, _ in networks], [reasons for _, reasons in networks]
+    placement, _ = place(graphs, device, refused)
+    measured = Measured(device, placement, latency, np.ones(len(latency)))
+    words = f"{source.name}: {len(latency)} networks" + (f" of {space_name}" * bool(space_name))
+    found = calibrate(device, measured, words)
+    named = _named(found.device, device_name, target.stem, words)
+    try:
+        write_bytes(target.resolve(), dump_device(named).encode())
+    except OSError as error:
+        raise TableError(f"{target}: must be writable, but got: {error.strerror}.") from None
+    return dataclasses.replace(found, device=named)
+
+
+def _named(device: Device, base: str, name: str, words: str) -> Device:
+    return dataclasses.replace(
+        device, name=name, summary=f"{Path(base).stem}, calibrated on {words}"
+    )
+
+
+def _latencies(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    latency = table.numbers(LATENCY)
+    for row in np.flatnonzero(latency <= 0):
+        raise table.error(int(row), LATENCY, f"must be above 0, but got {latency[row]:g}.")
+    if len(latency) < LEAST_MEASUREMENTS:
+        raise CalibrationError(
+            f"{table.path}: must have at least {LEAST_MEASUREMENTS} measurements, but got "
+            f"{len(latency)}. Measure more networks."
+        )
+    return latency
+
+
+def _networks(table: Table, space_name: str | None, classes: int | None) -> Sequence[Network]:
+    if space_name is not None:
+        return _of_space(table, space_name, classes)
+    if TFLITE not in table.columns:
+        hint = " Name its space: --space." if ARCHITECTURE in table.columns else ""
+        raise TableError(
+            f"{table.path}: must have a column {TFLITE}, or {ARCHITECTURE} with --space, but got "
+            f"{', '.join(table.columns)}.{hint}"
+        )
+    return [_of_file(table, row, text) for row, text in enumerate(table.texts(TFLITE))]
+
+
+def _of_space(table: Table, space_name: str, classes: int | None) -> list[Network]:
+    space, problem = load_space(space_name), load_problem("classification")
+    head = default_classes(space) if classes is None else classes
+    shapes = load_input_shapes(space_name)
+    networks = []
+    points = table.architectures(space)
+    for row, (text, point) in enumerate(zip(table.texts(ARCHITECTURE), points, strict=True)):
+        sized = space.for_input(shapes[text]) if text in shapes else space
+        try:
+            networks.append((problem.complete(sized.lower(point), head), dict[str, str]()))
+        except SpaceError as error:
+            raise table.error(row, ARCHITECTURE, error) from None
+    return networks
+
+
+def _of_file(table: Table, row: int, text: str) -> Network:
+    try:
+        model = read_tflite(table.path.parent / text)
+        model.check_quantized()
+    except TfliteError as error:
+        raise table.error(row, TFLITE, error) from None
+    return model.graph, dict(model.unsupported)
+
+
+def _check_distinct(table: Table, column: str) -> None:
+    """A network measured twice would be left out of a fit and in it."""
+    first: dict[str, int] = {}
+    for row, text in enumerate(table.texts(column)):
+        if text in first:
+            raise table.error(
+                row,
+                column,
+                f"must name each network once, but got that of line {table.lines[first[text]]} "
+                "again. Keep one of them, or their mean.",
+            )
+        first[text] = row
