@@ -132,6 +132,18 @@ def _upscaling(op: Op) -> float:
     return max((after / max(before, 1) for before, after in pairs), default=1.0)
 
 
+def native_groups(graph: OpGraph) -> dict[str, str]:
+    """Grouped convolutions of a file, which the compiler does not map, with the reason.
+
+    Those of a graph that is still to be exported are written as split ones first.
+    """
+    return {
+        op.name: f"{NOT_SUPPORTED}: a convolution with {op.groups} groups"
+        for op in graph.ops
+        if op.kind is OpKind.CONV_2D and op.groups > 1
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Mapped:
     """Where the ops of one network run.

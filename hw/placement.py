@@ -108,8 +108,11 @@ def place(
     splits = device.compiler.grouped_convolution == "split"
     several = device.compiler.subgraphs == "several"
     rules = rules_of(device.compiler.rules)
-    lowered = [split_grouped_convolutions(graph) if splits else graph for graph in graphs]
-    reasons = refused or [{}] * len(lowered)
+    reasons = refused or [{}] * len(graphs)
+    lowered = [
+        split_grouped_convolutions(graph, known) if splits else graph
+        for graph, known in zip(graphs, reasons, strict=True)
+    ]
     mapped = [
         map_ops(graph, rules, known, several)
         for graph, known in zip(lowered, reasons, strict=True)

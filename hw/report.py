@@ -58,6 +58,8 @@ class CostReport:
         per_op: Shares of the latency, in order of execution. Fixed cost and transfers are entries
             of their own, so that the shares add up to ``latency_ms``. Empty where only the whole
             is known.
+        out_of_range: What of the network lies outside the range that the profile was calibrated
+            on; the interval is wider then.
     """
 
     device: str
@@ -72,6 +74,7 @@ class CostReport:
     macs: int | None
     host_ops: tuple[tuple[str, str], ...]
     per_op: tuple[OpCost, ...]
+    out_of_range: tuple[str, ...] = ()
 
     @property
     def known_latency_ms(self) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -426,15 +426,18 @@ def _hwc(shape: Shape) -> tuple[int, int, int]:
     return math.prod(sizes[:-2]), sizes[-2], sizes[-1]
 
 
-def split_grouped_convolutions(graph: OpGraph) -> OpGraph:
+def split_grouped_convolutions(graph: OpGraph, kept: Container[str] = ()) -> OpGraph:
     """Rewrite each grouped convolution as SPLIT, one CONV_2D a group, CONCATENATION.
+
+    Ops named in ``kept`` stay as they are.
 
     This is the form the Edge TPU compiler accepts, and in which the released GC-IBN networks run
     (arXiv:2204.14007). MACs and weights do not change.
     """
     ops: list[Op] = []
     for op in graph.ops:
-        ops.extend(_split(op) if op.kind is OpKind.CONV_2D and op.groups > 1 else [op])
+        grouped = op.kind is OpKind.CONV_2D and op.groups > 1 and op.name not in kept
+        ops.extend(_split(op) if grouped else [op])
     return dataclasses.replace(graph, ops=tuple(ops))
 
 

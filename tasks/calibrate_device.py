@@ -107,12 +107,12 @@ def _of_space(table: Table, space_name: str, classes: int | None) -> list[Networ
     space, problem = load_space(space_name), load_problem("classification")
     head = default_classes(space) if classes is None else classes
     shapes = load_input_shapes(space_name)
-    networks = []
+    networks: list[Network] = []
     points = table.architectures(space)
     for row, (text, point) in enumerate(zip(table.texts(ARCHITECTURE), points, strict=True)):
         sized = space.for_input(shapes[text]) if text in shapes else space
         try:
-            networks.append((problem.complete(sized.lower(point), head), dict[str, str]()))
+            networks.append((problem.complete(sized.lower(point), head), {}))
         except SpaceError as error:
             raise table.error(row, ARCHITECTURE, error) from None
     return networks

@@ -27,7 +27,7 @@ from hw.laws import OpLaws, op_laws
 from hw.mapping import Mapped, rules_of
 from hw.placement import Placement, place, place_many
 from hw.report import Bound, CostReport, OpCost
-from hw.residual import interval_ms
+from hw.residual import interval_ms, out_of_range
 from spaces.graph import BoolArray, IntArray, OpBatch, OpGraph, OpKind
 
 MIB = 1 << 20
@@ -134,6 +134,7 @@ class Analytic:
             macs=lowered.macs,
             host_ops=mapped.host,
             per_op=per_op,
+            out_of_range=self._out_of_range(placement, parts),
         )
 
     def estimate_many(self, batch: OpBatch) -> Mapping[str, FloatArray]:
@@ -283,6 +284,14 @@ class Analytic:
         from hw.features import features
 
         return interval_ms(physical, features(placement, parts), self.device.calibration)
+
+    def _out_of_range(self, placement: Placement, parts: Parts) -> tuple[str, ...]:
+        """Of the first network."""
+        if self.device.calibration is None:
+            return ()
+        from hw.features import features
+
+        return out_of_range(features(placement, parts)[0].tolist(), self.device.calibration)
 
     def _shares(
         self,
