@@ -56,6 +56,7 @@ ELEMENTWISE = BINARY | {
     OpKind.SOFTMAX,
     OpKind.TANH,
 }
+REGROUPING = (OpKind.SPLIT, OpKind.CONCATENATION)
 BORDER_ROWS = 6
 """Rows of a window beyond the first that cost more; a global pool exchanges no borders."""
 SMALL_WINDOW = (2, 5)
@@ -80,6 +81,8 @@ class OpLaws:
         package_bytes: Parameters in the compiled file; what is sent when they are streamed.
         chip_bytes: Parameters as they lie in wide memory.
         tiles: Tiles that hold them.
+        parts: Convolutions that it is split into; 1: it is not.
+        part_ms: Compute and movement of a part; behind them its weights are fetched.
         calls: Ops that the chip runs for it.
         passes: Times that its weights are needed while it works through its map.
         reserve: Wide memory that its window takes, once for a network.
@@ -93,6 +96,8 @@ class OpLaws:
     package_bytes: IntArray
     chip_bytes: IntArray
     tiles: IntArray
+    parts: IntArray
+    part_ms: FloatArray
     calls: IntArray
     passes: IntArray
     reserve: IntArray
@@ -113,24 +118,23 @@ def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
     groups = np.maximum(ops.groups, 1)
     parts = groups if splits else np.ones_like(groups)
     one, turns = per_part(ops, groups), groups // parts
-    cycles = _cycles(one, chip) * turns
     part = per_part(ops, parts)
-    moved = _moved_bytes(part, chip)
-    operands = _operand_bytes(part)
-    overflowing = np.where(operands > USABLE * chip.narrow_memory_bytes, operands, 0)
-    regrouped = np.where(parts > 1, 2 * _moved_bytes(ops, chip), 0)
+    compute_ms = _cycles(one, chip) * turns / (chip.clock_mhz * 1e3)
+    movement_ms = _movement_ms(part, chip)
+    regroup_ms = np.where(parts > 1, _regroup_ms(ops, part, chip), 0.0)
     on_chip = chip_bytes(one) * groups
     weights = package_bytes(one) * groups
     regroup_us = np.where(parts > 1, 2 * chip.movement_us, 0.0)
     return OpLaws(
         start_ms=(_start_us(ops, chip) * parts + regroup_us) / 1e3,
-        compute_ms=cycles * parts / (chip.clock_mhz * 1e3),
-        movement_ms=(moved * parts + regrouped) / (chip.activation_gb_per_s * 1e6)
-        + overflowing * parts / (chip.overflow_gb_per_s * 1e6),
+        compute_ms=compute_ms * parts,
+        movement_ms=movement_ms * parts + regroup_ms,
         load_ms=on_chip / (chip.weight_gb_per_s * 1e6),
         package_bytes=weights,
         chip_bytes=on_chip,
         tiles=occupied_tiles(one, chip.tile_rows * chip.tile_columns),
+        parts=parts,
+        part_ms=compute_ms + movement_ms,
         calls=np.where(parts > 1, parts + 2, 1),
         passes=_passes(part, chip),
         reserve=_reserved_bytes(ops, chip),
@@ -168,6 +172,24 @@ def _cycles(ops: OpColumns, chip: Chip) -> FloatArray:
     each = np.where(depthwise, chip.depthwise_factor * turns, each)
     result: FloatArray = rows * columns * passes * each
     return result
+
+
+def _movement_ms(ops: OpColumns, chip: Chip) -> FloatArray:
+    """Of operands, and once more of those that exceed narrow memory."""
+    operands = _operand_bytes(ops)
+    overflowing = np.where(operands > USABLE * chip.narrow_memory_bytes, operands, 0)
+    moved = _moved_bytes(ops, chip) / (chip.activation_gb_per_s * 1e6)
+    result: FloatArray = moved + overflowing / (chip.overflow_gb_per_s * 1e6)
+    return result
+
+
+def _regroup_ms(ops: OpColumns, part: OpColumns, chip: Chip) -> FloatArray:
+    """Movement of the SPLIT before the parts of each op and of the CONCATENATION behind them."""
+    kinds = (np.full_like(ops.kind, KINDS.index(kind)) for kind in REGROUPING)
+    split, joined = (dataclasses.replace(ops, kind=kind) for kind in kinds)
+    split = dataclasses.replace(split, output_hwc=part.input_hwc)
+    joined = dataclasses.replace(joined, input_hwc=part.output_hwc)
+    return _movement_ms(split, chip) + _movement_ms(joined, chip)
 
 
 def _moved_bytes(ops: OpColumns, chip: Chip) -> IntArray:

@@ -228,11 +228,12 @@ class Analytic:
         before = np.cumsum(each, axis=1) - each
         kept = np.clip(available[rows, None] - before, 0.0, each)
         share = np.where(each > 0, 1.0 - kept / np.maximum(each, 1e-9), 0.0)
+        whole_ms = laws.package_bytes * laws.passes / MIB * self.device.link.streaming_ms_per_mib
+        passes, fetch_ms = work.slots(laws.passes, rows), work.slots(whole_ms, rows)
         streamed = share * work.slots(laws.package_bytes, rows)
-        passes = work.slots(laws.passes, rows)
-        fetch_ms = streamed * passes / MIB * self.device.link.streaming_ms_per_mib
-        hidden = work.slots(laws.compute_ms + laws.movement_ms, rows)
-        exposed = np.where(passes > 1, fetch_ms, np.maximum(fetch_ms - hidden, 0.0))
+        parts = np.maximum(work.slots(laws.parts, rows), 1)
+        unhidden = _unhidden_ms(share, parts, fetch_ms, work.slots(laws.part_ms, rows))
+        exposed = np.where(passes > 1, share * fetch_ms, unhidden)
         unloaded = share * work.slots(laws.load_ms, rows)
 
         def whole(some: FloatArray) -> FloatArray:
@@ -348,6 +349,23 @@ class Analytic:
             dynamic_pj = macs * table.mac_pj + streamed_bytes * table.streamed_byte_pj
             energy = dynamic_pj * 1e-9 + table.idle_w * latency_ms
         return OpCost(name, kind, unit, latency_ms, energy, streamed_bytes, bound)
+
+
+def _unhidden_ms(
+    share: FloatArray, parts: FloatArray, fetch_ms: FloatArray, part_ms: FloatArray
+) -> FloatArray:
+    """What of the fetching of a ``share`` of an op's weights its work does not hide.
+
+    Its parts follow each other, each hides its own: the last of them are fetched whole, one in
+    part, and the first not at all.
+    """
+    gone = share * parts
+    whole = np.floor(gone)
+    each_ms = fetch_ms / parts
+    result: FloatArray = whole * np.maximum(each_ms - part_ms, 0.0) + np.maximum(
+        (gone - whole) * each_ms - part_ms, 0.0
+    )
+    return result
 
 
 class _Work:
