@@ -3,7 +3,7 @@
 The compiler makes one subgraph: ops that it does not support stay on the host, and so does
 everything that depends on them once the subgraph has begun. Ops before it (a CAST of a float
 input) do not end it. With its option ``-a`` it makes several, and every supported op is mapped.
-The rules are data, by compiler; reasons are the compiler's own.
+The rules are data, a file of ``hw/compilers`` each; reasons are the compiler's own.
 
 Source: coral.ai, "TensorFlow models on the Edge TPU", supported operations; op tables of
 edgetpu_compiler logs; compiled packages of google-coral/test_data.
@@ -11,9 +11,12 @@ edgetpu_compiler logs; compiled packages of google-coral/test_data.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -25,80 +28,81 @@ DATA_TYPE = "Operation is working on an unsupported data type"
 UNSPECIFIED = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
-CORAL_KINDS = frozenset(
-    OpKind(name)
-    for name in (
-        "ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D EXPAND_DIMS FULLY_CONNECTED "
-        "L2_NORMALIZATION LOGISTIC MAXIMUM MAX_POOL_2D MEAN MINIMUM MUL PACK PAD PRELU QUANTIZE "
-        "REDUCE_MAX RELU RELU6 RESHAPE RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR RSQRT SLICE "
-        "SOFTMAX SPACE_TO_DEPTH SPLIT SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH "
-        "TRANSPOSE_CONV UNIDIRECTIONAL_SEQUENCE_LSTM"
-    ).split()
-)
 BINARY_KINDS = frozenset({OpKind.ADD, OpKind.SUB, OpKind.MUL})
-TENSOR_KINDS = frozenset(OpKind) - {OpKind.TFLITE_DETECTION_POSTPROCESS, OpKind.OTHER}
+RESIZE_KINDS = frozenset({OpKind.RESIZE_BILINEAR, OpKind.RESIZE_NEAREST_NEIGHBOR})
+COMPILERS = Path(__file__).parent / "compilers"
 
 
 class MappingError(ValueError):
-    """Support rules of a name that does not exist."""
+    """Support rules of a name that does not exist, or a file of them that is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one compiler supports.
+    """What one compiler supports: a file of ``hw/compilers``.
 
     Attributes:
         kinds: Supported op kinds.
-        output_elements: Most elements of the output, by kind.
-        upscaling: Largest factor of output over input height or width, by kind.
+        softmax_elements: Most elements of a SOFTMAX.
+        resize_elements: Most elements of a resize's output.
+        resize_factor: Largest factor of a resize in height or width.
         innermost_dimensions: Most dimensions of a tensor, leading ones of size 1 not counted.
-        operand_bytes: Most bytes of two inputs and output of an op on two tensors, which is not
-            worked on in parts.
+        operand_bytes: Most bytes of two inputs and output of an op on two tensors.
     """
 
     kinds: frozenset[OpKind]
-    output_elements: Mapping[OpKind, int]
-    upscaling: Mapping[OpKind, int]
+    softmax_elements: int
+    resize_elements: int
+    resize_factor: int
     innermost_dimensions: int
     operand_bytes: int
 
+    def most_elements(self, kind: OpKind) -> int:
+        """Of the output of an op of that kind."""
+        if kind in BINARY_KINDS:
+            return self.operand_bytes // 3
+        if kind in RESIZE_KINDS:
+            return self.resize_elements
+        return self.softmax_elements if kind is OpKind.SOFTMAX else UNLIMITED
 
-RULES: dict[str, Rules] = {
-    # Softmax: 16,000 elements (coral.ai). Resizes: "might not be mapped depending on size, to
-    # avoid loss in precision" (coral.ai); DeepLab's 1x1 -> 33x33 is refused, and so are its large
-    # outputs (google-coral/edgetpu #31), MoveNet's 24x24 -> 48x48 is mapped. Two tensors of 1.2 MB
-    # and their product exceed narrow memory: EfficientNetB0 takes 38 ms on a desktop and 134 ms on
-    # a Raspberry Pi (raphischer/edge-acc), which is what their processors need for it.
-    "edgetpu_compiler_16": Rules(
-        kinds=CORAL_KINDS,
-        output_elements={
-            OpKind.SOFTMAX: 16_000,
-            OpKind.RESIZE_BILINEAR: 1 << 20,
-            OpKind.RESIZE_NEAREST_NEIGHBOR: 1 << 20,
-        },
-        upscaling={OpKind.RESIZE_BILINEAR: 16, OpKind.RESIZE_NEAREST_NEIGHBOR: 16},
-        innermost_dimensions=3,
-        operand_bytes=3 << 20,
-    ),
-    "tensor": Rules(
-        kinds=TENSOR_KINDS,
-        output_elements={},
-        upscaling={},
-        innermost_dimensions=4,
-        operand_bytes=1 << 40,
-    ),
-}
+    def most_upscaling(self, kind: OpKind) -> int:
+        """Of height or width by an op of that kind."""
+        return self.resize_factor if kind in RESIZE_KINDS else UNLIMITED
 
 
+UNLIMITED = 1 << 60
+
+
+def compiler_names() -> tuple[str, ...]:
+    """Names of the files in ``hw/compilers``, sorted."""
+    return tuple(sorted(path.stem for path in COMPILERS.glob("*.yaml")))
+
+
+@functools.cache
 def rules_of(name: str) -> Rules:
     """The support rules of that name.
 
     Raises:
-        MappingError: There are none.
+        MappingError: There are none, or the file does not hold what it must.
     """
-    if name not in RULES:
-        raise MappingError(f"compiler rules must be one of {', '.join(RULES)}, but got {name!r}.")
-    return RULES[name]
+    import yaml
+
+    if name not in compiler_names():
+        raise MappingError(
+            f"compiler rules must be one of {', '.join(compiler_names())}, but got {name!r}."
+        )
+    path = COMPILERS / f"{name}.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = [field.name for field in dataclasses.fields(Rules)]
+    if sorted(content) != sorted(names) or not all(
+        leaf.get("source") for leaf in content.values()
+    ):
+        raise MappingError(
+            f"{path}: must have {', '.join(names)}, each with value, unit and source, but got "
+            f"{', '.join(content)}."
+        )
+    values = {key: leaf["value"] for key, leaf in content.items()}
+    return Rules(**{**values, "kinds": frozenset(map(OpKind, values["kinds"]))})
 
 
 def refusal(op: Op, rules: Rules) -> str | None:
@@ -107,11 +111,9 @@ def refusal(op: Op, rules: Rules) -> str | None:
         return NOT_SUPPORTED
     if _rank(op) > rules.innermost_dimensions:
         return RANK
-    if math.prod(op.output_shape) > rules.output_elements.get(op.kind, math.inf):
+    if math.prod(op.output_shape) > rules.most_elements(op.kind):
         return UNSPECIFIED
-    if op.kind in BINARY_KINDS and 3 * math.prod(op.output_shape) > rules.operand_bytes:
-        return UNSPECIFIED
-    if op.kind in rules.upscaling and _upscaling(op) > rules.upscaling[op.kind]:
+    if _upscaling(op) > rules.most_upscaling(op.kind):
         return UNSPECIFIED
     return None
 
@@ -200,12 +202,10 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     exact for chains with residual additions, which is what search spaces make.
     """
     kinds, ops = tuple(OpKind), batch.distinct
-    limit = np.array([rules.output_elements.get(kind, np.iinfo(np.int64).max) for kind in kinds])
-    factor = np.array([rules.upscaling.get(kind, np.iinfo(np.int64).max) for kind in kinds])
+    limit = np.array([rules.most_elements(kind) for kind in kinds])
+    factor = np.array([rules.most_upscaling(kind) for kind in kinds])
     known = np.array([kind in rules.kinds for kind in kinds])
     able = known[ops.kind] & (ops.output_hwc.prod(axis=1) <= limit[ops.kind])
-    binary = np.array([kind in BINARY_KINDS for kind in kinds])[ops.kind]
-    able &= ~binary | (3 * ops.output_hwc.prod(axis=1) <= rules.operand_bytes)
     able &= _ceil_ratio(ops.output_hwc[:, :2], ops.input_hwc[:, :2]) <= factor[ops.kind]
     if able.all():
         return batch.live
