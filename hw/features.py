@@ -27,6 +27,7 @@ COUNTS = (
     "moving ops",
     "host ops",
 )
+MOVING = COUNTS.index("moving ops")
 TIMES = ("compute", "movement", "streaming", "transfer", "host time")
 FEATURES = (*COUNTS, *TIMES)
 LEAST_MS = 0.05
@@ -38,8 +39,16 @@ def features(placement: Placement, parts: Parts) -> FloatArray:
     batch = placement.batch
     works = placement.mapped & ~placement.free
     classes = _classes(batch.distinct)[batch.index]
-    counts = [(works & (classes == number)).sum(axis=1) for number in range(len(COUNTS) - 1)]
-    counts.append((batch.live & ~placement.mapped).sum(axis=1))
+    # As if grouped convolutions that are to be split were: parts, and two ops that move.
+    regrouping = 2 * (placement.parts > 1)
+    convolutions = np.where(works, placement.parts, 0)
+    counts = [
+        np.where(classes == number, convolutions, 0).sum(axis=1)
+        for number in range(len(COUNTS) - 1)
+    ]
+    counts[MOVING] = counts[MOVING] + np.where(works, regrouping, 0).sum(axis=1)
+    on_host = batch.live & ~placement.mapped
+    counts.append(np.where(on_host, placement.parts + regrouping, 0).sum(axis=1))
     times = (
         parts.compute_ms,
         parts.movement_ms,
@@ -56,7 +65,7 @@ def _classes(ops: OpColumns) -> FloatArray:
     """Number of the class in ``COUNTS`` of each op on the TPU."""
     dense = mask_of(frozenset({OpKind.CONV_2D, OpKind.TRANSPOSE_CONV, OpKind.FULLY_CONNECTED}))
     window = ops.kernel_size.prod(axis=1) > 1
-    table = np.full(len(ops.kind), 5)
+    table = np.full(len(ops.kind), MOVING)
     table = np.where(mask_of(ELEMENTWISE)[ops.kind], 4, table)
     table = np.where(mask_of(POOLS)[ops.kind], 3, table)
     table = np.where(mask_of(frozenset({OpKind.DEPTHWISE_CONV_2D}))[ops.kind], 2, table)

@@ -226,5 +226,5 @@ def _released(sizes: FloatArray, last: IntArray) -> FloatArray:
     # What is never released goes to a column of its own, behind the slots.
     ends = np.where(last >= 0, last, shape[1]) + np.arange(shape[0])[:, None] * (shape[1] + 1)
     flat = np.bincount(ends.reshape(-1), sizes.reshape(-1), shape[0] * (shape[1] + 1))
-    result: FloatArray = flat.astype(np.float64).reshape(shape[0], -1)[:, :-1]
+    result: FloatArray = flat.astype(np.float64).reshape(shape[0], shape[1] + 1)[:, :-1]
     return result

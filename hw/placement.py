@@ -13,16 +13,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.columns import FloatArray
+from hw.columns import KINDS, FloatArray, mask_of
 from hw.device import Device
+from hw.laws import BINARY
 from hw.mapping import Mapped, map_ops, on_tpu, rules_of
 from hw.memory import free_slots, peak_bytes, peak_bytes_many
 from spaces.graph import (
     INPUT,
+    WEIGHTED_KINDS,
     BoolArray,
     IntArray,
+    Op,
     OpBatch,
+    OpColumns,
     OpGraph,
+    OpKind,
     Shape,
     split_grouped_convolutions,
 )
@@ -40,7 +45,9 @@ class Placement:
         calls: Calls of the TPU in one inference, one for each subgraph.
         arriving: Elements that go to the TPU.
         leaving: Elements that come back, as laid out for the output.
-        host_elements: Elements that a slot reads and writes, were it on the host.
+        parts: Convolutions that a slot stands for: a grouped one that is still to be split.
+        host_elements: Elements that a slot reads and writes, were it on the host; 0 where its time
+            there is that of its multiply-accumulates.
     """
 
     batch: OpBatch
@@ -50,6 +57,7 @@ class Placement:
     calls: IntArray
     arriving: FloatArray
     leaving: FloatArray
+    parts: IntArray
     host_elements: FloatArray
 
     def rows(self, which: IntArray) -> Placement:
@@ -70,17 +78,16 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
     """
     splits = device.compiler.grouped_convolution == "split"
     mapped, free = on_tpu(batch, rules_of(device.compiler.rules)), free_slots(batch)
-    rows, any_mapped = np.arange(len(mapped)), mapped.any(axis=1)
-    ops = batch.distinct
-    arriving, leaving = np.zeros(len(rows)), np.zeros(len(rows))
+    ops, any_mapped = batch.distinct, mapped.any(axis=1)
+    arriving, leaving = np.zeros(len(mapped)), np.zeros(len(mapped))
     if mapped.shape[1]:
-        first = batch.index[rows, mapped.argmax(axis=1)]
-        last = batch.index[rows, mapped.shape[1] - 1 - mapped[:, ::-1].argmax(axis=1)]
+        first = batch.index[np.arange(len(mapped)), mapped.argmax(axis=1)]
         arriving = np.where(any_mapped, ops.input_hwc.prod(axis=1)[first], 0.0)
         padded = np.maximum(ops.output_hwc[:, 2], device.link.output_channels)
         out = ops.output_hwc[:, 0] * ops.output_hwc[:, 1] * padded
-        leaving = np.where(any_mapped, out[last], 0.0)
-    elements = ops.input_hwc.prod(axis=1) + ops.output_hwc.prod(axis=1)
+        leaving = np.where(_returning(batch, mapped), out[batch.index], 0.0).sum(axis=1)
+    grouped = splits & (ops.kind == KINDS.index(OpKind.CONV_2D))
+    parts = np.where(grouped, np.maximum(ops.groups, 1), 1)
     return Placement(
         batch=batch,
         mapped=mapped,
@@ -89,8 +96,28 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
         calls=np.array(any_mapped, np.int64),
         arriving=arriving,
         leaving=leaving,
-        host_elements=elements[batch.index].astype(np.float64),
+        parts=parts[batch.index],
+        host_elements=_host_elements_many(ops, parts)[batch.index],
     )
+
+
+def _returning(batch: OpBatch, mapped: BoolArray) -> BoolArray:
+    """Slots on the TPU whose output nobody reads, or the host does, ``[n, n_op_slots]``."""
+    reader = batch.last_reader[:, 1:]
+    unread = reader == np.arange(reader.shape[1])
+    result: BoolArray = mapped & (unread | ~np.take_along_axis(mapped, reader, axis=1))
+    return result
+
+
+def _host_elements_many(ops: OpColumns, parts: IntArray) -> FloatArray:
+    """:func:`_host_elements` of each distinct op, second inputs taken to be as large as first."""
+    before, after = ops.input_hwc.prod(axis=1), ops.output_hwc.prod(axis=1)
+    read = np.where(mask_of(BINARY)[ops.kind], 2 * before, before)
+    read = np.where(ops.kind == KINDS.index(OpKind.CONCATENATION), after, read)
+    written = np.where(ops.kind == KINDS.index(OpKind.SPLIT), before, after)
+    regrouped = np.where(parts > 1, 2 * before + 2 * after, 0)
+    weighted = mask_of(WEIGHTED_KINDS)[ops.kind]
+    return np.where(weighted, regrouped, read + written).astype(np.float64)
 
 
 def place(
@@ -137,6 +164,7 @@ def place(
         calls=np.array([one.subgraphs for one in mapped], np.int64),
         arriving=np.array([arriving for arriving, _ in traffic]),
         leaving=np.array([leaving for _, leaving in traffic]),
+        parts=np.ones(here.shape, np.int64),
         host_elements=elements,
     )
     return placement, tuple(zip(lowered, mapped, strict=True))
@@ -176,10 +204,17 @@ def _laid_out(shape: Shape, least_channels: int) -> int:
 
 
 def _host_elements(graph: OpGraph) -> list[float]:
-    """Elements of all inputs and of the output of each op."""
+    """Elements of all inputs and outputs of each op; 0 of ops with weights."""
     sizes = {op.name: math.prod(op.output_shape) for op in graph.ops}
     sizes[INPUT] = math.prod(graph.input_shape)
     return [
-        float(sum(sizes[name] for name in op.inputs) + math.prod(op.output_shape))
+        0.0
+        if op.kind in WEIGHTED_KINDS
+        else float(sum(sizes[name] for name in op.inputs) + math.prod(_written(op)))
         for op in graph.ops
     ]
+
+
+def _written(op: Op) -> Shape:
+    """Shape of all that an op makes: the parts of a SPLIT together are its input."""
+    return op.input_shape if op.kind is OpKind.SPLIT else op.output_shape

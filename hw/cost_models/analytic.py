@@ -120,7 +120,8 @@ class Analytic:
         parts = self.parts(placement)
         physical = float(parts.latency_ms[0])
         latency, low, high = (float(column[0]) for column in self._intervals(placement, parts))
-        per_op = self._shares(lowered, mapped, placement, parts, latency / physical)
+        scale = latency / physical if physical else 1.0
+        per_op = self._shares(lowered, mapped, placement, parts, scale)
         return CostReport(
             device=self.device.name,
             method="analytic",
@@ -261,9 +262,9 @@ class Analytic:
         here = here & ~views[batch.index]
         detects = batch.distinct.kind == KINDS.index(OpKind.TFLITE_DETECTION_POSTPROCESS)
         pace = np.where(detects, host.scores_per_us, host.elements_per_us)[batch.index]
-        macs = laws.macs[batch.index]
-        moving = np.where(macs > 0, 0.0, placement.host_elements / (pace * 1e3))
-        time = host.op_us / 1e3 + macs / (host.gmacs_per_s * 1e6) + moving
+        ops = placement.parts + 2 * (placement.parts > 1)
+        moving = placement.host_elements / (pace * 1e3)
+        time = ops * host.op_us / 1e3 + laws.macs[batch.index] / (host.gmacs_per_s * 1e6) + moving
         result: FloatArray = np.where(here, time, 0.0)
         return result
 
