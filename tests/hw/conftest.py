@@ -1,8 +1,15 @@
-"""Writers of small .tflite files, whole or wrong."""
+"""Writers of small .tflite files, whole or wrong; small networks, and a device to reckon with."""
+
+import dataclasses
+import itertools
+import math
 
 import flatbuffers
 import pytest
 from flatbuffers import flexbuffers
+
+from hw.device import load_device
+from spaces.graph import INPUT, Op, OpGraph, OpKind
 
 FLOAT32, INT32, UINT8, INT8 = 0, 2, 3, 9
 BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 7: 2, 9: 1}
@@ -220,3 +227,165 @@ def package_options():
 def compiled_bytes():
     """The function :func:`write_compiled`."""
     return write_compiled
+
+
+class Networks:
+    """Builders of networks."""
+
+    @staticmethod
+    def conv(name, source, shape, filters, kernel=1, strides=1, groups=1, kind=OpKind.CONV_2D):
+        """A convolution with a square window and the padding that keeps the map."""
+        side = math.ceil(shape[1] / strides)
+        after, window = (1, side, side, filters), (kernel, kernel)
+        return Op(name, kind, (source,), shape, after, window, (strides, strides), groups)
+
+    @staticmethod
+    def head(last, classes=10):
+        """Average over the map and a dense layer, as :func:`spaces.heads.classification`."""
+        pooled, window = (1, last.out_channels), last.output_shape[1:3]
+        mean = Op("mean", OpKind.MEAN, (last.name,), last.output_shape, pooled, window)
+        return mean, Op("logits", OpKind.FULLY_CONNECTED, ("mean",), pooled, (1, classes))
+
+    @staticmethod
+    def stack(filters, kernel, depth, side, channels=None):
+        """``depth`` convolutions over maps of one size; ``channels`` of the input."""
+        ops, source = [], INPUT
+        before = first = (1, side, side, channels or filters)
+        for number in range(depth):
+            ops.append(Networks.conv(f"c{number}", source, before, filters, kernel))
+            source, before = ops[-1].name, ops[-1].output_shape
+        return OpGraph(first, tuple(ops))
+
+    @staticmethod
+    def dense(*widths):
+        """Dense layers, ``widths[0]`` inputs."""
+        ops, source = [], INPUT
+        for number, pair in enumerate(itertools.pairwise(widths)):
+            before, after = ((1, width) for width in pair)
+            ops.append(Op(f"d{number}", OpKind.FULLY_CONNECTED, (source,), before, after))
+            source = ops[-1].name
+        return OpGraph((1, widths[0]), tuple(ops))
+
+    @staticmethod
+    def bottlenecks(rng, width=8, sides=(16, 33, 64), pools=0):
+        """Inverted bottlenecks of all kinds with residuals, average and classifier."""
+        side = int(rng.choice(sides))
+        ops = [Networks.conv("stem", INPUT, (1, side, side, 3), width, 3, 2)]
+        for block in range(int(rng.integers(1, 6))):
+            ops += Networks.bottleneck(rng, str(block), ops[-1])
+        for number in range(int(rng.integers(pools + 1))):
+            shape, name = ops[-1].output_shape, f"pool{number}"
+            ops.append(Op(name, OpKind.AVERAGE_POOL_2D, (ops[-1].name,), shape, shape, (3, 3)))
+        return OpGraph((1, side, side, 3), (*ops, *Networks.head(ops[-1])))
+
+    @staticmethod
+    def bottleneck(rng, name, before):
+        """A block behind the op ``before``: depthwise, fused or grouped."""
+        shape = before.output_shape
+        expanded, kernel = shape[-1] * int(rng.choice([2, 4])), int(rng.choice([3, 5]))
+        strides, kind = int(rng.choice([1, 1, 2])), rng.choice(["dw", "fused", "grouped"])
+        ops, source, wide = [], before.name, f"{name}/wide"
+        if kind == "dw":
+            ops.append(Networks.conv(f"{name}/expand", source, shape, expanded))
+            after, depthwise = ops[-1].output_shape, OpKind.DEPTHWISE_CONV_2D
+            ops.append(
+                Networks.conv(wide, ops[-1].name, after, expanded, kernel, strides, kind=depthwise)
+            )
+        else:
+            groups = int(rng.choice([2, 4])) if kind == "grouped" else 1
+            ops.append(Networks.conv(wide, source, shape, expanded, kernel, strides, groups))
+        filters = shape[-1] if rng.random() < 0.5 else shape[-1] + 8
+        ops.append(Networks.conv(f"{name}/project", wide, ops[-1].output_shape, filters))
+        if ops[-1].output_shape == shape:
+            names = (ops[-1].name, source)
+            ops.append(Op(f"{name}/add", OpKind.ADD, names, shape, shape))
+        return ops
+
+    @staticmethod
+    def interrupted(graph, slot, kind=OpKind.OTHER):
+        """``graph`` with an op that no compiler maps behind that of number ``slot``."""
+        before = graph.ops[slot]
+        shape = before.output_shape
+        host = Op("host", kind, (before.name,), shape, shape)
+        rest = [
+            dataclasses.replace(
+                op, inputs=tuple("host" if name == before.name else name for name in op.inputs)
+            )
+            for op in graph.ops[slot + 1 :]
+        ]
+        return dataclasses.replace(graph, ops=(*graph.ops[: slot + 1], host, *rest))
+
+
+@pytest.fixture(scope="session")
+def networks():
+    """The class :class:`Networks`."""
+    return Networks
+
+
+def make_device():
+    """A device whose coefficients are round numbers, for arithmetic in tests."""
+    device = load_device("coral_usb3")
+    replaced = {
+        "compiler": {"grouped_convolution": "split", "subgraphs": "one"},
+        "chip": {
+            "clock_mhz": 500.0,
+            "tile_rows": 4,
+            "tile_columns": 4,
+            "output_lanes": 64,
+            "input_lanes": 4,
+            "depthwise_factor": 1.5,
+            "pool_factor": 2.0,
+            "small_window_factor": 1.25,
+            "narrow_memory_bytes": 3 << 20,
+            "wide_memory_bytes": 8 << 20,
+            "overflow_bytes": 1 << 20,
+            "large_window_bytes": 3 << 20,
+            "tiled_map_bytes": 2_752_512,
+            "instruction_bytes_per_op": 1024,
+            "activation_gb_per_s": 32.0,
+            "overflow_gb_per_s": 8.0,
+            "weight_gb_per_s": 16.0,
+            "convolution_us": 1.0,
+            "window_us": 2.0,
+            "elementwise_us": 3.0,
+            "pool_us": 5.0,
+            "movement_us": 7.0,
+        },
+        "link": {
+            "fixed_ms": 0.25,
+            "input_mb_per_s": 250.0,
+            "output_mb_per_s": 125.0,
+            "output_channels": 16,
+            "streaming_ms_per_mib": 2.0,
+            "first_inference_ms": 0.5,
+        },
+        "host": {
+            "gmacs_per_s": 10.0,
+            "elements_per_us": 100.0,
+            "scores_per_us": 20.0,
+            "op_us": 4.0,
+        },
+        "macs_line": {"fixed_ms": 1.0, "slope_ms_per_gmac": 2.0},
+        "energy": {"mac_pj": 1.0, "streamed_byte_pj": 100.0, "idle_w": 0.5},
+    }
+    for section, fields in replaced.items():
+        device = replaced_in(device, section, **fields)
+    return dataclasses.replace(device, name="round", calibration=None)
+
+
+def replaced_in(device, section, **fields):
+    """``device`` with fields of a section replaced."""
+    part = dataclasses.replace(getattr(device, section), **fields)
+    return dataclasses.replace(device, **{section: part})
+
+
+@pytest.fixture(scope="session")
+def round_device():
+    """What :func:`make_device` makes."""
+    return make_device()
+
+
+@pytest.fixture(scope="session")
+def changed():
+    """The function :func:`replaced_in`."""
+    return replaced_in
