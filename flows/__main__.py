@@ -75,6 +75,7 @@ def _cost(arguments: argparse.Namespace) -> None:
         arguments.cost_model,
     )
     print(f"{count:,} architectures costed on {arguments.device}: {arguments.out}")
+    print("Energy is modelled, uncalibrated.")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:

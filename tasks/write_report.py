@@ -168,6 +168,7 @@ def _cost(record: Mapping[str, Any]) -> CostReport:
             "latency_interval_ms": None if interval is None else tuple(interval),
             "host_ops": tuple(tuple(pair) for pair in record["host_ops"]),
             "per_op": tuple(OpCost(**op) for op in record["per_op"]),
+            "out_of_range": tuple(record["out_of_range"]),
         }
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hw.report import CostReport
 from tasks.report_page.blocks import whole_name
 from tasks.report_page.drawing import KIND_LABELS, Scale, draw_blocks
 from tasks.report_page.markup import NONE, Html, count, join, number, percent, size, tag
@@ -83,7 +84,7 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(tag("strong", percent(one.top1_int8)), one.top1_int8),
         _drop_cell(one.drop),
         tag("td", _dumbbell(one, span)),
-        _latency_cell(cost.known_latency_ms, cost.latency_interval_ms, over),
+        _latency_cell(cost, over),
         _cell(count(cost.macs), cost.macs),
         _cell(count(one.parameters), one.parameters),
         _cell(size(one.file_bytes), one.file_bytes),
@@ -105,11 +106,13 @@ def _drop_cell(drop: float | None) -> Html:
     return _cell(shown, drop, "drop" if drop > LARGE_DROP else "kept")
 
 
-def _latency_cell(latency_ms: float, interval: tuple[float, float] | None, over: bool) -> Html:
+def _latency_cell(cost: CostReport, over: bool) -> Html:
     """The prediction over its interval; above the target it is marked."""
-    below = "no calibration"
+    below, latency_ms, interval = "no calibration", cost.known_latency_ms, cost.latency_interval_ms
     if interval is not None:
         below = f"{number(interval[0])} {NONE} {number(interval[1])}"
+    if cost.out_of_range:
+        below += ", out of the calibrated range"
     shown = tag("span", number(latency_ms), class_="over" if over else None)
     return tag("td", shown, tag("small", below), class_="num", data_value=latency_ms)
 

@@ -49,7 +49,7 @@
     macs: { label: "MACs", title: "multiply-accumulates", unit: (m) => (m >= 2e9 ? [1e9, "G"] : m >= 2e6 ? [1e6, "M"] : [1e3, "k"]), show: count },
     weight_bytes: { label: "weights", title: "weights on the device", unit: bytesUnit, show: size },
     peak_memory_bytes: { label: "peak memory", title: "peak memory of activations", unit: bytesUnit, show: size },
-    energy_mj: { label: "energy", title: "modelled energy", unit: () => [1, "mJ"], show: mj },
+    energy_mj: { label: "energy, modelled, uncalibrated", title: "energy, modelled, uncalibrated", unit: () => [1, "mJ"], show: mj },
   };
   function bytesUnit(most) { return most >= 3 * 1048576 ? [1048576, "MiB"] : [1024, "KiB"]; }
 
@@ -353,7 +353,7 @@
     }
     rows.push(["predicted latency", ms(one.latency_ms), true], ["MACs", count(one.macs)], ["parameters", count(one.parameters)],
       ["weights", size(one.weight_bytes)], ["streamed", one.streamed_bytes ? size(one.streamed_bytes) : "–"],
-      ["peak memory", size(one.peak_memory_bytes)], ["energy", mj(one.energy_mj)]);
+      ["peak memory", size(one.peak_memory_bytes)], ["energy (modelled, uncalibrated)", mj(one.energy_mj)]);
     if (finalist && long) rows.push([".tflite file", size(finalist.file_bytes)]);
     if (long) {
       rows.push(["trial", known(one.trial) ? String(one.trial) : "–"], ["generation", known(one.generation) ? String(one.generation) : "–"], ["Pareto rank", known(one.rank) ? String(one.rank) : "–"]);

@@ -64,7 +64,8 @@ def _target(data: ReportData, best: Finalist) -> str:
 
 def _honesty(data: ReportData) -> Html:
     how = METHODS.get(data.method, f"from the method {data.method}")
-    return join(["Latency, memory and energy are ", tag("em", how), "."])
+    energy = "Energy is modelled, uncalibrated."
+    return join(["Latency and memory are ", tag("em", how), f". {energy}"])
 
 
 def figures(data: ReportData) -> Html:
