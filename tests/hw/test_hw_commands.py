@@ -41,8 +41,8 @@ def test_json_has_the_fields_of_the_cost_report(capsys):
 def test_estimate_says_what_is_modelled_and_what_is_not_calibrated(capsys):
     assert main(["estimate", str(MOBILENET), "--device", "coral_usb3"]) == 0
     text = capsys.readouterr().out
-    assert "modelled, uncalibrated" in text and "none: not calibrated" in text
-    assert "the call and its transfers" in text
+    assert "modelled, uncalibrated" in text and "90 % interval" in text
+    assert "takes" in text and " ms" in text
 
 
 @needs_models
@@ -51,7 +51,17 @@ def test_explain_names_host_ops_with_reasons_and_a_cure(capsys):
     text = capsys.readouterr().out
     assert "More than one subgraph is not supported" in text
     assert "8 ops stay on the host" in text
-    assert "100.0 %" in text
+    assert "100.0 %" in text and "bound by" in text
+    assert "What would help most:\n1. " in text
+
+
+@needs_models
+def test_several_subgraphs_map_what_is_behind_a_host_op(capsys):
+    counts = []
+    for option in ([], ["-a"]):
+        assert main(["estimate", str(DEEPLAB), "--device", "coral_usb3", "--json", *option]) == 0
+        counts.append(len(json.loads(capsys.readouterr().out)["host_ops"]))
+    assert counts[0] > counts[1] > 0
 
 
 @pytest.mark.parametrize(
