@@ -23,8 +23,10 @@ INPUT_LANES = 4
 OUTPUT_LANES = 64
 NARROW_OUTPUTS = 16
 """Granularity of outputs in the package where maps are large or outputs few."""
-LARGE_MAP = 16
-"""Side of the maps from which the package holds narrow outputs narrowly."""
+LARGE_MAP = 64
+"""Side of the maps from which the package holds narrow outputs narrowly: DeepLab's of 33 rows are
+held wide (google-coral/test_data), stacks over 128 rows are streamed narrow
+(iwatake2222/EdgeTPU_Analysis); where between them is not known."""
 SMALL_MAP_OVERHEAD = 1.05
 """Of convolutions over small maps: computed from compiled MobileNets of google-coral/test_data."""
 CHANNEL_BYTES = 8  # int32 bias and multiplier of an output channel
@@ -57,7 +59,7 @@ def package_bytes(ops: OpColumns) -> IntArray:
     """Parameter bytes of each op in the compiled file, ``[n_ops]``, ops without groups.
 
     Inputs of an output are padded to 4 a tap of the window, outputs to 64, or to 16 where the map
-    has more than 16 rows or there are at most 16 of them; 8 bytes an output channel come with
+    has 64 rows or more or there are at most 16 of them; 8 bytes an output channel come with
     them. What an inference streams is this, too.
 
     Source: cached and streamed bytes of packages in google-coral/test_data and libredgetpu: dense
@@ -65,7 +67,7 @@ def package_bytes(ops: OpColumns) -> IntArray:
     iwatake2222/EdgeTPU_Analysis, which are half of what the same layers take on chip.
     """
     outputs, side = ops.output_hwc[:, 2], ops.output_hwc[:, :2].max(axis=1)
-    narrow = (side > LARGE_MAP) | (outputs <= NARROW_OUTPUTS)
+    narrow = (side >= LARGE_MAP) | (outputs <= NARROW_OUTPUTS)
     lanes = _up(outputs, NARROW_OUTPUTS)
     wide = np.where(side > 1, SMALL_MAP_OVERHEAD, 1.0) * _up(outputs, OUTPUT_LANES)
     depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
