@@ -25,8 +25,6 @@ def told(found: Calibrated, target: Path) -> str:
             f"90 % interval: {-100 * math.expm1(-calibration.error_90):.1f} % below to "
             f"{100 * wide:.1f} % above, wider outside the {calibration.count} networks' range; "
             f"{100 * found.coverage:.0f} % of the left-out networks lie within",
-            "correction beside the laws: "
-            + ("yes" if calibration.residual_weights else "none, it did not lower the error"),
             f"profile: {target}",
         ]
     )
