@@ -227,6 +227,7 @@ def test_unknown_and_missing_keys_are_refused(content):
 
 def test_energy_and_calibration_are_optional(content):
     content.pop("energy", None)
+    content.pop("calibration", None)
     device = parse_device("d", content, "d.yaml")
     assert device.energy is None
     assert device.calibration is None
