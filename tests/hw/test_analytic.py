@@ -1,4 +1,9 @@
-"""The analytic cost model: its laws, its consistency, and one row against the batch."""
+"""The analytic cost model: what a network takes, what bounds it, and what is streamed.
+
+Laws of single ops are tested in ``test_laws.py``, boundaries of host and TPU in
+``test_placement.py``, batches in ``test_batches.py``. ``round_device`` has round coefficients;
+arithmetic stands in the tests.
+"""
 
 import csv
 import dataclasses
@@ -9,294 +14,209 @@ import numpy as np
 import pytest
 
 from hw.cost_model import CostModelError, cost_model_names, load_cost_model
-from hw.cost_models.analytic import Analytic
-from hw.device import Calibration, device_names, load_device
+from hw.cost_models.analytic import MIB, Analytic
+from hw.device import load_device
+from hw.placement import place
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
+from spaces.heads import classification
+from spaces.notation import read_architecture
+from spaces.space import load_space
 
 MEASUREMENTS = Path(__file__).parents[2].parent / "shared" / "measurements"
-CORAL = load_device("coral_usb3")
 
 
-def conv(name, source, shape, filters, kernel=1, strides=1, groups=1, kind=OpKind.CONV_2D):
-    side = math.ceil(shape[1] / strides)
-    after = (1, side, side, filters)
-    return Op(name, kind, (source,), shape, after, (kernel, kernel), (strides, strides), groups)
-
-
-def random_network(rng, width=8):
-    """Inverted bottlenecks of all kinds with residuals, average and classifier."""
-    side = int(rng.choice([16, 33, 64]))
-    ops = [conv("stem", INPUT, (1, side, side, 3), width, 3, 2)]
-    for block in range(int(rng.integers(1, 6))):
-        source, shape = ops[-1].name, ops[-1].output_shape
-        expanded, kernel = shape[-1] * int(rng.choice([2, 4])), int(rng.choice([3, 5]))
-        strides, kind = int(rng.choice([1, 1, 2])), rng.choice(["dw", "fused", "grouped"])
-        first, second = f"{block}/expand", f"{block}/depthwise"
-        if kind == "dw":
-            ops.append(conv(first, source, shape, expanded))
-            ops.append(
-                conv(
-                    second,
-                    first,
-                    ops[-1].output_shape,
-                    expanded,
-                    kernel,
-                    strides,
-                    kind=OpKind.DEPTHWISE_CONV_2D,
-                )
-            )
-        else:
-            groups = int(rng.choice([2, 4])) if kind == "grouped" else 1
-            ops.append(conv(first, source, shape, expanded, kernel, strides, groups))
-        filters = shape[-1] if rng.random() < 0.5 else shape[-1] + 8
-        ops.append(conv(f"{block}/project", ops[-1].name, ops[-1].output_shape, filters))
-        if ops[-1].output_shape == shape:
-            names = (ops[-1].name, source)
-            ops.append(Op(f"{block}/add", OpKind.ADD, names, shape, shape))
-    return OpGraph((1, side, side, 3), (*ops, *head(ops[-1])))
-
-
-def head(last, classes=10):
-    pooled = (1, last.out_channels)
-    mean = Op("mean", OpKind.MEAN, (last.name,), last.output_shape, pooled)
-    return mean, Op("logits", OpKind.FULLY_CONNECTED, ("mean",), pooled, (1, classes))
-
-
-def stack(filters, kernel, depth, side=128):
-    ops, source, shape = [], INPUT, (1, side, side, filters)
-    for index in range(depth):
-        ops.append(conv(f"c{index}", source, shape, filters, kernel))
-        source = ops[-1].name
-    return OpGraph(shape, tuple(ops))
-
-
-def small_cache(device):
-    """A chip on which some weights of the random networks do not fit, and some maps neither."""
-    chip = dataclasses.replace(
-        device.chip,
-        wide_memory_bytes=200_000,
-        narrow_memory_bytes=30_000,
-        tiled_map_bytes=100_000,
-        instruction_bytes_per_op=1000,
-    )
-    return dataclasses.replace(device, chip=chip)
-
-
-@pytest.mark.parametrize("device", [*map(load_device, device_names()), small_cache(CORAL)])
-@pytest.mark.parametrize("width", [8, 32])
-def test_a_batch_costs_what_its_rows_cost(device, width):
-    rng = np.random.default_rng(0)
-    graphs = [random_network(rng, width) for _ in range(40)]
-    model = Analytic(device)
-    columns = model.estimate_many(OpBatch.of(graphs))
-    reports = [model.estimate(graph) for graph in graphs]
-    for name, column in columns.items():
-        ends = {"latency_low_ms": 0, "latency_high_ms": 1}
-        if name in ends:
-            rows = [report.latency_interval_ms[ends[name]] for report in reports]
-        else:
-            rows = [getattr(report, name) for report in reports]
-        assert column == pytest.approx(rows, rel=1e-9), name
-    streamed = [report.streamed_bytes for report in reports]
-    assert any(streamed) == (device.chip.wide_memory_bytes == 200_000)
-
-
-def test_a_batch_knows_ops_that_stay_on_the_host():
-    before, names = (1, 8, 8, 8), ["a", "gelu", "b"]
-    kinds = [OpKind.CONV_2D, OpKind.GELU, OpKind.CONV_2D]
-    ops = [
-        Op(name, kind, (source,), before, before)
-        for name, kind, source in zip(names, kinds, [INPUT, *names], strict=False)
+def test_a_network_by_hand(networks, round_device):
+    report = Analytic(round_device).estimate(networks.stack(64, 3, 1, side=16, channels=3))
+    conv_us = 1 + 2 * 2  # start, two rows of borders
+    conv_us += 4 * 4 * 1.25 * 9 / 500  # cycles of 2 ns
+    conv_us += 2 * 256 * 64 / 32e3  # words of 64 in and out
+    conv_us += (3 * 12 + 8) * 64 / 16e3  # weights
+    expected_ms = 0.25 + 1024 / MIB * 2 + 768 / 250e3 + 16_384 / 125e3 + conv_us / 1e3
+    assert report.latency_ms == pytest.approx(expected_ms)
+    assert [share.op for share in report.per_op] == [
+        "fixed cost",
+        "instructions",
+        "input transfer",
+        "output transfer",
+        "c0",
     ]
-    graph = OpGraph(before, tuple(ops))
-    model = Analytic(CORAL)
-    report = model.estimate(graph)
-    assert [name for name, _ in report.host_ops] == ["gelu", "b"]
-    assert model.estimate_many(OpBatch.of([graph]))["latency_ms"] == pytest.approx(
-        [report.latency_ms], rel=1e-9
-    )
+    assert report.peak_memory_bytes == 768 + 16_384
+    assert report.device == "round" and report.method == "analytic"
 
 
 @pytest.mark.parametrize("method", cost_model_names())
-def test_shares_add_up_to_the_latency(method):
-    graph = random_network(np.random.default_rng(3))
-    report = load_cost_model(method, CORAL).estimate(graph)
-    total = sum(share.latency_ms for share in report.per_op)
+def test_each_cost_model_says_where_its_time_goes(networks, round_device, method):
+    graph = networks.bottlenecks(np.random.default_rng(3))
+    model = load_cost_model(method, round_device)
+    report = model.estimate(graph)
+    total = math.fsum(share.latency_ms for share in report.per_op)
     assert total == pytest.approx(report.latency_ms, rel=1e-12)
-    assert min(share.latency_ms for share in report.per_op) >= 0
     assert report.macs == graph.macs
+    many = model.estimate_many(OpBatch.of([graph]))
+    assert many["latency_ms"] == pytest.approx([report.latency_ms])
 
 
-def test_grouped_convolutions_cost_the_same_in_either_form():
-    graph = OpGraph((1, 14, 14, 64), (conv("g", INPUT, (1, 14, 14, 64), 256, 3, groups=4),))
-    model = Analytic(CORAL)
+def test_an_unknown_cost_model_is_answered_with_those_that_exist(round_device):
+    with pytest.raises(CostModelError, match="one of analytic, macs_only, but got 'oracle'"):
+        load_cost_model("oracle", round_device)
+
+
+# --- bounds ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("op", "bound"),
+    [
+        # 36,864 cycles against 5 us of start and 34 us of movement.
+        (Op("x", OpKind.CONV_2D, (INPUT,), (1, 64, 64, 64), (1, 64, 64, 64), (3, 3)), "compute"),
+        (Op("x", OpKind.CONV_2D, (INPUT,), (1, 64, 64, 3), (1, 64, 64, 64)), "movement"),
+        (Op("x", OpKind.ADD, (INPUT, INPUT), (1, 8, 8, 64), (1, 8, 8, 64)), "movement"),
+        (Op("x", OpKind.FULLY_CONNECTED, (INPUT,), (1, 8), (1, 8)), "movement"),
+        (Op("x", OpKind.FULLY_CONNECTED, (INPUT,), (1, 4096), (1, 4096)), "streaming"),
+        (Op("x", OpKind.GELU, (INPUT,), (1, 8, 8, 64), (1, 8, 8, 64)), "host"),
+    ],
+)
+def test_each_op_is_bound_by_what_takes_longest(round_device, op, bound):
+    share = Analytic(round_device).estimate(OpGraph(op.input_shape, (op,))).per_op[-1]
+    assert (share.op, share.bound) == ("x", bound)
+    assert (share.unit == "host") == (bound == "host")
+
+
+def test_what_is_not_of_ops_is_bound_by_transfer(networks, round_device):
+    report = Analytic(round_device).estimate(networks.stack(8, 3, 2, side=8))
+    assert [share.bound for share in report.per_op[:4]] == ["transfer"] * 4
+    assert [share.kind for share in report.per_op[:4]] == ["CALL", *["TRANSFER"] * 3]
+
+
+# --- groups, views, the host -----------------------------------------------------------------
+
+
+def test_grouped_convolutions_cost_the_same_in_either_form(networks, round_device):
+    shape = (1, 14, 14, 64)
+    graph = OpGraph(shape, (networks.conv("g", INPUT, shape, 256, 3, groups=4),))
+    model = Analytic(round_device)
     native, split = model.estimate(graph), model.estimate(split_grouped_convolutions(graph))
     assert native == split
-    assert len(native.per_op) == 3 + 6  # call, then split, four convolutions, concatenation
+    names = ["g/split", *(f"g/group{number}" for number in range(4)), "g"]
+    assert [share.op for share in native.per_op[4:]] == names
 
 
-def test_a_device_that_runs_grouped_convolutions_keeps_them_whole():
-    compiler = dataclasses.replace(CORAL.compiler, grouped_convolution="native")
-    model = Analytic(dataclasses.replace(CORAL, compiler=compiler))
-    graph = OpGraph((1, 14, 14, 64), (conv("g", INPUT, (1, 14, 14, 64), 256, 3, groups=4),))
-    report = model.estimate(graph)
-    assert [share.op for share in report.per_op][3:] == ["g"]
-    assert report.latency_ms < Analytic(CORAL).estimate(graph).latency_ms
-    assert model.estimate_many(OpBatch.of([graph]))["latency_ms"] == pytest.approx(
-        [report.latency_ms], rel=1e-9
-    )
+def test_a_device_that_runs_grouped_convolutions_keeps_them_whole(networks, round_device, changed):
+    native = changed(round_device, "compiler", grouped_convolution="native")
+    shape = (1, 14, 14, 64)
+    graph = OpGraph(shape, (networks.conv("g", INPUT, shape, 256, 3, groups=4),))
+    report = Analytic(native).estimate(graph)
+    assert [share.op for share in report.per_op[4:]] == ["g"]
+    assert report.latency_ms < Analytic(round_device).estimate(graph).latency_ms
 
 
-def test_a_convolution_follows_the_lane_law():
-    # Derived: 32 * 32 tiles' turns, 1 pass of 64 lanes, 49 * 32 / 4 steps = 401,408 cycles.
-    report = Analytic(CORAL).estimate(stack(32, 7, 3))
-    extra_ms = report.per_op[-1].latency_ms - 401_408 / 500e3
-    assert report.per_op[-1].bound == "compute"
-    assert 0 < extra_ms < 0.03
-
-
-def test_padding_layout_and_views_cost_nothing():
+def test_padding_layout_and_views_cost_nothing(networks, round_device):
     shape, padded = (1, 32, 32, 16), (1, 33, 33, 16)
-    plain = OpGraph(
-        shape, (conv("c", INPUT, shape, 32, 3, 2), *head(conv("c", INPUT, shape, 32, 3, 2)))
+    conv = networks.conv("c", INPUT, shape, 32, 3, 2)
+    plain = OpGraph(shape, (conv, *networks.head(conv)))
+    exported = OpGraph(
+        shape,
+        (
+            Op("pad", OpKind.PAD, (INPUT,), shape, padded),
+            dataclasses.replace(conv, inputs=("pad",), input_shape=padded),
+            Op("relu", OpKind.RELU6, ("c",), conv.output_shape, conv.output_shape),
+            dataclasses.replace(plain.ops[1], inputs=("relu",), output_shape=(1, 1, 1, 32)),
+            Op("flat", OpKind.RESHAPE, ("mean",), (1, 1, 1, 32), (1, 32)),
+            dataclasses.replace(plain.ops[2], inputs=("flat",)),
+        ),
     )
-    c = dataclasses.replace(plain.ops[0], inputs=("pad",), input_shape=padded)
-    mean = Op("mean", OpKind.AVERAGE_POOL_2D, ("c",), c.output_shape, (1, 1, 1, 32), (16, 16))
-    flat = Op("flat", OpKind.RESHAPE, ("mean",), (1, 1, 1, 32), (1, 32))
-    pad = Op("pad", OpKind.PAD, (INPUT,), shape, padded)
-    logits = dataclasses.replace(plain.ops[-1], inputs=("flat",))
-    exported = OpGraph(shape, (pad, c, mean, flat, logits))
-    model = Analytic(CORAL)
-    assert model.estimate(exported).latency_ms == pytest.approx(
-        model.estimate(plain).latency_ms, rel=1e-9
-    )
-    assert model.estimate(exported).peak_memory_bytes == model.estimate(plain).peak_memory_bytes
+    one, other = (Analytic(round_device).estimate(graph) for graph in (plain, exported))
+    assert other.latency_ms == pytest.approx(one.latency_ms, rel=1e-9)
+    assert other.peak_memory_bytes == one.peak_memory_bytes
 
 
-def test_weights_beyond_the_cache_are_streamed_in_op_order():
-    report = Analytic(CORAL).estimate(stack(512, 3, 5, side=8))
-    shares = [share.dram_bytes for share in report.per_op]
-    assert report.streamed_bytes == sum(shares) > 0
-    assert shares[3] == 0 and shares[-1] > 0
-    assert report.per_op[-1].bound == "streaming"
-    # Derived: weights of five 512 x 512 x 9 convolutions and 8 bytes a channel.
-    assert report.weight_bytes == 5 * (512 * 512 * 9 + 8 * 512)
+def test_a_graph_that_stays_on_the_host_makes_no_call(round_device):
+    shape = (1, 8, 8, 8)
+    graph = OpGraph(shape, (Op("t", OpKind.GELU, (INPUT,), shape, shape),))
+    report = Analytic(round_device).estimate(graph)
+    assert [share.unit for share in report.per_op] == ["host"]
+    assert report.latency_ms == report.first_inference_ms == pytest.approx((4 + 1024 / 100) / 1e3)
 
 
-def test_large_maps_stream_spilled_weights_several_times():
-    model = Analytic(CORAL)
-    # Published regimes (Jorgitou98/EdgeTPU-QuantRL-Evaluation): 64x64 maps, 3 passes up to 632
-    # channels, 5 from 642.
-    for width, passes in ((452, 3), (632, 3), (642, 5), (702, 5)):
-        report = model.estimate(stack(width, 3, 5, side=64))
-        assert report.per_op[-1].dram_bytes == passes * report.weight_bytes / 5, width
+def test_a_view_alone_on_the_host_takes_no_time(round_device):
+    shape = (1, 8, 8, 8)
+    graph = OpGraph(shape, (Op("r", OpKind.RESHAPE, (INPUT,), shape, (1, 512)),))
+    report = Analytic(round_device).estimate(graph, {"r": "a reason"})
+    assert report.latency_ms == 0.0 and report.host_ops == (("r", "a reason"),)
 
 
-def test_the_first_inference_loads_the_weights():
-    report = Analytic(CORAL).estimate(stack(256, 3, 2, side=8))
-    cached_mib = (report.weight_bytes - report.streamed_bytes) / 2**20
-    link = CORAL.link
-    extra = link.first_inference_ms + link.streaming_ms_per_mib * cached_mib
-    assert report.first_inference_ms == pytest.approx(report.latency_ms + extra)
+# --- weights beyond the cache ----------------------------------------------------------------
 
 
-def test_energy_is_modelled_only_where_the_profile_has_a_table():
-    graph = stack(64, 3, 2, side=16)
-    report = Analytic(CORAL).estimate(graph)
-    # Derived: 1 pJ a MAC and 0.5 W for the whole of the inference, nothing streamed.
-    assert report.energy_mj == pytest.approx(graph.macs * 1e-9 + 0.5 * report.latency_ms)
-    bare = Analytic(dataclasses.replace(CORAL, energy=None))
+def test_weights_beyond_the_cache_are_streamed_in_op_order(networks, round_device):
+    report = Analytic(round_device).estimate(networks.stack(512, 3, 5, side=8))
+    on_chip = (9 * 512 + 8) * 512
+    package = int((9 * 512) * 512 * 1.05 + 8 * 512)  # small maps: 5 % more
+    left = (8 << 20) - 5 * 1024  # instructions lie beside them
+    gone = 4 - left / on_chip  # of the fourth; the fifth wholly
+    shares = report.per_op[4:]
+    assert [share.dram_bytes for share in shares] == [0, 0, 0, int(gone * package), package]
+    assert report.weight_bytes == 5 * package
+    assert report.streamed_bytes == pytest.approx((1 + gone) * package, abs=1)
+    assert [share.bound for share in shares] == ["movement"] * 3 + ["streaming"] * 2
+
+    work_ms = 2 * 2 * 8 * 1.25 * 9 * 128 / 500e3 + 2 * 64 * 512 / 32e6
+    start_ms, load_ms = (1 + 2 * 2) / 1e3, on_chip / 16e6
+    fetch_ms = package / MIB * 2.0
+    assert shares[0].latency_ms == pytest.approx(start_ms + work_ms + load_ms)
+    # Fetched while the op works; what is not resident is not loaded.
+    assert shares[4].latency_ms == pytest.approx(start_ms + fetch_ms)
+    expected = start_ms + max(work_ms, gone * fetch_ms) + (1 - gone) * load_ms
+    assert shares[3].latency_ms == pytest.approx(expected)
+
+
+def test_long_work_hides_its_streaming(networks, round_device):
+    """Published: stacks of 7x7 convolutions that stream show no penalty, iwatake2222."""
+    model = Analytic(round_device)
+    placement, _ = place([networks.stack(32, 7, 100, side=128)], round_device)
+    parts = model.parts(placement)
+    assert parts.streamed_bytes[0] > 2 * MIB and parts.exposed_ms[0] == 0.0
+
+
+@pytest.mark.parametrize(("width", "passes"), [(452, 3), (632, 3), (642, 5), (702, 5)])
+def test_large_maps_stream_spilled_weights_several_times(networks, round_device, width, passes):
+    """Published: 64x64 maps, 3 passes to 632 channels, 5 from 642, Jorgitou98."""
+    report = Analytic(round_device).estimate(networks.stack(width, 3, 5, side=64))
+    last = report.per_op[-1]
+    package = report.weight_bytes / 5
+    assert last.dram_bytes == passes * package
+    # Several passes wait for their weights: nothing hides them.
+    start_ms = (1 + 2 * 2) / 1e3
+    words, turns = -(-width // 64), 16 * 16
+    work_ms = turns * words * 1.25 * 9 * -(-width // 4) / 500e3 + 2 * 64 * 64 * 64 * words / 32e6
+    operands = 2 * 64 * 64 * -(-width // 4) * 4
+    overflow_ms = operands / 8e6 if operands > 193_632 * 16 else 0.0
+    fetch_ms = passes * package / MIB * 2.0
+    assert last.latency_ms == pytest.approx(start_ms + work_ms + overflow_ms + fetch_ms)
+
+
+# --- first inference, energy -----------------------------------------------------------------
+
+
+def test_the_first_inference_loads_the_weights(networks, round_device):
+    report = Analytic(round_device).estimate(networks.stack(512, 3, 5, side=8))
+    cached_mib = (report.weight_bytes - report.streamed_bytes) / MIB
+    extra_ms = 0.5 + 2.0 * cached_mib
+    assert report.first_inference_ms == pytest.approx(report.latency_ms + extra_ms, rel=1e-6)
+
+
+def test_energy_is_modelled_only_where_the_profile_has_a_table(networks, round_device):
+    graph = networks.stack(512, 3, 5, side=8)
+    report = Analytic(round_device).estimate(graph)
+    # Derived: 1 pJ a MAC, 100 pJ a streamed byte, 0.5 W for as long as it lasts.
+    dynamic = graph.macs * 1e-9 + report.streamed_bytes * 100e-9
+    assert report.energy_mj == pytest.approx(dynamic + 0.5 * report.latency_ms)
+    bare = Analytic(dataclasses.replace(round_device, energy=None))
     assert bare.estimate(graph).energy_mj is None
     assert "energy_mj" not in bare.estimate_many(OpBatch.of([graph]))
 
 
-def test_an_interval_needs_a_calibration():
-    graph = stack(64, 3, 1, side=16)
-    assert Analytic(CORAL).estimate(graph).latency_interval_ms is None
-    fitted = dataclasses.replace(CORAL, calibration=Calibration("ten nets", 0.9, 1.2))
-    report = Analytic(fitted).estimate(graph)
-    low, high = report.latency_interval_ms
-    assert (low, high) == pytest.approx((0.9 * report.latency_ms, 1.2 * report.latency_ms))
-
-
-def test_a_graph_that_stays_on_the_host_makes_no_call():
-    shape = (1, 8, 8, 8)
-    graph = OpGraph(shape, (Op("t", OpKind.TRANSPOSE, (INPUT,), shape, shape),))
-    model = Analytic(CORAL)
-    report = model.estimate(graph)
-    assert [share.unit for share in report.per_op] == ["host"]
-    assert model.estimate_many(OpBatch.of([graph]))["latency_ms"] == pytest.approx(
-        [report.latency_ms]
-    )
-
-
-def test_many_architectures_take_little_time_each():
-    rng = np.random.default_rng(1)
-    batch = OpBatch.of([random_network(rng) for _ in range(50)])
-    tiled = batch.rows(np.repeat(np.arange(50), 20))
-    latency = Analytic(CORAL).estimate_many(tiled)["latency_ms"]
-    assert latency.shape == (1000,)
-    assert len(np.unique(latency[:20])) == 1
-
-
-def test_an_unknown_cost_model_is_answered_with_those_that_exist():
-    with pytest.raises(CostModelError, match="one of analytic, macs_only, but got 'oracle'"):
-        load_cost_model("oracle", CORAL)
-
-
-def cell_network(text):
-    """The NAS-Bench-201 network of a cell, dead branches left out."""
-    nodes = [[edge.split("~") for edge in node.strip("|").split("|")] for node in text.split("+")]
-    ops = [conv("stem", INPUT, (1, 32, 32, 3), 16, 3)]
-
-    def add(name, kind, source, after, **more):
-        before = next((op.output_shape for op in ops if op.name == source), None)
-        ops.append(Op(f"{len(ops)}/{name}", kind, (source,), before, after, **more))
-        return ops[-1].name
-
-    def live(node):
-        return node == 0 or any(op != "none" and live(int(j)) for op, j in nodes[node - 1])
-
-    def used(node):
-        later = range(node + 1, 4)
-        return node == 3 or any(
-            used(k) and op != "none" and int(j) == node for k in later for op, j in nodes[k - 1]
-        )
-
-    for stage, filters in enumerate((16, 32, 64)):
-        side = 32 >> stage
-        shape = (1, side, side, filters)
-        if stage:
-            source, wide = ops[-1].name, (1, side, side, filters // 2)
-            one = add("a", OpKind.CONV_2D, source, shape, kernel_size=(3, 3), strides=(2, 2))
-            one = add("b", OpKind.CONV_2D, one, shape, kernel_size=(3, 3))
-            two = add(
-                "p", OpKind.AVERAGE_POOL_2D, source, wide, kernel_size=(2, 2), strides=(2, 2)
-            )
-            add("c", OpKind.CONV_2D, two, shape)
-            add("add", OpKind.ADD, one, shape)
-        for _ in range(5):
-            values = {0: ops[-1].name}
-            for node in (1, 2, 3):
-                if not (live(node) and used(node)):
-                    continue
-                terms = []
-                for op, j in nodes[node - 1]:
-                    if op == "none" or int(j) not in values:
-                        continue
-                    source = values[int(j)]
-                    if op.startswith("nor_conv"):
-                        size = (int(op[-1]),) * 2
-                        source = add("c", OpKind.CONV_2D, source, shape, kernel_size=size)
-                    elif op == "avg_pool_3x3":
-                        source = add(
-                            "p", OpKind.AVERAGE_POOL_2D, source, shape, kernel_size=(3, 3)
-                        )
-                    terms.append(source)
-                for _ in terms[1:]:
-                    terms[0] = add("add", OpKind.ADD, terms[0], shape)
-                values[node] = terms[0]
-    return OpGraph((1, 32, 32, 3), (*ops, *head(ops[-1])))
+# --- measured --------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not MEASUREMENTS.is_dir(), reason="measurements are not at hand")
@@ -304,14 +224,15 @@ def test_measured_networks_are_ranked_far_better_than_by_macs():
     with (MEASUREMENTS / "nas_bench_201.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["coral_dev_board_ms"]]
     measured = np.array([float(row["coral_dev_board_ms"]) for row in rows])
-    batch = OpBatch.of([cell_network(row["architecture"]) for row in rows])
-    device = load_device("coral_dev_board")
+    space, device = load_space("nas_bench_201"), load_device("coral_dev_board")
+    points = [read_architecture(space, row["architecture"]) for row in rows]
+    graphs = [classification(space.lower(point), 10) for point in points]
+    batch = OpBatch.of(graphs)
 
     def spearman(method):
         estimated = load_cost_model(method, device).estimate_many(batch)["latency_ms"]
         ranks = [np.argsort(np.argsort(values)) for values in (estimated, measured)]
-        return np.corrcoef(*ranks)[0, 1], np.mean(np.abs(estimated / measured - 1))
+        return np.corrcoef(*ranks)[0, 1]
 
-    rho, error = spearman("analytic")
-    assert rho > 0.95 and error < 0.08
-    assert spearman("macs_only")[0] < 0.7
+    assert spearman("analytic") > 0.95
+    assert spearman("macs_only") < 0.7
