@@ -266,15 +266,15 @@ def calibrated(round_device, networks, truth):
     return calibrate(round_device, measured, "forty networks")
 
 
-def hump(count):
-    """An effect of the number of pools that no coefficient makes."""
-    return np.exp(-0.03 * (count - 3.5) ** 2)
+def slowing(count):
+    """An effect beside the laws: each pool makes all of the network 15 % slower."""
+    return np.exp(0.15 * count)
 
 
 @pytest.fixture(scope="module")
 def corrected(round_device, networks, truth):
     """Of 50 networks with an effect beside the laws."""
-    measured = measure(cells(networks, 1, 50), truth, round_device, effect=hump)
+    measured = measure(cells(networks, 1, 50), truth, round_device, effect=slowing)
     return calibrate(round_device, measured, "fifty cells")
 
 
@@ -320,18 +320,21 @@ def test_whole_numbers_stay_whole(round_device):
     assert kept == 1132 and isinstance(kept, int)
 
 
-def test_no_correction_where_the_laws_explain_all(calibrated):
-    told = calibrated.device.calibration
-    assert told.residual_weights == () and told.residual_centres == ()
+def test_hardly_a_correction_where_the_laws_explain_all(calibrated, held_out):
+    latency, _, _ = intervals(calibrated.device, held_out)
+    physical = Analytic(calibrated.device).parts(held_out.placement).latency_ms
+    assert np.abs(latency / physical - 1).max() < 0.02  # of 3 % noise
+    with_it = np.abs(latency / held_out.latency_ms - 1).mean()
+    assert with_it < errors(calibrated.device, held_out).mean() + 0.003
 
 
 def test_a_correction_where_the_laws_lack_an_effect(corrected, networks, truth, round_device):
     told = corrected.device.calibration
     assert len(told.residual_weights) == len(told.residual_centres) == 50
-    new = measure(cells(networks, 12, 100), truth, round_device, seed=5, effect=hump)
+    new = measure(cells(networks, 12, 100), truth, round_device, seed=5, effect=slowing)
     latency, _, _ = intervals(corrected.device, new)
     with_it = np.abs(latency / new.latency_ms - 1).mean()
-    assert with_it < 0.7 * errors(corrected.device, new).mean()
+    assert with_it < 0.8 * errors(corrected.device, new).mean()
 
 
 def test_the_correction_fades_where_nothing_was_measured(corrected, networks):
