@@ -62,7 +62,9 @@ def test_without_the_original_what_is_not_known_is_none(timed, folder):
         "first_inference_ms",
         "host_ops",
         "per_op",
+        "out_of_range",
     }
+    assert report.out_of_range == ()
 
 
 @needs_models

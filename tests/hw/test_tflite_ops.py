@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.mapping import DATA_TYPE, host_ops, rules_of
+from hw.mapping import DATA_TYPE, map_ops, rules_of
 from hw.tflite import TfliteError, parse_tflite
 from spaces.graph import INPUT, OpKind
 
@@ -131,7 +131,7 @@ def test_operators_without_a_kind_stay_on_the_host_under_their_own_name(model_by
     model = read(model_bytes(tensors, [(code, [0], [1], None)]))
     model.check_quantized()
     assert model.graph.ops[0].kind is OpKind.OTHER
-    left = host_ops(model.graph, rules_of("edgetpu_compiler_16"), dict(model.unsupported))
+    left = map_ops(model.graph, rules_of("edgetpu_compiler_16"), dict(model.unsupported)).host
     assert left == (("y", f"Operation not supported: {called}"),)
 
 
