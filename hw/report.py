@@ -51,7 +51,8 @@ class CostReport:
         first_inference_ms: First inference, weights loaded; None where unknown.
         energy_mj: Modelled; None where the device file has no energy table.
         peak_memory_bytes: High-water mark of activations; None where it cannot be told.
-        weight_bytes: Parameters as stored on the device; None where it cannot be told.
+        weight_bytes: Parameters as stored on the device, those of host ops left out; None where it
+            cannot be told.
         streamed_bytes: Weights that do not fit on chip, moved at every inference; None likewise.
         macs: Multiply-accumulates (1 MAC = 2 FLOPs); None where only the compiled file is at hand.
         host_ops: Ops that stay on the host: (name, reason).

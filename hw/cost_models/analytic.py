@@ -46,7 +46,7 @@ class Parts:
         start_ms, load_ms, compute_ms, movement_ms: Of ops on the TPU.
         exposed_ms: Streaming that no work hides.
         host_ms: Of ops on the host.
-        weight_bytes: Parameters as the package holds them, those of host ops, too.
+        weight_bytes: Parameters as the package holds them; those of host ops are not among them.
         cached_bytes: Of them, those that stay on the chip.
         streamed_bytes: Of them, those that do not.
         fetched_bytes: What is streamed at every inference, passes counted.
@@ -171,7 +171,6 @@ class Analytic:
         work = _Work(placement)
         streaming = self._streaming(work, laws)
         held = work.sum(laws.package_bytes)
-        on_host = slot_sum(laws.package_bytes, batch) - work.sum_of_mapped(laws.package_bytes)
         instructions = work.sum(laws.calls) * self.device.chip.instruction_bytes_per_op
         arriving = placement.arriving / (link.input_mb_per_s * 1e3)
         leaving = placement.leaving / (link.output_mb_per_s * 1e3)
@@ -185,7 +184,7 @@ class Analytic:
             movement_ms=work.sum(laws.movement_ms),
             exposed_ms=streaming.exposed_ms,
             host_ms=self._host_slots_ms(placement, laws).sum(axis=1),
-            weight_bytes=held + on_host,
+            weight_bytes=held,
             cached_bytes=held - streaming.streamed_bytes,
             streamed_bytes=streaming.streamed_bytes,
             fetched_bytes=streaming.fetched_bytes,
@@ -384,21 +383,14 @@ class _Work:
 
     def sum(self, of_ops: FloatArray | IntArray) -> FloatArray:
         """A column ``[n_distinct]`` summed over each network."""
-        return self._sum(of_ops, self._works)
+        chosen = np.where(self._works, of_ops[self.placement.batch.index], 0)
+        result: FloatArray = chosen.sum(axis=1, dtype=np.float64)
+        return result
 
     def largest(self, of_ops: IntArray) -> IntArray:
         """The largest of a column ``[n_distinct]`` in each network."""
         chosen = np.where(self._works, of_ops[self.placement.batch.index], 0)
         result: IntArray = chosen.max(axis=1, initial=0)
-        return result
-
-    def sum_of_mapped(self, of_ops: FloatArray | IntArray) -> FloatArray:
-        """The same, views included."""
-        return self._sum(of_ops, self.placement.mapped)
-
-    def _sum(self, of_ops: FloatArray | IntArray, which: BoolArray) -> FloatArray:
-        chosen = np.where(which, of_ops[self.placement.batch.index], 0)
-        result: FloatArray = chosen.sum(axis=1, dtype=np.float64)
         return result
 
 
