@@ -276,11 +276,10 @@ def with_sources(fitted: Device, before: Device, source: str) -> Device:
     for path in COEFFICIENTS:
         section, name = path.split(".")
         old, new = getattr(getattr(before, section), name), getattr(getattr(fitted, section), name)
-        if abs(new - old) < 0.005 * abs(old):
-            new = old
-        else:
+        kept = old
+        if abs(new - old) >= 0.005 * abs(old):
             sources[path] = source
-        kept = round(new) if isinstance(old, int) else float(f"{new:.4g}")
+            kept = round(new) if isinstance(old, int) else float(f"{new:.4g}")
         part = dataclasses.replace(getattr(fitted, section), **{name: kept})
         fitted = dataclasses.replace(fitted, **{section: part})
     for section in ("macs_line", "calibration"):

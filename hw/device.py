@@ -43,12 +43,13 @@ class Chip:
         pool_factor: The same of pooling and averaging.
         small_window_factor: The same of a convolution of 2 to 5 taps a side.
         narrow_memory_bytes: For activations, all tiles.
-        wide_memory_bytes: For weights, instructions and activations that overflow, all tiles.
+        wide_memory_bytes: For weights and activations that overflow, all tiles.
         overflow_bytes: The most that activations may take of wide memory.
         large_window_bytes: Of wide memory, taken by a network with a convolution of 7 or more taps
             a side at stride 1.
         tiled_map_bytes: Operands of an op above which its map is worked on in several passes.
-        instruction_bytes_per_op: Sent with every call and held beside the weights.
+        instruction_bytes_per_op: Sent with every call. They take no room from weights: logs of
+            stacks 10 to 900 layers deep report the same memory for them.
         activation_gb_per_s: Between memory and lanes, input and output, in words of all lanes.
         overflow_gb_per_s: The same once more, for operands that exceed narrow memory.
         weight_gb_per_s: From wide memory to lanes.
@@ -298,7 +299,30 @@ def parse_device(name: str, content: object, where: str) -> Device:
         for key, kind in SECTIONS.items()
     }
     summary = str(top["summary"])
-    return Device(name=name, summary=summary, sources=tuple(sources), **sections)
+    device = Device(name=name, summary=summary, sources=tuple(sources), **sections)
+    if device.calibration is not None:
+        _check_lists(device.calibration, where)
+    return device
+
+
+def _check_lists(calibration: Calibration, where: str) -> None:
+    """Features have one length, and each centre one weight."""
+    from hw.features import FEATURES
+
+    centres = calibration.residual_centres
+    lists = (calibration.feature_low, calibration.feature_high, calibration.residual_scale)
+    lengths = {len(row) for row in (*lists, *centres)}
+    if lengths != {len(FEATURES)} or len(centres) != len(calibration.residual_weights):
+        raise DeviceError(
+            f"{where}: calibration: lists of features must have {len(FEATURES)} numbers and each "
+            f"centre a weight, but got lengths {sorted(lengths)}, {len(centres)} centres and "
+            f"{len(calibration.residual_weights)} weights."
+        )
+    if min(calibration.residual_scale) <= 0:
+        raise DeviceError(
+            f"{where}: calibration.residual_scale: values must be above 0, but got "
+            f"{min(calibration.residual_scale):g}."
+        )
 
 
 def _read_chip(name: str, where: str) -> object:

@@ -22,6 +22,7 @@ from typing import Literal, final
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, slot_sum
+from hw.cost_model import CostModelError
 from hw.device import Device
 from hw.laws import OpLaws, op_laws
 from hw.mapping import Mapped, rules_of
@@ -143,8 +144,13 @@ class Analytic:
 
         Also ``latency_low_ms`` and ``latency_high_ms``, where the profile is calibrated. Equal to
         :meth:`estimate` for networks that :func:`hw.placement.place_many` places exactly.
+
+        Raises:
+            CostModelError: Some ops stay on the host, and the profile's compiler makes several
+                subgraphs: a batch does not tell where they begin.
         """
         placement = place_many(batch, self.device)
+        self._check_whole(placement)
         parts = self.parts(placement)
         latency, low, high = self._intervals(placement, parts)
         macs = slot_sum(op_laws(batch.distinct, self.device.chip, self._splits).macs, batch)
@@ -192,6 +198,14 @@ class Analytic:
             slot_exposed_ms=streaming.slot_ms,
         )
 
+    def _check_whole(self, placement: Placement) -> None:
+        some_left = (placement.batch.live & ~placement.mapped).any()
+        if self.device.compiler.subgraphs == "several" and some_left:
+            raise CostModelError(
+                f"{self.device.name}: networks with host ops must be costed one by one where "
+                "compiler.subgraphs is several, but got a batch. Set it to one."
+            )
+
     def available_bytes(self, placement: Placement) -> IntArray:
         """Wide memory that is left for weights, ``[n]``."""
         chip = self.device.chip
@@ -207,8 +221,7 @@ class Analytic:
         )
         if laws.reserve.any():
             overflow = overflow + work.largest(laws.reserve)
-        instructions = work.sum(laws.calls) * chip.instruction_bytes_per_op
-        left = chip.wide_memory_bytes - instructions - overflow
+        left = chip.wide_memory_bytes - overflow
         result: IntArray = np.maximum(left, 0).astype(np.int64)
         return result
 
@@ -411,10 +424,10 @@ class _OpTable:
         # A start longer than the work is the machinery of moving tiles, not arithmetic.
         moving = (laws.start_ms + laws.movement_ms + laws.load_ms)[index]
         bodies = np.stack([laws.compute_ms[index], moving, np.maximum(exposed, 0.0)])
-        self.time_ms = np.where(works, on_tpu, host)
-        self.bound = bodies.argmax(axis=0)
-        self.macs = laws.macs[index]
-        self.streamed_bytes = streamed
+        self.time_ms: list[float] = np.where(works, on_tpu, host).tolist()
+        self.bound: list[int] = bodies.argmax(axis=0).tolist()
+        self.macs: list[float] = laws.macs[index].tolist()
+        self.streamed_bytes: list[float] = streamed.tolist()
 
 
 def _total_energy(per_op: tuple[OpCost, ...]) -> float | None:

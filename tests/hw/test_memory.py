@@ -37,12 +37,6 @@ def parts_of(graph, device):
     return Analytic(device).parts(placement)
 
 
-@pytest.fixture
-def bare(round_device, changed):
-    """A chip that holds no instructions: the memory that compiler logs call available."""
-    return changed(round_device, "chip", instruction_bytes_per_op=0)
-
-
 # --- parameters --------------------------------------------------------------------------------
 
 
@@ -170,16 +164,20 @@ def test_each_64_outputs_of_a_dense_layer_lie_in_a_tile_of_their_own(units, tile
 
 
 @pytest.mark.parametrize(("units", "published_mib"), [(100, 0.9927), (150, 1.49), (200, 2.0)])
-def test_stacks_of_dense_layers_cache_what_their_tiles_hold(networks, bare, units, published_mib):
+def test_stacks_of_dense_layers_cache_what_their_tiles_hold(
+    networks, round_device, units, published_mib
+):
     """Published: on-chip MiB of 100 dense layers, iwatake2222/EdgeTPU_Analysis (8.02 MiB)."""
-    parts = parts_of(networks.dense(*[units] * 101), bare)
+    parts = parts_of(networks.dense(*[units] * 101), round_device)
     assert parts.cached_bytes[0] / MIB == pytest.approx(published_mib, rel=0.01)
 
 
 @pytest.mark.parametrize("layers", [200, 500, 900])
-def test_what_a_stack_caches_does_not_depend_on_what_is_streamed_behind_it(networks, bare, layers):
+def test_what_a_stack_caches_does_not_depend_on_what_is_streamed_behind_it(
+    networks, round_device, layers
+):
     """Published: 0.9927 MiB are cached of 100 to 900 dense layers, iwatake2222."""
-    parts = parts_of(networks.dense(*[100] * (layers + 1)), bare)
+    parts = parts_of(networks.dense(*[100] * (layers + 1)), round_device)
     assert parts.cached_bytes[0] / MIB == pytest.approx(0.9927, rel=0.01)
 
 
@@ -188,20 +186,20 @@ def test_what_a_stack_caches_does_not_depend_on_what_is_streamed_behind_it(netwo
     [(10, 0.48, 0), (50, 2.40, 0), (75, None, 1.06), (100, None, 2.25)],
 )
 def test_stacks_of_7x7_convolutions_stream_the_published_bytes(
-    networks, bare, layers, cached_mib, streamed_mib
+    networks, round_device, layers, cached_mib, streamed_mib
 ):
     """Published: off-chip MiB over 128x128x32 maps, iwatake2222/EdgeTPU_Analysis.
 
     The large window takes 3 of 8 MiB: 5.01 are available there. The first two are derived:
     (49 * 32 + 8) * 32 bytes a layer in the package.
     """
-    parts = parts_of(networks.stack(32, 7, layers, side=128), bare)
+    parts = parts_of(networks.stack(32, 7, layers, side=128), round_device)
     assert parts.streamed_bytes[0] / MIB == pytest.approx(streamed_mib, rel=0.05)
     if cached_mib is not None:
         assert parts.cached_bytes[0] / MIB == pytest.approx(cached_mib, rel=0.01)
 
 
-def test_maps_beyond_narrow_memory_and_instructions_take_memory_from_weights(
+def test_maps_beyond_narrow_memory_take_memory_from_weights_and_instructions_none(
     networks, round_device, changed
 ):
     small = changed(round_device, "chip", narrow_memory_bytes=100_000, overflow_bytes=50_000)
@@ -211,11 +209,11 @@ def test_maps_beyond_narrow_memory_and_instructions_take_memory_from_weights(
         placement, _ = place([networks.stack(16, 3, depth, side)], small)
         return int(model.available_bytes(placement)[0])
 
-    # Derived: 8 MiB less 1 KiB an op; maps of 32 * 32 * 16 take 32,768 bytes, those of 60 * 60 *
+    # Derived: 8 MiB, whatever the depth; maps of 32 * 32 * 16 take 32,768 bytes, those of 60 * 60 *
     # 16 take 115,200 and 15,200 of them overflow, those of 100 * 100 * 16 overflow by the most.
-    assert available(32, 2) == 8 * MIB - 2 * 1024
-    assert available(60, 3) == 8 * MIB - 3 * 1024 - 15_200
-    assert available(100, 3) == 8 * MIB - 3 * 1024 - 50_000
+    assert available(32, 2) == 8 * MIB
+    assert available(60, 3) == 8 * MIB - 15_200
+    assert available(100, 3) == 8 * MIB - 50_000
 
 
 def test_a_large_window_takes_its_memory_once(networks, round_device):
@@ -223,8 +221,8 @@ def test_a_large_window_takes_its_memory_once(networks, round_device):
         placement, _ = place([graph], round_device)
         return int(Analytic(round_device).available_bytes(placement)[0])
 
-    assert available(networks.stack(32, 7, 4, 16)) == 5 * MIB - 4 * 1024
-    assert available(networks.stack(32, 5, 4, 16)) == 8 * MIB - 4 * 1024
+    assert available(networks.stack(32, 7, 4, 16)) == 5 * MIB
+    assert available(networks.stack(32, 5, 4, 16)) == 8 * MIB
 
 
 # --- activations -------------------------------------------------------------------------------
