@@ -1,0 +1,1 @@
+"""What the cost model is worth, set by set; put together by ``benchmarks.cost_models``."""
