@@ -122,20 +122,21 @@ class Calibrated:
     coverage: float
 
 
-def calibrate(device: Device, measured: Measured, words: str) -> Calibrated:
+def calibrate(device: Device, measured: Measured, words: str, corrects: bool = True) -> Calibrated:
     """Fit a profile to measurements.
 
     Args:
         device: To start from.
         measured: At least ``LEAST_MEASUREMENTS``.
         words: What was measured, for the profile.
+        corrects: Interpolate between the networks what the laws leave.
 
     Raises:
         CalibrationError: Too few measurements, or one that is not a positive number.
     """
     latency = measured.latency_ms
     check(latency)
-    predicted, line = _left_out(measured)
+    predicted, line = _left_out(measured, corrects)
     errors = np.abs(np.log(latency / predicted))
     error_90 = conformal_quantile(errors)
     fitted = fit([measured])[0]
@@ -155,8 +156,8 @@ def calibrate(device: Device, measured: Measured, words: str) -> Calibrated:
         feature_high=_numbers(known.max(axis=0)),
         residual_scale=_numbers(model.scale),
         residual_length=LENGTH,
-        residual_centres=tuple(_numbers(row) for row in known),
-        residual_weights=_numbers(model.weights),
+        residual_centres=tuple(_numbers(row) for row in known) if corrects else (),
+        residual_weights=_numbers(model.weights) if corrects else (),
     )
     full = dataclasses.replace(fitted, macs_line=fit_macs_line(measured), calibration=calibration)
     source = f"fitted: python -m flows calibrate, {words}"
@@ -295,13 +296,14 @@ def fit_macs_line(measured: Measured) -> MacsLine:
     """The straight line in MACs with the least relative error."""
     from scipy.optimize import nnls
 
-    macs = _macs(measured)
+    macs = macs_of(measured)
     columns = np.stack([np.ones_like(macs), macs / 1e9], axis=1) / measured.latency_ms[:, None]
     (fixed, slope), _ = nnls(columns, np.ones(len(macs)))
     return MacsLine(fixed_ms=float(f"{fixed:.4g}"), slope_ms_per_gmac=float(f"{slope:.4g}"))
 
 
-def _macs(measured: Measured) -> FloatArray:
+def macs_of(measured: Measured) -> FloatArray:
+    """Multiply-accumulates of each network, ``[n]``."""
     batch = measured.placement.batch
     return slot_sum(op_macs(batch.distinct), batch)
 
@@ -355,7 +357,7 @@ LEAST_SPREAD = 0.1
 # --- networks left out -----------------------------------------------------------------------
 
 
-def _left_out(measured: Measured) -> tuple[FloatArray, FloatArray]:
+def _left_out(measured: Measured, corrects: bool) -> tuple[FloatArray, FloatArray]:
     """Latency of each network by a fit without it: by all of the model, and by MACs alone."""
     count = len(measured)
     order = np.random.default_rng(0).permutation(count)
@@ -367,10 +369,12 @@ def _left_out(measured: Measured) -> tuple[FloatArray, FloatArray]:
         tried = measured.rows(out)
         fitted = fit([kept])[0]
         parts = Analytic(fitted).parts(tried.placement)
-        factor = _Correction.of(kept, fitted).factor(features(tried.placement, parts))
-        predicted[out] = parts.latency_ms * factor
+        predicted[out] = parts.latency_ms
+        if corrects:
+            known = features(tried.placement, parts)
+            predicted[out] *= _Correction.of(kept, fitted).factor(known)
         macs_line = fit_macs_line(kept)
-        line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * _macs(tried) / 1e9
+        line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * macs_of(tried) / 1e9
     return predicted, line
 
 

@@ -209,8 +209,8 @@ def test_maps_beyond_narrow_memory_take_memory_from_weights_and_instructions_non
         placement, _ = place([networks.stack(16, 3, depth, side)], small)
         return int(model.available_bytes(placement)[0])
 
-    # Derived: 8 MiB, whatever the depth; maps of 32 * 32 * 16 take 32,768 bytes, those of 60 * 60 *
-    # 16 take 115,200 and 15,200 of them overflow, those of 100 * 100 * 16 overflow by the most.
+    # Derived: 8 MiB, whatever the depth; maps of 32 * 32 * 16 take 32,768 bytes, of 60 * 60 *
+    # 16 115,200 and 15,200 of them overflow, those of 100 * 100 * 16 overflow by the most.
     assert available(32, 2) == 8 * MIB
     assert available(60, 3) == 8 * MIB - 15_200
     assert available(100, 3) == 8 * MIB - 50_000
