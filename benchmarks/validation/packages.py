@@ -31,8 +31,8 @@ def sections(folder: Path) -> list[Section]:
                 ("estimated, B", 0),
                 ("told, B", 0),
                 ("error, %", 1),
-                ("streamed, B", 0),
-                ("told, B", 0),
+                ("streamed: estimated, B", 0),
+                ("streamed: told, B", 0),
             ),
             rows,
         )
