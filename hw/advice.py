@@ -15,7 +15,7 @@ import numpy as np
 from hw.cost_models.analytic import Analytic, Parts
 from hw.device import Device
 from hw.laws import OpLaws, op_laws
-from hw.mapping import Mapped
+from hw.mapping import NOT_SUPPORTED, Mapped
 from hw.placement import Placement, place
 from hw.report import CostReport
 from hw.text import short
@@ -103,12 +103,14 @@ def _streaming(case: _Case) -> Iterator[Change]:
 def _host(case: _Case) -> Iterator[Change]:
     if not case.mapped.host:
         return
-    name, reason = case.mapped.host[0]
+    (name, reason), *others = case.mapped.host
     host_ms = float(case.parts.host_ms[0])
+    subject = f"{1 + len(others)} ops stay" if others else "one op stays"
+    verb, first = ("take", "the first is ") if others else ("takes", "")
     yield Change(
         host_ms,
-        f"{len(case.mapped.host)} ops stay on the host and take {host_ms:.2f} ms; the first is "
-        f"{short(name, 40)} ({reason}). Replace it, and those behind it may map.",
+        f"{subject} on the host and {verb} {host_ms:.2f} ms: {first}{short(name, 40)} ({reason}). "
+        "Replace it, and those behind it may map.",
     )
     if case.device.compiler.subgraphs == "one" and case.mapped.subgraphs:
         compiler = dataclasses.replace(case.device.compiler, subgraphs="several")
@@ -119,6 +121,19 @@ def _host(case: _Case) -> Iterator[Change]:
             saving,
             "the compiler's option -a would put more ops on the TPU, in several subgraphs: "
             f"{several.known_latency_ms:.2f} ms instead of {case.report.known_latency_ms:.2f} ms.",
+        )
+
+
+def _host_alone(case: _Case) -> Iterator[Change]:
+    """Small networks are done before the TPU is called."""
+    everything = {op.name: NOT_SUPPORTED for op in case.graph.ops}
+    alone = Analytic(case.device).estimate(case.graph, everything).known_latency_ms
+    fixed = float(case.parts.fixed_ms[0])
+    if case.mapped.subgraphs:
+        yield Change(
+            case.report.known_latency_ms - alone,
+            f"the host alone would take about {alone:.2f} ms (a guess): the call of the TPU costs "
+            f"{fixed:.2f} ms before anything runs. A network this small does not need it.",
         )
 
 
@@ -179,8 +194,8 @@ def _depthwise(case: _Case) -> Iterator[Change]:
     if rows and whole:
         yield Change(
             time / 2,
-            f"{len(rows)} depthwise convolutions compute for {time:.2f} ms, though they are "
-            f"{macs / whole:.0%} of the MACs: one of 16 units works. ".replace("%", " %")
+            f"depthwise convolutions compute for {time:.2f} ms, though they are "
+            f"{100 * macs / whole:.0f} % of the MACs: one of 16 units works. "
             + "Fused blocks where maps are large and channels few are often faster.",
         )
 
@@ -210,6 +225,7 @@ def _overflow(case: _Case) -> Iterator[Change]:
 RULES: tuple[Callable[[_Case], Iterator[Change]], ...] = (
     _streaming,
     _host,
+    _host_alone,
     _transfers,
     _call,
     _lanes,

@@ -81,6 +81,13 @@ def test_depthwise_convolutions_are_named_where_they_dominate() -> None:
     assert "depthwise" in advise(OpGraph((1, 112, 112, 3), tuple(ops)))[0].text
 
 
+def test_a_network_too_small_for_the_tpu_is_told_so() -> None:
+    first = advise(chain((1, 1, 1, 8), 8))[0]
+    assert "the host alone would take" in first.text
+    large = advise(chain((1, 56, 56, 64), *[64] * 12, kernel=3))
+    assert not any("the host alone" in change.text for change in large)
+
+
 def test_at_most_three_that_are_worth_it_the_best_first() -> None:
     for graph in (chain((1, 64, 64, 3), *[72] * 5, kernel=3), chain((1, 1, 1, 8), 8)):
         found = advise(graph)
