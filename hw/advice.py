@@ -25,6 +25,8 @@ MIB = 1 << 20
 WORTH = 0.02
 """A change is named if it saves at least this share of the latency."""
 MOST = 3
+SMALL = 0.25
+"""Share of the fixed cost in the latency from which on a network is small."""
 NARROWER = 0.75
 """Outputs are not advised to go below this share of what they are."""
 
@@ -129,7 +131,7 @@ def _host_alone(case: _Case) -> Iterator[Change]:
     everything = {op.name: NOT_SUPPORTED for op in case.graph.ops}
     alone = Analytic(case.device).estimate(case.graph, everything).known_latency_ms
     fixed = float(case.parts.fixed_ms[0])
-    if case.mapped.subgraphs:
+    if case.mapped.subgraphs and fixed > SMALL * case.report.known_latency_ms:
         yield Change(
             case.report.known_latency_ms - alone,
             f"the host alone would take about {alone:.2f} ms (a guess): the call of the TPU costs "
