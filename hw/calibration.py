@@ -25,7 +25,8 @@ from hw.residual import kernel
 from spaces.graph import IntArray
 
 LEAST_MEASUREMENTS = 10
-FOLDS = 10
+FOLDS, REPEATS = 10, 3
+"""Of the cross-validation; repeated in another order each time, to depend less on it."""
 ERROR_SCALE = 0.02
 """Relative error from which on a measurement counts as an outlier."""
 
@@ -136,14 +137,14 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
     """
     latency = measured.latency_ms
     check(latency)
-    predicted, line = _left_out(measured, corrects)
-    errors = np.abs(np.log(latency / predicted))
-    error_90 = conformal_quantile(errors)
+    trials = [_left_out(measured, corrects, seed) for seed in range(REPEATS)]
+    errors = [np.abs(np.log(latency / predicted)) for predicted, _ in trials]
+    error_90 = float(np.mean([conformal_quantile(one) for one in errors]))
     fitted = fit([measured])[0]
     model = _Correction.of(measured, fitted)
     parts = Analytic(fitted).parts(measured.placement)
     known = features(measured.placement, parts)
-    scores = judge(predicted, latency)
+    scores = mean_scores([judge(predicted, latency) for predicted, _ in trials])
     calibration = Calibration(
         measurements=words,
         count=len(measured),
@@ -164,8 +165,8 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
     return Calibrated(
         device=with_sources(full, device, source),
         scores=scores,
-        macs_only=judge(line, latency),
-        coverage=float(np.mean(errors <= error_90)),
+        macs_only=mean_scores([judge(line, latency) for _, line in trials]),
+        coverage=float(np.mean(np.stack(errors) <= error_90)),
     )
 
 
@@ -197,6 +198,12 @@ def judge(estimated: FloatArray, measured: FloatArray) -> Scores:
         spearman=float(stats.spearmanr(estimated, measured).statistic) if varied else 0.0,
         kendall=float(stats.kendalltau(estimated, measured).statistic) if varied else 0.0,
     )
+
+
+def mean_scores(scores: Sequence[Scores]) -> Scores:
+    """Each score's mean."""
+    names = [item.name for item in dataclasses.fields(Scores)]
+    return Scores(**{n: float(np.mean([getattr(one, n) for one in scores])) for n in names})
 
 
 def conformal_quantile(errors: FloatArray, level: float = 0.9) -> float:
@@ -357,10 +364,10 @@ LEAST_SPREAD = 0.1
 # --- networks left out -----------------------------------------------------------------------
 
 
-def _left_out(measured: Measured, corrects: bool) -> tuple[FloatArray, FloatArray]:
+def _left_out(measured: Measured, corrects: bool, seed: int) -> tuple[FloatArray, FloatArray]:
     """Latency of each network by a fit without it: by all of the model, and by MACs alone."""
     count = len(measured)
-    order = np.random.default_rng(0).permutation(count)
+    order = np.random.default_rng(seed).permutation(count)
     folds = min(FOLDS, count)
     predicted, line = np.zeros(count), np.zeros(count)
     for fold in range(folds):

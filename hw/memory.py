@@ -79,10 +79,13 @@ def package_bytes(ops: OpColumns) -> IntArray:
 def chip_bytes(ops: OpColumns) -> IntArray:
     """Parameter bytes of each op in wide memory, ``[n_ops]``, ops without groups.
 
-    All 64 output lanes of a tile are filled, whatever the package holds.
+    All 64 output lanes of a tile are filled, whatever the package holds; but a dense op of at most
+    16 outputs takes 16 of them.
 
     Source: on-chip bytes in the compiler logs of Jorgitou98/EdgeTPU-QuantRL-Evaluation and
-    iwatake2222/EdgeTPU_Analysis; exact for 3x3 stacks of 32 to 392 channels.
+    iwatake2222/EdgeTPU_Analysis; exact for 3x3 stacks of 32 to 392 channels. Two dense ops of one
+    output stay on chip with 4,096 inputs, and are streamed with 16,384:
+    ricardodeazambuja/libredgetpu.
 
     >>> from spaces.graph import INPUT, Op, op_row
     >>> shapes = ((1, 64, 64, 42),) * 2
@@ -90,8 +93,11 @@ def chip_bytes(ops: OpColumns) -> IntArray:
     >>> int(chip_bytes(conv)[0]) == (9 * 44 + 8) * 64
     True
     """
-    held = (_inputs(ops) + CHANNEL_BYTES) * _up(ops.output_hwc[:, 2], OUTPUT_LANES)
-    return _of_weighted(ops, held)
+    outputs = ops.output_hwc[:, 2]
+    dense = ops.kind == KINDS.index(OpKind.FULLY_CONNECTED)
+    narrow = dense & (outputs <= NARROW_OUTPUTS)
+    lanes = np.where(narrow, _up(outputs, NARROW_OUTPUTS), _up(outputs, OUTPUT_LANES))
+    return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes)
 
 
 def occupied_tiles(ops: OpColumns, tiles: int) -> IntArray:

@@ -63,8 +63,8 @@ def parts_of(graph, device):
             (3 * 12 + 8) * 32,
             (3 * 12 + 8) * 64,
         ),
-        # Few outputs are held narrowly whatever the map.
-        ((OpKind.FULLY_CONNECTED, (1, 100), (1, 10)), (100 + 8) * 16, (100 + 8) * 64),
+        # Few outputs of a dense op are held narrowly in both.
+        ((OpKind.FULLY_CONNECTED, (1, 100), (1, 10)), (100 + 8) * 16, (100 + 8) * 16),
         ((OpKind.FULLY_CONNECTED, (1, 101), (1, 65)), 104 * 128 + 8 * 80, 112 * 128),
         # A depthwise convolution: 9 taps, one input.
         (
@@ -265,3 +265,12 @@ def test_padding_that_no_window_takes_in_is_an_op_of_its_own():
     )
     assert free_slots(OpBatch.of([OpGraph(shape, ops)])).tolist() == [[False, False, True]]
     assert peak(OpGraph(shape, ops)) == 2 * 288
+
+
+@pytest.mark.parametrize(("inputs", "spills"), [(4096, False), (16384, True)])
+def test_two_dense_ops_of_one_output_fill_one_tile(networks, round_device, inputs, spills):
+    """Published: bright_64x64 caches 131,264 B, bright_128x128 streams 524,288 B, libredgetpu."""
+    kind, before, after = OpKind.FULLY_CONNECTED, (1, inputs), (1, 1)
+    ops = [Op(name, kind, (INPUT,), before, after) for name in ("one", "two")]
+    graph = OpGraph((1, inputs), tuple(ops))
+    assert bool(parts_of(graph, round_device).streamed_bytes[0]) == spills
