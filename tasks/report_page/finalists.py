@@ -45,7 +45,12 @@ def finalists_table(data: ReportData) -> Html:
         ("int8", "num", f"{label}, trained for quantisation (QAT) and converted"),
         ("drop", "num", "float minus int8, in points"),
         (_KEY, None, "the three on one scale"),
-        ("latency, ms", "num", f"predicted on {data.device}; below, its 90 % interval"),
+        (
+            "latency, ms",
+            "num",
+            f"predicted on {data.device}; below, its 90 % interval, a guess where the "
+            "network is out of the range that the profile was calibrated on",
+        ),
         ("MACs", "num", "multiply-accumulates"),
         ("parameters", "num", "trainable"),
         (".tflite", "num", "size of the int8 file"),
@@ -112,7 +117,7 @@ def _latency_cell(cost: CostReport, over: bool) -> Html:
     if interval is not None:
         below = f"{number(interval[0])} {NONE} {number(interval[1])}"
     if cost.out_of_range:
-        below += ", out of the calibrated range"
+        below += ", out of range"
     shown = tag("span", number(latency_ms), class_="over" if over else None)
     return tag("td", shown, tag("small", below), class_="num", data_value=latency_ms)
 
