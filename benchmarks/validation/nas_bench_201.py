@@ -99,8 +99,8 @@ def sections(folder: Path) -> list[Section]:
     first, second, more = found
     latency = Section(
         "NAS-Bench-201 on the Dev Board",
-        "Cross-validated: ten folds, means over "
-        f"{SEEDS * REPEATS} orders. Moved: a profile calibrated on the 50 networks of one laboratory is "
+        f"Cross-validated: ten folds, means over {SEEDS * REPEATS} orders. Moved: a profile "
+        "calibrated on the 50 networks of one laboratory is "
         f"calibrated to the other with {FEW} networks and judged on the other 40, means over "
         f"{DRAWS} draws. As shipped: the profile as it is, with no such network in its fit, times "
         "the median ratio of measured to estimated latency, taken on these networks. The line in "
