@@ -3,7 +3,7 @@
     python -m benchmarks.cost_models --measurements DIR --networks DIR [--tflite DIR]
         [--json OUT] [--markdown OUT]
 
-Nine minutes on one core. ``--measurements`` holds the published CSV files, ``--networks`` what
+Ten minutes on one core. ``--measurements`` holds the published CSV files, ``--networks`` what
 ``python -m benchmarks.keras_networks`` makes, ``--tflite`` models of google-coral/test_data with
 their compiled twins; what is missing is left out. Beside the analytic model stands the straight
 line in multiply-accumulates, fitted on the same data. Nothing is judged on what it was fitted to,
