@@ -69,7 +69,8 @@ def measured_on(device: Device, folder: Path) -> tuple[list[str], Measured]:
     """Names and rows of the classifiers."""
     rows = [r for r in read_csv(folder / "pixel6_edgetpu.csv") if r["task"] == "classification"]
     names = [row["model"] for row in rows]
-    graphs = [published(*name.rsplit("_", 1)) for name in names]
+    parts = [name.rpartition("_") for name in names]
+    graphs = [published(space, baseline) for space, _, baseline in parts]
     latency = np.array([float(row["latency_ms"]) for row in rows])
     return names, Measured(device, place(graphs, device)[0], latency, np.ones(len(rows)))
 

@@ -97,7 +97,8 @@ def _devices_text() -> str:
         if fit is None:
             rows.append((name, device.summary, "not calibrated", "unknown"))
         else:
-            error = f"{fit.mape_percent:.1f} % on average, 90 % within {_percent(fit.error_90)}"
+            within = f"90 % within {_percent(fit.error_90)} in range"
+            error = f"{fit.mape_percent:.1f} % on average, {within}"
             rows.append((name, device.summary, fit.measurements, error))
     return table(rows)
 
