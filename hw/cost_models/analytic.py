@@ -24,6 +24,7 @@ import numpy as np
 from hw.columns import KINDS, FloatArray, mask_of, slot_sum
 from hw.cost_model import CostModelError
 from hw.device import Device
+from hw.features import features
 from hw.laws import OpLaws, op_laws
 from hw.mapping import Mapped, rules_of
 from hw.placement import Placement, place, place_many
@@ -295,16 +296,12 @@ class Analytic:
         physical = parts.latency_ms
         if self.device.calibration is None:
             return physical, physical, physical
-        from hw.features import features
-
         return interval_ms(physical, features(placement, parts), self.device.calibration)
 
     def _out_of_range(self, placement: Placement, parts: Parts) -> tuple[str, ...]:
         """Of the first network."""
         if self.device.calibration is None:
             return ()
-        from hw.features import features
-
         return out_of_range(features(placement, parts)[0].tolist(), self.device.calibration)
 
     def _shares(
