@@ -12,7 +12,7 @@ import numpy as np
 
 from hw.columns import FloatArray, mask_of
 from hw.laws import ELEMENTWISE, POOLS
-from spaces.graph import OpColumns, OpKind
+from spaces.graph import IntArray, OpColumns, OpKind
 
 if TYPE_CHECKING:
     from hw.cost_models.analytic import Parts
@@ -27,7 +27,7 @@ COUNTS = (
     "moving ops",
     "host ops",
 )
-MOVING = COUNTS.index("moving ops")
+MOVING, HOST = COUNTS.index("moving ops"), COUNTS.index("host ops")
 TIMES = ("compute", "movement", "streaming", "transfer", "host time")
 FEATURES = (*COUNTS, *TIMES)
 LEAST_MS = 0.05
@@ -41,14 +41,15 @@ def features(placement: Placement, parts: Parts) -> FloatArray:
     classes = _classes(batch.distinct)[batch.index]
     # As if grouped convolutions that are to be split were: parts, and two ops that move.
     regrouping = 2 * (placement.parts > 1)
-    convolutions = np.where(works, placement.parts, 0)
-    counts = [
-        np.where(classes == number, convolutions, 0).sum(axis=1)
-        for number in range(len(COUNTS) - 1)
-    ]
-    counts[MOVING] = counts[MOVING] + np.where(works, regrouping, 0).sum(axis=1)
     on_host = batch.live & ~placement.mapped
-    counts.append(np.where(on_host, placement.parts + regrouping, 0).sum(axis=1))
+    classes = np.where(on_host, HOST, classes)
+    counted = np.where(works, placement.parts, 0)
+    if on_host.any():
+        counted = np.where(on_host, placement.parts + regrouping, counted)
+    cells = classes + len(COUNTS) * np.arange(len(classes))[:, None]
+    size = len(classes) * len(COUNTS)
+    counts = np.bincount(cells.ravel(), counted.ravel(), size).reshape(-1, len(COUNTS))
+    counts[:, MOVING] += np.where(works, regrouping, 0).sum(axis=1)
     times = (
         parts.compute_ms,
         parts.movement_ms,
@@ -56,12 +57,12 @@ def features(placement: Placement, parts: Parts) -> FloatArray:
         parts.transfer_ms,
         parts.host_ms,
     )
-    columns = [np.log1p(count) for count in counts] + [np.log(LEAST_MS + time) for time in times]
-    result: FloatArray = np.stack(columns, axis=1)
+    spent = np.log(LEAST_MS + np.stack(times, axis=1))
+    result: FloatArray = np.concatenate([np.log1p(counts), spent], axis=1)
     return result
 
 
-def _classes(ops: OpColumns) -> FloatArray:
+def _classes(ops: OpColumns) -> IntArray:
     """Number of the class in ``COUNTS`` of each op on the TPU."""
     dense = mask_of(frozenset({OpKind.CONV_2D, OpKind.TRANSPOSE_CONV, OpKind.FULLY_CONNECTED}))
     window = ops.kernel_size.prod(axis=1) > 1
