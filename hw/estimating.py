@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from hw.report import CostReport, OpCost
     from spaces.graph import OpGraph
 
-COMMANDS = ("devices", "estimate", "explain")
-
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Options of the three."""
