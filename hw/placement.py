@@ -71,7 +71,7 @@ class Placement:
 
 
 def place_many(batch: OpBatch, device: Device) -> Placement:
-    """Networks of a space: one subgraph, entered at its first op and left at its last.
+    """Networks of a space: one subgraph, entered at its first op; what the host reads comes back.
 
     Equal to :func:`place` for networks that the compiler takes whole, or up to a point behind
     which nothing is mapped (see :func:`hw.mapping.on_tpu`).
