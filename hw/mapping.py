@@ -180,7 +180,8 @@ def map_ops(
     """
     reasons: dict[str, str] = {}
     subgraph: dict[str, int] = {}
-    crossings = {INPUT: 0}  # from the TPU to the host, on the way to an op
+    # From the TPU to the host, on the way to an op.
+    crossings = dict.fromkeys((name for name, _ in graph.inputs), 0)
     for op in graph.ops:
         behind = max((crossings[name] for name in op.inputs), default=0)
         reason = (refused or {}).get(op.name) or refusal(op, rules)

@@ -18,6 +18,7 @@ Source: Akin et al. 2022, arXiv:2204.14007; block vocabulary of the release in t
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -132,6 +133,8 @@ def lower_block(block: Block, source: tuple[str, Shape]) -> list[Op]:
     ops = lowerings[block.op](block, source)
     mixed = (ops[-1].name, ops[-1].output_shape) if ops else source
     ops.append(convolution(f"{block.name}/project", mixed, block.out_channels))
+    # What expands 1x1 for a depthwise convolution is no part of what a full one expands.
+    ops = [dataclasses.replace(op, variant=block.op) for op in ops]
     shape = ops[-1].output_shape
     if block.residual and block.strides == 1 and source[1] == shape:
         add = Op(f"{block.name}/add", OpKind.ADD, (ops[-1].name, source[0]), shape, shape)

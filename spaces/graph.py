@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-"""NHWC with batch 1, e.g. ``(1, 32, 32, 3)``; rank 2 ``(1, n)`` after a flattening op."""
+"""Batch 1 first: NHWC ``(1, 32, 32, 3)`` of maps, ``(1, T, C)`` of token sequences, ``(1, n)``."""
 
 Activation = Literal["none", "relu", "relu6"]
 IntArray = NDArray[np.int64]
@@ -118,6 +118,12 @@ class Op:
         activation: Activation fused into the op.
         batch_norm: A batch normalisation follows and is folded at export.
         use_bias: The op has a bias of its own in training (deployed convolutions always have one).
+        dilation: Step between the rows and columns of a convolution's window, 1: dense.
+        axes: Permutation of a ``TRANSPOSE``; axis of a ``CONCATENATION``, empty: the last.
+        constant: Shape of a learned operand beside the inputs: the table (rows, n) of a
+            ``GATHER``, factor or addend (broadcast) of a ``MUL`` or ``ADD`` of one input.
+        variant: Networks of a space share the weights of ops that have name and variant in
+            common; set where an op of that name means something else after another decision.
     """
 
     name: str
@@ -132,6 +138,10 @@ class Op:
     activation: Activation = "none"
     batch_norm: bool = False
     use_bias: bool = False
+    dilation: tuple[int, int] = (1, 1)
+    axes: tuple[int, ...] = ()
+    constant: Shape = ()
+    variant: str = ""
 
     def __post_init__(self) -> None:
         """Refuse groups that do not divide the channels."""
@@ -151,6 +161,8 @@ class Op:
     @property
     def weights(self) -> int:
         """Number of weights, bias not counted; 0 for ops that have none."""
+        if self.constant:
+            return math.prod(self.constant)
         if self.kind not in WEIGHTED_KINDS:
             return 0
         window = self.kernel_size[0] * self.kernel_size[1]
@@ -162,12 +174,17 @@ class Op:
     def macs(self) -> int:
         """Multiply-accumulates at batch 1 (1 MAC = 2 FLOPs), zero padding counted, too.
 
-        For a convolution: H' * W' * k_h * k_w * (C_in / groups) * C_out.
+        For a convolution: H' * W' * k_h * k_w * (C_in / groups) * C_out. For a matrix product of
+        two activations: the innermost size of the first times all elements of the result.
 
         >>> shape = (1, 14, 14, 64)
         >>> Op("c", OpKind.CONV_2D, ("x",), shape, shape, (3, 3), groups=4).macs
         1806336
         """
+        if self.kind is OpKind.BATCH_MATMUL:
+            return math.prod(self.output_shape) * self.in_channels
+        if self.kind not in WEIGHTED_KINDS:
+            return 0
         if self.kind is OpKind.TRANSPOSE_CONV:
             return math.prod(self.input_shape[:-1]) * self.weights
         return math.prod(self.output_shape[:-1]) * self.weights
@@ -213,18 +230,20 @@ class OpGraph:
     """Ops in topological order.
 
     Attributes:
-        input_shape: Shape of the graph's input, NHWC with batch 1.
-        ops: The operations; each one reads the input or ops before it.
+        input_shape: Shape of the graph's input, batch 1.
+        ops: The operations; each one reads an input or ops before it.
         endpoints: Feature levels a head may attach to, e.g. ``(("C4", "stage4/block2/add"),)``.
+        more_inputs: Names and shapes of further inputs, e.g. ``(("mask", (1, 1, 1, 64)),)``.
     """
 
     input_shape: Shape
     ops: tuple[Op, ...]
     endpoints: tuple[tuple[str, str], ...] = ()
+    more_inputs: tuple[tuple[str, Shape], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse names that are used twice, or before their op."""
-        seen = {INPUT}
+        seen = {name for name, _ in self.inputs}
         for op in self.ops:
             missing = [name for name in op.inputs if name not in seen]
             if missing:
@@ -234,6 +253,24 @@ class OpGraph:
             if op.name in seen:
                 raise ShapeError(f"{op.name}: names must be unique, but got this one twice.")
             seen.add(op.name)
+
+    @property
+    def inputs(self) -> tuple[tuple[str, Shape], ...]:
+        """Names and shapes of all inputs; the first is called :data:`INPUT`."""
+        return ((INPUT, self.input_shape), *self.more_inputs)
+
+    def endpoint(self, level: str) -> Op:
+        """The op at a feature level.
+
+        Raises:
+            ShapeError: The graph has no such level; the message lists those it has.
+        """
+        levels = dict(self.endpoints)
+        if level not in levels:
+            raise ShapeError(
+                f"a level must be one of {', '.join(levels) or 'none'}, but got {level!r}."
+            )
+        return self.op(levels[level])
 
     @property
     def output(self) -> Op:
@@ -411,7 +448,9 @@ def op_row(op: Op) -> OpRow:
 
 def uses(graph: OpGraph) -> tuple[list[int], list[int]]:
     """First input of each op, and last reader of each tensor, as :class:`OpBatch` has them."""
-    tensors = {INPUT: 0} | {op.name: 1 + slot for slot, op in enumerate(graph.ops)}
+    # Further inputs stand for the first: they are as early, and none is a large map.
+    tensors = {name: 0 for name, _ in graph.inputs}
+    tensors |= {op.name: 1 + slot for slot, op in enumerate(graph.ops)}
     first = [tensors[op.inputs[0]] if op.inputs else -1 for op in graph.ops]
     last = list(range(-1, len(graph.ops)))
     for slot, op in enumerate(graph.ops):
