@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spaces.graph import INPUT, BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind
+from spaces.graph import BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind
 
 NOT_SUPPORTED = "Operation not supported"
 SECOND_SUBGRAPH = "More than one subgraph is not supported"
