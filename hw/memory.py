@@ -9,7 +9,6 @@ import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of
 from spaces.graph import (
-    INPUT,
     WEIGHTED_KINDS,
     BoolArray,
     IntArray,
@@ -157,8 +156,8 @@ def peak_bytes(graph: OpGraph, free: Mapping[str, bool]) -> int:
     Each tensor lives from the op that makes it to the last that reads it; tensors of ``free`` ops
     are those of the op before. Parts of a SPLIT live together.
     """
-    owner = {INPUT: INPUT}
-    size = {INPUT: math.prod(graph.input_shape)}
+    size = {name: math.prod(shape) for name, shape in graph.inputs}
+    owner = {name: name for name in size}
     for op in graph.ops:
         if free[op.name] and op.inputs:
             owner[op.name] = owner[op.inputs[0]]
@@ -170,7 +169,7 @@ def peak_bytes(graph: OpGraph, free: Mapping[str, bool]) -> int:
     ends = [[] for _ in graph.ops]  # type: list[list[str]]
     for name, step in last.items():
         ends[step].append(name)
-    held, peak = size[INPUT] if INPUT in last else 0, 0
+    held, peak = sum(size[name] for name, _ in graph.inputs if name in last), 0
     for step, op in enumerate(graph.ops):
         held += size[op.name] if owner[op.name] == op.name else 0
         peak = max(peak, held)

@@ -19,7 +19,6 @@ from hw.laws import BINARY
 from hw.mapping import Mapped, map_ops, on_tpu, rules_of
 from hw.memory import free_slots, peak_bytes, peak_bytes_many
 from spaces.graph import (
-    INPUT,
     WEIGHTED_KINDS,
     BoolArray,
     IntArray,
@@ -177,7 +176,7 @@ def _traffic(graph: OpGraph, mapped: Mapped, device: Device) -> tuple[float, flo
     if the host or another subgraph reads it, or nobody: then it is a result.
     """
     shapes: dict[str, Shape] = {op.name: op.output_shape for op in graph.ops}
-    shapes[INPUT] = graph.input_shape
+    shapes |= dict(graph.inputs)
     here = mapped.subgraph
     entering = {
         (name, here[op.name])
@@ -206,7 +205,7 @@ def _laid_out(shape: Shape, least_channels: int) -> int:
 def _host_elements(graph: OpGraph) -> list[float]:
     """Elements of all inputs and outputs of each op; 0 of ops with weights."""
     sizes = {op.name: math.prod(op.output_shape) for op in graph.ops}
-    sizes[INPUT] = math.prod(graph.input_shape)
+    sizes |= {name: math.prod(shape) for name, shape in graph.inputs}
     return [
         0.0
         if op.kind in WEIGHTED_KINDS

@@ -317,6 +317,7 @@ class OpColumns:
         kernel_size: Height and width of the window, ``[n_ops, 2]``.
         strides: Vertical and horizontal, ``[n_ops, 2]``.
         groups: Groups of a convolution, ``[n_ops]``.
+        constant: Elements of a learned operand beside the inputs, ``[n_ops]``.
     """
 
     kind: IntArray
@@ -325,6 +326,7 @@ class OpColumns:
     kernel_size: IntArray
     strides: IntArray
     groups: IntArray
+    constant: IntArray
 
     @staticmethod
     def of(rows: Iterable[OpRow] | IntArray) -> OpColumns:
@@ -336,8 +338,9 @@ class OpColumns:
             input_hwc=table[:, 2:5],
             output_hwc=table[:, 5:8],
             kernel_size=table[:, 8:10],
-            strides=table[:, 10:],
+            strides=table[:, 10:12],
             groups=table[:, 1],
+            constant=table[:, 12],
         )
 
     def joined(self, other: OpColumns) -> OpColumns:
@@ -403,6 +406,11 @@ class OpBatch:
         """Groups, one number a slot."""
         return self.distinct.groups[self.index]
 
+    @property
+    def constant(self) -> IntArray:
+        """Elements of learned operands, one number a slot."""
+        return self.distinct.constant[self.index]
+
     @staticmethod
     def of(graphs: Iterable[OpGraph]) -> OpBatch:
         """Columns of ``graphs``, padded with dead slots to the longest one."""
@@ -430,7 +438,7 @@ class OpBatch:
 
 
 OpRow = tuple[int, ...]
-OP_ROW_LENGTH = 12
+OP_ROW_LENGTH = 13
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(OpKind)}
 
 
@@ -443,6 +451,7 @@ def op_row(op: Op) -> OpRow:
         *_hwc(op.output_shape),
         *op.kernel_size,
         *op.strides,
+        math.prod(op.constant) if op.constant else 0,
     )
 
 
