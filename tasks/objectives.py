@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.problem import load_problem
+
 Record = Mapping[str, Any]
-KNOWN = (
-    "top1",
+COSTS = (
     "latency_ms",
     "energy_mj",
     "peak_memory_bytes",
@@ -48,22 +52,52 @@ class Objective:
         return -float(value) if self.goal == "max" else float(value)
 
 
-def parse(texts: Sequence[str]) -> tuple[Objective, ...]:
+@functools.cache
+def metrics() -> Mapping[str, str]:
+    """The metric of each problem there is, by the problem's name."""
+    folder = importlib.import_module("tasks.problems").__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    return {name: load_problem(name).metric.name for name in names}
+
+
+def known(problem: str | None = None) -> tuple[str, ...]:
+    """Names that may be objectives: of one problem, or of any."""
+    scores = metrics().values() if problem is None else (metrics()[problem],)
+    return (*dict.fromkeys(scores), *COSTS)
+
+
+def parse(texts: Sequence[str], problem: str | None = None) -> tuple[Objective, ...]:
     """Objectives from ``"name:goal"``.
 
+    Args:
+        texts: What stands under ``select.objectives``.
+        problem: Whose candidates are to be compared; None: of any problem.
+
     Raises:
-        ObjectiveError: No candidate reports such a name.
+        ObjectiveError: No candidate, or none of this problem, reports such a name.
     """
-    objectives = []
-    for text in texts:
-        name, _, goal = text.partition(":")
-        if name not in KNOWN:
-            raise ObjectiveError(
-                f"an objective must be one of {', '.join(KNOWN)}, but got {name!r} in "
-                "select.objectives."
-            )
-        objectives.append(Objective(name, "max" if goal == "max" else "min"))
-    return tuple(objectives)
+    parted = [text.partition(":") for text in texts]
+    for name, _, _ in parted:
+        _check(name, texts, problem)
+    return tuple(Objective(name, "max" if goal == "max" else "min") for name, _, goal in parted)
+
+
+def _check(name: str, texts: Sequence[str], problem: str | None) -> None:
+    if name in known(problem):
+        return
+    owner = next((owner for owner, metric in metrics().items() if metric == name), None)
+    if problem is None or owner is None:
+        raise ObjectiveError(
+            f"an objective must be one of {', '.join(known(problem))}, but got {name!r} in "
+            "select.objectives."
+        )
+    own = load_problem(problem).metric
+    cured = [f"{own.name}:{own.goal}" if text.startswith(f"{name}:") else text for text in texts]
+    raise ObjectiveError(
+        f"an objective of {problem} must be one of {', '.join(known(problem))}, but got {name!r}, "
+        f"which {owner} is scored by. Set select.objectives to "
+        f"[{', '.join(dict.fromkeys(cured))}]."
+    )
 
 
 def losses(record: Record, objectives: Sequence[Objective]) -> dict[str, float]:

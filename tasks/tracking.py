@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
+from tasks import objectives
 from tasks.client_run_book import ClientRunBook
 from tasks.model_registry import FinalistModel, RegisteredVersion, register_finalist
-from tasks.objectives import KNOWN
 from tasks.run_book import CANDIDATE_TAG, PARENT_TAG, RunBook, RunNote
 from tasks.sqlite_run_book import SqliteRunBook
 from tasks.tracking_store import Store, TrackingStoreError, prepare_store
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 RUN_KEY_TAG = "edgenas.run_key"
-CANDIDATE_METRICS = (*KNOWN, "on_pareto", "rank")
 CANDIDATE_PARAMS = (
     "depth",
     "mean_kernel",
@@ -245,7 +244,7 @@ def candidate_note(
         | {k: _short(v) for k in CANDIDATE_PARAMS if (v := record.get(k)) is not None},
         metrics={
             k: (float(v),)
-            for k in CANDIDATE_METRICS
+            for k in (*objectives.known(), "on_pareto", "rank")
             if isinstance(v := record.get(k), int | float) and math.isfinite(v)
         },
         tags={
