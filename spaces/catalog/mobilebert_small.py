@@ -1,0 +1,53 @@
+"""The space of MobileBERT-EdgeTPU for short texts (16 to 128 tokens), trainable on two cores.
+
+Hidden 128 and embedding 64 stay fixed: the residual path is what blocks share, and what lets a
+block begin as the identity. Layer normalisation is not offered. The variance of a token's features
+spans more than 8 bits tell, and its five ops a norm cost more than the attention they prepare;
+what MobileBERT puts in its place, a scale and an offset, trains well at this depth.
+"""
+
+from __future__ import annotations
+
+from spaces.language_space import LanguageSpace
+from spaces.space import Architecture, prune
+from spaces.transformer import NO_NORM
+
+SPACE = LanguageSpace(
+    name="mobilebert_small",
+    input_shape=(1, 64),
+    percents=(50, 75, 100),
+    normalisations=(NO_NORM,),
+    block_counts=(1, 2, 3, 4),
+    bottlenecks=(32, 64),
+    head_counts=(2, 4),
+    ffn_widths=(64, 128, 256),
+    ffn_counts=(1, 2),
+    hidden=128,
+    embedding=64,
+    vocabulary_size=8000,
+)
+
+
+def _like(blocks: int, bottleneck: int, ffn_channels: int, ffns: int) -> Architecture:
+    return prune(
+        SPACE,
+        {
+            "sequence/percent": 100,
+            "blocks": blocks,
+            "*/bottleneck": bottleneck,
+            "*/heads": 4,
+            "*/ffn/channels": ffn_channels,
+            "*/ffn/count": ffns,
+        },
+    )
+
+
+BASELINES = {
+    # A quarter of the hidden width of the release, a sixth of its depth, its proportions inside:
+    # the hand-made family that a search must beat.
+    "baseline": _like(4, 32, 128, 2),
+    "m": _like(4, 64, 256, 2),
+    "s": _like(2, 64, 256, 2),
+    "xs": _like(2, 64, 256, 1),
+    "xxs": _like(1, 32, 128, 1),
+}
