@@ -30,27 +30,27 @@ if TYPE_CHECKING:
 class ClientRunBook:
     """MLflow's public client: any store, about 25 ms a run, more through a server."""
 
-    def __init__(self, store: Store, experiment: str) -> None:
+    def __init__(self, store: Store, experiment: str, metric: str) -> None:
         """Find the experiment or create it."""
         from mlflow.tracking import MlflowClient
 
         self._client: MlflowClient = MlflowClient(store.uri)
         with store.lock():
-            self._experiment_id = self._open_experiment(store, experiment)
+            self._experiment_id = self._open_experiment(store, experiment, experiment_tags(metric))
 
     @property
     def experiment_id(self) -> str:
         """See :class:`RunBook`."""
         return str(self._experiment_id)
 
-    def _open_experiment(self, store: Store, name: str) -> str:
+    def _open_experiment(self, store: Store, name: str, tags: Mapping[str, str]) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
             location = (store.artifacts / name).as_posix() if store.is_local else None
-            return str(self._client.create_experiment(name, location, experiment_tags()))
+            return str(self._client.create_experiment(name, location, dict(tags)))
         if found.lifecycle_stage != "active":
             self._client.restore_experiment(found.experiment_id)
-        for key, value in experiment_tags().items():
+        for key, value in tags.items():
             if key not in found.tags:
                 self._client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)

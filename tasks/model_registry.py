@@ -15,12 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from tasks.tflite_pyfunc import outputs_of, role, served_type
 from tasks.tracking_store import Store, quiet_mlflow
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
     from mlflow.tracking import MlflowClient
+    from mlflow.types import TensorSpec
 
 _SHA256_TAG = "tflite_sha256"
 
@@ -30,13 +34,15 @@ class FinalistModel:
     """A trained and quantised network to be registered.
 
     Attributes:
-        registered_name: name in the registry, for instance ``edgenas-coral_usb3``.
+        registered_name: name in the registry, see :func:`registered_name`.
         candidate_id: the architecture's id.
-        tflite: the model file; input [1, H, W, C], output [1, classes].
+        tflite: the model file; its inputs are an image [1, H, W, C], or tokens [1, T] and what
+            goes with them, as :func:`tasks.tflite_pyfunc.role` tells them apart.
         labels: class names in the order of the outputs; may be empty.
         metrics: results by name; unknown ones are ``None``.
-        tags: text to filter versions by (space, device, ...).
-        outputs: whether the file ends in probabilities or in logits.
+        tags: text to filter versions by (space, device, problem, ...).
+        outputs: what the file ends in; ``logits`` are served as probabilities, ``raw`` values
+            (boxes, masks, spans) as they are.
         pixel_divisor: a pixel 0..255 enters as ``pixel / pixel_divisor - pixel_shift``; the
             defaults are the project's training normalisation ``x / 127.5 - 1``.
         pixel_shift: see ``pixel_divisor``.
@@ -48,7 +54,7 @@ class FinalistModel:
     labels: Sequence[str] = ()
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    outputs: Literal["probabilities", "logits"] = "probabilities"
+    outputs: Literal["probabilities", "logits", "raw"] = "probabilities"
     pixel_divisor: float = 127.5
     pixel_shift: float = 1.0
 
@@ -68,6 +74,15 @@ class RegisteredVersion:
     version: int
     uri: str
     is_new: bool
+
+
+def registered_name(problem: str, device: str) -> str:
+    """Name in the registry of the models of a problem for a device.
+
+    >>> registered_name("classification", "coral_usb3"), registered_name("detection", "tensor_g1")
+    ('edgenas-coral_usb3', 'edgenas-detection-tensor_g1')
+    """
+    return f"edgenas-{device}" if problem == "classification" else f"edgenas-{problem}-{device}"
 
 
 def register_finalist(store: Store, parent: str, model: FinalistModel) -> RegisteredVersion:
@@ -160,14 +175,14 @@ def _log_model(model: FinalistModel, run_id: str, sha256: str) -> tuple[str, str
     """Give the URI and the id of the logged model."""
     import mlflow
 
-    signature, example_shape = _signature(model.tflite)
+    signature, example = _signature(model.tflite)
     with mlflow.start_run(run_id=run_id, log_system_metrics=False):
         info = mlflow.pyfunc.log_model(
             name=model.candidate_id,
             python_model=str(Path(__file__).with_name("tflite_pyfunc.py")),
             artifacts={"tflite": str(model.tflite)},
             signature=signature,
-            input_example=_example(example_shape),
+            input_example=example,
             pip_requirements=[
                 f"{name}=={importlib.metadata.version(name)}"
                 for name in ("ai-edge-litert", "numpy")
@@ -182,23 +197,47 @@ def _log_model(model: FinalistModel, run_id: str, sha256: str) -> tuple[str, str
     return str(info.model_uri), str(info.model_id)
 
 
-def _signature(tflite: Path) -> tuple[ModelSignature, tuple[int, ...]]:
-    """Tensor signature with a free batch dimension, and the shape of one image."""
-    import numpy as np
+def _signature(tflite: Path) -> tuple[ModelSignature, object]:
+    """Tensor signature with a free batch dimension, and an example of its input.
+
+    An image alone and a single output have no name; tokens and several outputs have theirs.
+    """
     from ai_edge_litert.interpreter import Interpreter
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import Schema
 
     interpreter = Interpreter(model_path=str(tflite))
-    image = tuple(int(n) for n in interpreter.get_input_details()[0]["shape"][1:])
-    classes = int(interpreter.get_output_details()[0]["shape"][-1])
-    inputs = Schema([TensorSpec(np.dtype(np.uint8), (-1, *image))])
-    outputs = Schema([TensorSpec(np.dtype(np.float32), (-1, classes))])
-    return ModelSignature(inputs=inputs, outputs=outputs), image
+    shapes = {
+        role(one): tuple(int(n) for n in one["shape"][1:])
+        for one in interpreter.get_input_details()
+    }
+    asked = {name: shape for name, shape in shapes.items() if name != "mask"}
+    inputs = Schema([_spec(name, shape) for name, shape in asked.items()])
+    outputs = Schema(
+        [
+            _spec(name, tuple(int(n) for n in one["shape"][1:]), served_type(one))
+            for name, one in outputs_of(interpreter).items()
+        ]
+    )
+    return ModelSignature(inputs=inputs, outputs=outputs), _example(asked)
 
 
-def _example(image: tuple[int, ...]) -> object:
-    """A grey ramp: any picture serves to show the type and the shape."""
-    import numpy as np
+def _spec(name: str, shape: tuple[int, ...], kind: type[np.generic] | None = None) -> TensorSpec:
+    from mlflow.types import TensorSpec
 
-    return np.linspace(0, 255, math.prod(image)).astype(np.uint8).reshape(1, *image)
+    if kind is None:
+        kind = np.uint8 if name == "image" else np.int32
+    return TensorSpec(np.dtype(kind), (-1, *shape), None if name in ("image", "") else name)
+
+
+def _example(shapes: Mapping[str, tuple[int, ...]]) -> object:
+    """Anything serves to show types and shapes: a grey ramp, or one token again and again."""
+    if "image" in shapes:
+        shape = shapes["image"]
+        return np.linspace(0, 255, math.prod(shape)).astype(np.uint8).reshape(1, *shape)
+    return {
+        name: np.ones((1, *shape), np.int32)
+        if name == "tokens"
+        else np.zeros((1, *shape), np.int32)
+        for name, shape in shapes.items()
+    }

@@ -76,9 +76,9 @@ class RunBook(Protocol):
         ...
 
 
-def experiment_tags() -> dict[str, str]:
-    """Tags of every experiment: its kind and its saved view."""
-    return {**_EXPERIMENT_KIND, **view_tags()}
+def experiment_tags(metric: str) -> dict[str, str]:
+    """Tags of an experiment: its kind, and its saved view of candidates scored by ``metric``."""
+    return {**_EXPERIMENT_KIND, **view_tags(metric)}
 
 
 def now_ms() -> int:

@@ -36,11 +36,13 @@ _KNOWN_COLUMNS = {
 class SqliteRunBook:
     """Rows of the project's own MLflow database, written without MLflow."""
 
-    def __init__(self, store: Store, experiment: str) -> None:
+    def __init__(self, store: Store, experiment: str, metric: str) -> None:
         """Find the experiment or create it."""
         self._database = store.database
         self._artifacts = store.artifacts
-        self._experiment_id, self._location = self._open_experiment(experiment)
+        self._experiment_id, self._location = self._open_experiment(
+            experiment, experiment_tags(metric)
+        )
 
     @property
     def experiment_id(self) -> str:
@@ -71,7 +73,7 @@ class SqliteRunBook:
                 raise
             connection.execute("COMMIT")
 
-    def _open_experiment(self, name: str) -> tuple[int, str]:
+    def _open_experiment(self, name: str, tags: Mapping[str, str]) -> tuple[int, str]:
         with self._transaction() as db:
             query = "SELECT experiment_id, artifact_location FROM experiments WHERE name = ?"
             found = db.execute(query, (name,)).fetchone()
@@ -90,7 +92,7 @@ class SqliteRunBook:
             db.executemany(
                 "INSERT OR IGNORE INTO experiment_tags (key, value, experiment_id) "
                 "VALUES (?, ?, ?)",
-                [(key, value, found[0]) for key, value in experiment_tags().items()],
+                [(key, value, found[0]) for key, value in tags.items()],
             )
         return int(found[0]), str(found[1])
 

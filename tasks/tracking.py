@@ -17,7 +17,12 @@ from typing import Literal, Self, final
 
 from tasks import objectives
 from tasks.client_run_book import ClientRunBook
-from tasks.model_registry import FinalistModel, RegisteredVersion, register_finalist
+from tasks.model_registry import (
+    FinalistModel,
+    RegisteredVersion,
+    register_finalist,
+    registered_name,
+)
 from tasks.run_book import CANDIDATE_TAG, PARENT_TAG, RunBook, RunNote
 from tasks.sqlite_run_book import SqliteRunBook
 from tasks.tracking_store import Store, TrackingStoreError, prepare_store
@@ -32,8 +37,10 @@ __all__ = [
     "TrackingError",
     "TrackingStoreError",
     "candidate_note",
+    "experiment_name",
     "prepare_store",
     "register_finalist",
+    "registered_name",
 ]
 
 RUN_KEY_TAG = "edgenas.run_key"
@@ -46,7 +53,7 @@ CANDIDATE_PARAMS = (
     "share_grouped",
     "mean_width",
 )
-_INHERITED_TAGS = ("space", "device")
+_INHERITED_TAGS = ("space", "device", "problem")
 _STATUS = {"done": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 _CHUNK = 64
 """Candidates in one transaction: long enough to spread its cost, short beside 60 s of patience."""
@@ -65,10 +72,16 @@ class Tracker:
     Methods may be called from any thread, one at a time for each parent.
     """
 
-    def __init__(self, store: Store, experiment: str) -> None:
-        """Open the experiment, creating it where it does not exist."""
+    def __init__(self, store: Store, experiment: str, metric: str = "top1") -> None:
+        """Open the experiment, creating it where it does not exist.
+
+        Args:
+            store: where to write.
+            experiment: its name, see :func:`experiment_name`.
+            metric: what its candidates are scored by; the columns of its page show it.
+        """
         self._store = store
-        self._book = _open_run_book(store, experiment)
+        self._book = _open_run_book(store, experiment, metric)
         self._children: dict[str, dict[str, str]] = {}
         self._inherited: dict[str, dict[str, str]] = {}
 
@@ -88,7 +101,7 @@ class Tracker:
         Args:
             name: shown name.
             params: settings of the search, logged as text.
-            tags: ``space`` and ``device`` among them are repeated on each candidate.
+            tags: ``space``, ``device`` and ``problem`` among them are repeated on each candidate.
             run_key: identity of the search, for instance a digest of its parameters.
 
         Returns:
@@ -203,11 +216,20 @@ class Tracker:
         return self._children[parent]
 
 
-def _open_run_book(store: Store, experiment: str) -> RunBook:
+def experiment_name(problem: str) -> str:
+    """The experiment of a problem: scores of two problems cannot be compared in one table.
+
+    >>> experiment_name("classification"), experiment_name("detection")
+    ('edgenas', 'edgenas-detection')
+    """
+    return "edgenas" if problem == "classification" else f"edgenas-{problem}"
+
+
+def _open_run_book(store: Store, experiment: str, metric: str) -> RunBook:
     """Take the quicker of the two books that the store admits."""
     if store.is_local and SqliteRunBook.knows(store.database):
-        return SqliteRunBook(store, experiment)
-    return ClientRunBook(store, experiment)
+        return SqliteRunBook(store, experiment, metric)
+    return ClientRunBook(store, experiment, metric)
 
 
 def candidate_note(

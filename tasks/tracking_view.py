@@ -13,7 +13,6 @@ import json
 VIEW_KEY = "candidates"
 _SECTION = "search"
 _COLUMNS = (
-    "metrics.`top1`",
     "metrics.`latency_ms`",
     "metrics.`energy_mj`",
     "metrics.`peak_memory_bytes`",
@@ -30,18 +29,17 @@ _COLUMNS = (
     "tags.`device`",
 )
 _PARALLEL_PARAMS = ("depth", "mean_expansion", "share_fused")
-_PARALLEL_METRICS = ("latency_ms", "top1")
 _CREATED_MS = 1_767_225_600_000
 """A fixed date, 2026-01-01, so that the tag is the same wherever it is written."""
 
 
-def view_tags() -> dict[str, str]:
-    """Experiment tags that make up the saved view."""
+def view_tags(metric: str) -> dict[str, str]:
+    """Experiment tags that make up the saved view of candidates scored by ``metric``."""
     view = {
         "name": "Candidates",
         "createdAt": _CREATED_MS,
         "updatedAt": _CREATED_MS,
-        "state": json.dumps(_state()),
+        "state": json.dumps(_state(metric)),
     }
     return {f"mlflow.sharedViewState.{VIEW_KEY}": json.dumps(view)}
 
@@ -54,12 +52,12 @@ def view_fragment(experiment_id: str) -> str:
     )
 
 
-def _state() -> dict[str, object]:
+def _state(metric: str) -> dict[str, object]:
     return {
         "searchFilter": "tags.stage = 'search' and tags.status = 'done'",
         "orderByKey": "metrics.`rank`",
         "orderByAsc": True,
-        "selectedColumns": list(_COLUMNS),
+        "selectedColumns": [f"metrics.`{metric}`", *_COLUMNS],
         "runsHiddenMode": "SHOW_ALL",
         "compareRunSections": [
             {
@@ -72,22 +70,22 @@ def _state() -> dict[str, object]:
             }
         ],
         "compareRunCharts": [
-            _scatter("latency_ms"),
-            _scatter("peak_memory_bytes"),
+            _scatter("latency_ms", metric),
+            _scatter("peak_memory_bytes", metric),
             _chart("PARALLEL", "shape")
             | {
                 "selectedParams": list(_PARALLEL_PARAMS),
-                "selectedMetrics": list(_PARALLEL_METRICS),
+                "selectedMetrics": ["latency_ms", metric],
                 "showAllRuns": True,
             },
         ],
     }
 
 
-def _scatter(metric: str) -> dict[str, object]:
-    return _chart("SCATTER", metric) | {
-        "xaxis": {"key": metric, "type": "METRIC"},
-        "yaxis": {"key": "top1", "type": "METRIC"},
+def _scatter(cost: str, metric: str) -> dict[str, object]:
+    return _chart("SCATTER", cost) | {
+        "xaxis": {"key": cost, "type": "METRIC"},
+        "yaxis": {"key": metric, "type": "METRIC"},
     }
 
 

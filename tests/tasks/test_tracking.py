@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import tracking
+from tasks import objectives, tracking
 from tasks.client_run_book import ClientRunBook
 from tasks.run_book import RunNote
 from tasks.sqlite_run_book import SqliteRunBook
+from tasks.tflite_pyfunc import role
 from tasks.tracking import (
     FinalistModel,
     Mirror,
@@ -30,8 +31,10 @@ from tasks.tracking import (
     Tracker,
     TrackingError,
     TrackingStoreError,
+    experiment_name,
     prepare_store,
     register_finalist,
+    registered_name,
 )
 
 CHECKOUT = Path(__file__).parents[2]
@@ -125,7 +128,7 @@ def runs_below(client: Any, parent: str, view: int = 1) -> dict[str, Any]:
 
 
 def start(tracker: Tracker, key: str = "k") -> str:
-    tags = {"space": "toy", "device": "coral_usb3"}
+    tags = {"space": "toy", "device": "coral_usb3", "problem": "detection"}
     return tracker.start_run("edge search", {"trials": 8}, tags, run_key=key)
 
 
@@ -206,7 +209,7 @@ def test_unknown_columns_lead_to_the_public_client(store: Store) -> None:
     with contextlib.closing(sqlite3.connect(store.database)) as db, db:
         db.execute("ALTER TABLE runs ADD COLUMN novelty TEXT")
     assert not SqliteRunBook.knows(store.database)
-    assert isinstance(tracking._open_run_book(store, "search"), ClientRunBook)
+    assert isinstance(tracking._open_run_book(store, "search", "top1"), ClientRunBook)
 
 
 # Both ways of writing
@@ -247,7 +250,7 @@ def books(store: Store) -> Iterator[dict[str, tuple[Any, list[str]]]]:
     """The same notes written, and partly rewritten, by both books into one database."""
     both = {}
     for kind in (SqliteRunBook, ClientRunBook):
-        book = kind(store, kind.__name__)
+        book = kind(store, kind.__name__, "top1")
         ids = book.write(_notes([None] * 6))
         time.sleep(0.002)
         again = [
@@ -363,7 +366,7 @@ def test_candidates_carry_params_metrics_and_tags(store: Store, client: Any) -> 
     assert one.data.metrics["on_pareto"] == 0.0
     assert "energy_mj" not in one.data.metrics
     expected = {"space": "toy", "device": "coral_usb3", "stage": "search", "on_pareto": "false"}
-    assert expected.items() <= one.data.tags.items()
+    assert {**expected, "problem": "detection"}.items() <= one.data.tags.items()
     assert (named.info.run_name, named.data.metrics["on_pareto"]) == ("toy_baseline", 1.0)
     assert (failed.info.status, failed.data.tags["reason"]) == ("FAILED", "shape error")
     assert (infeasible.info.status, infeasible.data.tags["status"]) == ("FINISHED", "infeasible")
@@ -379,7 +382,7 @@ def test_a_record_of_unknown_status_is_refused(store: Store) -> None:
 def test_a_resumed_search_doubles_nothing(store: Store, client: Any, book: Any) -> None:
     for count in (3, 5):
         tracker = Tracker(store, "search")
-        tracker._book = book(store, "search")
+        tracker._book = book(store, "search", "top1")
         parent = start(tracker)
         tracker.log_candidates(parent, [record(n) for n in range(count)])
         tracker.log_candidates(parent, [record(n) for n in range(count)])
@@ -405,7 +408,7 @@ def test_the_front_is_set_at_the_end(store: Store, client: Any) -> None:
 @pytest.mark.parametrize("book", [SqliteRunBook, ClientRunBook])
 def test_sync_repairs_missing_deleted_and_running(store: Store, client: Any, book: Any) -> None:
     tracker = Tracker(store, "search")
-    tracker._book = book(store, "search")
+    tracker._book = book(store, "search", "top1")
     parent = start(tracker)
     tracker.log_candidates(parent, [record(n) for n in range(3)])
     runs = runs_below(client, parent)
@@ -451,15 +454,26 @@ def test_a_candidate_costs_few_milliseconds(store: Store) -> None:
     assert (time.process_time() - begin) / 512 < 0.005
 
 
-def test_the_saved_view_shows_what_candidates_have(store: Store, client: Any) -> None:
-    tracker = Tracker(store, "search")
+@pytest.mark.parametrize("metric", ["top1", "map50"])
+def test_the_saved_view_shows_what_candidates_have(
+    store: Store, client: Any, metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objectives, "metrics", lambda: {"a": "top1", "b": "map50"})
+    tracker = Tracker(store, f"search by {metric}", metric)
     parent = start(tracker)
-    tracker.log_candidates(parent, [record(1, energy_mj=2.0)])
+    one = record(1, energy_mj=2.0)
+    one[metric] = one.pop("top1")
+    tracker.log_candidates(parent, [one])
     run = runs_below(client, parent)[f"{1:012x}"]
     experiment = client.get_experiment(run.info.experiment_id)
     assert tracker.page.startswith(f"#/experiments/{experiment.experiment_id}/runs?")
     view = json.loads(experiment.tags["mlflow.sharedViewState.candidates"])
     state = json.loads(view["state"])
+    assert state["selectedColumns"][0] == f"metrics.`{metric}`"
+    assert {chart.get("yaxis", {}).get("key") for chart in state["compareRunCharts"]} == {
+        None,
+        metric,
+    }
     for column in state["selectedColumns"]:
         kind, name = column.split(".")
         assert name.strip("`") in getattr(run.data, kind), column
@@ -620,3 +634,85 @@ def test_a_registered_finalist_predicts_as_the_interpreter_does(
     signature = loaded.metadata.signature
     assert signature.inputs.inputs[0].shape == (-1, 8, 8, 3)
     assert loaded.metadata.metadata["labels"] == ["a", "b", "c", "d"]
+
+
+def _language_tflite() -> bytes:
+    """Integer inside: tokens, types and mask in; spans (floats) and class numbers out."""
+    import tensorflow as tf
+
+    table = tf.random.stateless_normal((20, 4), (1, 2))
+
+    class Network(tf.Module):
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec((1, 6), tf.int32, name="input"),
+                tf.TensorSpec((1, 1, 1, 6), tf.float32, name="mask"),
+                tf.TensorSpec((1, 6), tf.int32, name="types"),
+            ]
+        )
+        def run(self, tokens: Any, mask: Any, types: Any) -> Any:
+            features = tf.gather(table, tokens) + tf.cast(types, tf.float32)[..., None]
+            spans = tf.reduce_sum(features, -1) + mask[:, 0, 0]
+            return {"spans": spans, "kinds": tf.argmax(features, -1, tf.int32)}
+
+    network = Network()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [network.run.get_concrete_function()], network
+    )
+    return bytes(converter.convert())
+
+
+def test_tokens_enter_by_name_and_several_outputs_leave_by_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    path = tmp_path / "language.tflite"
+    path.write_bytes(_language_tflite())
+    parent = start(Tracker(store, "search"))
+    model = FinalistModel("edgenas-language", "0123456789ab", path, outputs="raw")
+    uri = register_finalist(store, parent, model).uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    loaded = mlflow.pyfunc.load_model(uri)
+    signature = loaded.metadata.signature
+    assert {spec.name: spec.shape for spec in signature.inputs} == {
+        "tokens": (-1, 6),
+        "types": (-1, 6),
+    }
+    assert {spec.name: (spec.type, spec.shape) for spec in signature.outputs} == {
+        "spans": (np.dtype(np.float32), (-1, 6)),
+        "kinds": (np.dtype(np.int32), (-1, 6)),
+    }
+    tokens = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9]], np.int32)
+    types = np.zeros_like(tokens)
+    answers = loaded.predict({"tokens": tokens, "types": types})
+    assert (answers["spans"][0, 3:] < -8).all()  # padding is masked
+    assert (np.abs(answers["spans"][1]) < 8).all()
+    shifted = loaded.predict({"tokens": tokens, "types": types + 1})
+    np.testing.assert_allclose(shifted["spans"], answers["spans"] + 4, atol=1e-4)
+    np.testing.assert_array_equal(shifted["kinds"], answers["kinds"])
+    with pytest.raises(mlflow.exceptions.MlflowException, match="types"):
+        loaded.predict({"tokens": tokens})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "expected"),
+    [
+        ("serving_default_input:0", (1, 32, 32, 3), "image"),
+        ("input", (1, 64), "tokens"),
+        ("serving_default_types:0", (1, 64), "types"),
+        ("serving_default_mask:0", (1, 1, 1, 64), "mask"),
+        ("args_1", (1, 1, 1, 64), "mask"),
+    ],
+)
+def test_inputs_are_known_by_name_or_shape(
+    name: str, shape: tuple[int, ...], expected: str
+) -> None:
+    assert role({"name": name, "shape": np.array(shape)}) == expected
+
+
+def test_names_in_the_registry_and_of_experiments_tell_the_problem() -> None:
+    assert registered_name("classification", "coral_usb3") == "edgenas-coral_usb3"
+    assert registered_name("detection", "coral_usb3") == "edgenas-detection-coral_usb3"
+    assert experiment_name("classification") == "edgenas"
+    assert experiment_name("segmentation") == "edgenas-segmentation"
