@@ -13,7 +13,7 @@ from tasks.workspace import Workspace, read_npz
 def load_split(
     workspace: Workspace, split: str, count: int | None = None
 ) -> dict[str, NDArray[Any]]:
-    """``images`` uint8 [n, H, W, C] and ``labels`` int32 [n] of a split.
+    """The arrays of a split by name, as its kind of data names them; first dimension n each.
 
     Args:
         workspace: Where ``data/<split>.npz`` lies.
@@ -21,9 +21,10 @@ def load_split(
         count: At most so many, drawn at random but always the same ones; None: all, in order.
     """
     arrays = read_npz(workspace.data / f"{split}.npz")
-    if count is None or count >= len(arrays["labels"]):
+    total = len(next(iter(arrays.values())))
+    if count is None or count >= total:
         return arrays
-    chosen = np.random.default_rng(0).permutation(len(arrays["labels"]))[:count]
+    chosen = np.random.default_rng(0).permutation(total)[:count]
     return {name: array[chosen] for name, array in arrays.items()}
 
 

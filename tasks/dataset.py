@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
@@ -16,6 +17,18 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Skipped = Mapping[str, Sequence[str]]  # reason -> a name for each thing skipped or changed
+IGNORE = 255  # in a mask: no class, neither trained nor scored
+
+_SPLIT_NAMES: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "valid": "validation",
+    "dev": "validation",
+    "test": "test",
+}
 
 
 class DataError(ValueError):
@@ -75,22 +88,117 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class MaskSample:
+    """One picture with the class of each of its pixels.
+
+    Attributes:
+        name: As of :class:`Sample`.
+        picture: As of :class:`Sample`.
+        mask: A file, or classes uint8 [H, W]; None where the source has none.
+    """
+
+    name: str
+    picture: Path | Pixels
+    mask: Path | Pixels | None
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One object, in pixels of the picture from its upper left corner; ends are exclusive.
+
+    Attributes:
+        label: Index into the classes.
+        edges: ymin, xmin, ymax, xmax.
+        crowd: Many objects in one box, or one too difficult to be asked for.
+    """
+
+    label: int
+    edges: tuple[float, float, float, float]
+    crowd: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSample:
+    """One picture with the objects in it.
+
+    Attributes:
+        name: As of :class:`Sample`.
+        picture: As of :class:`Sample`.
+        boxes: The objects; none is an answer, too.
+        size: Height and width in pixels that the annotation speaks of, None where it says none.
+    """
+
+    name: str
+    picture: Path | Pixels
+    boxes: tuple[Box, ...]
+    size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextSample:
+    """One text with its label (an index into the classes)."""
+
+    name: str
+    label: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSample:
+    """One question about a context.
+
+    Attributes:
+        name: As of :class:`Sample`.
+        question: What is asked.
+        context: Where the answer stands.
+        answers: The accepted answers.
+        start: Where the first of them begins in the context, a count of characters.
+    """
+
+    name: str
+    question: str
+    context: str
+    answers: tuple[str, ...]
+    start: int
+
+
+AnySample = Sample | MaskSample | BoxSample | TextSample | QuestionSample
+
+
+@dataclass(frozen=True, slots=True)
 class RawData:
     """What a format reads.
 
     Attributes:
         name: What to call the source; never an absolute path.
-        classes: Names by label.
-        splits: The splits that the source itself has; ``train`` always.
+        classes: Names by label; none for questions.
+        splits: The splits that the source itself has; ``train`` always. Their samples are of the
+            record that belongs to ``kind``.
         ignored_files: Count of files that are no pictures.
         ignored_folders: Names of folders that are neither split nor class.
+        kind: A file of ``tasks/kinds``: what the samples are.
+        synthetic: Whether the data was made up by a generator.
+        skipped: What the format left out, by reason; each by the name of its file.
     """
 
     name: str
     classes: tuple[str, ...]
-    splits: Mapping[Split, tuple[Sample, ...]]
+    splits: Mapping[Split, tuple[AnySample, ...]]
     ignored_files: int = 0
     ignored_folders: tuple[str, ...] = ()
+    kind: str = "classification"
+    synthetic: bool = False
+    skipped: Skipped = field(default_factory=dict)
+
+
+def split_of(name: str) -> Split | None:
+    """The split that a folder or the stem of a file is named after, None if it is another name.
+
+    >>> [split_of(name) for name in ("Train", "val2017", "dev-v1.1", "valid", "cat")]
+    ['train', 'validation', 'validation', 'validation', None]
+    """
+    match = re.match(r"([a-z]+)(?:[-_.]?v?\d[\d.]*)?$", name.lower())
+    return _SPLIT_NAMES.get(match[1]) if match else None
 
 
 def format_names() -> tuple[str, ...]:

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -31,18 +39,48 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _side(value: object) -> int:
+    """A side of a picture in pixels."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    if value < 8:
+        raise PydanticKnownError("greater_than_equal", {"ge": 8})
+    if value > 512:
+        raise PydanticKnownError("less_than_equal", {"le": 512})
+    return value
+
+
+def _sides(value: object) -> int | tuple[int, int]:
+    """One side of a square, or height and width."""
+    if not isinstance(value, list | tuple):
+        return _side(value)
+    if len(value) != 2:
+        raise ValueError(f"must be one side or [height, width], but got {_short(list(value))}")
+    height, width = (_side(side) for side in value)
+    return height if height == width else (height, width)
+
+
 class DataParams(Block):
-    """Where the pictures come from and what becomes of them."""
+    """Where the data comes from and what becomes of it."""
 
     format: Name = "digits"
     source: str | None = None
-    image_size: Annotated[int, Field(ge=8, le=512)] = 32
+    image_size: Annotated[int | tuple[int, int], PlainValidator(_sides)] = 32
     channels: Literal["auto", 1, 3] = "auto"
     fit: Literal["crop", "pad", "stretch"] = "crop"
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     test_fraction: Share = 0.2
     seed: Seed = 0
     on_unreadable: Literal["fail", "skip"] = "fail"
+    sequence_length: Annotated[int, Field(ge=8, le=512)] = 64
+    vocabulary: str | None = None
+    vocabulary_size: Annotated[int, Field(ge=100, le=100_000)] = 8000
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a prepared picture in pixels."""
+        side = self.image_size
+        return (side, side) if isinstance(side, int) else side
 
     @model_validator(mode="after")
     def _train_remains(self) -> DataParams:
@@ -60,16 +98,33 @@ class SpaceParams(Block):
     name: Name = "mobilenet_edgetpu_v2_small"
 
 
+class ProblemParams(Block):
+    """What is to be learned, and what of it is deployed."""
+
+    name: Name = "classification"
+    finalize: Literal["resize_argmax", "argmax_resize"] = "resize_argmax"
+    anchors: Count = 3
+    detections: Count = 20
+    answer_tokens: Count = 16
+
+
 class AugmentParams(Block):
-    """Random changes of a training picture."""
+    """Random changes of a training sample."""
 
     flip: bool = False
     crop: Whole = 2
+    scale: Share = 0.0
+    colour: Share = 0.0
+    drop_tokens: Share = 0.0
+
+
+Optimiser = Literal["sgd", "adam"]
 
 
 class SupernetParams(Block):
     """How the weight-sharing network is trained."""
 
+    optimizer: Optimiser = "sgd"
     steps: Count = 1000
     batch_size: Count = 64
     learning_rate: Positive = 0.1
@@ -109,6 +164,9 @@ class FinetuneParams(Block):
     """How the best candidates are trained to the end and quantized."""
 
     finalists: Count = 4
+    baselines: Whole = 0
+    optimizer: Optimiser = "sgd"
+    dropout: Share = 0.0
     epochs: Whole = 10
     qat_epochs: Count = 3
     batch_size: Count = 64
@@ -154,6 +212,7 @@ class RuntimeParams(Block):
 class Params(Block):
     """All of ``params.yaml`` but the profiles, which are laid over it."""
 
+    problem: ProblemParams = ProblemParams()
     data: DataParams = DataParams()
     space: SpaceParams = SpaceParams()
     supernet: SupernetParams = SupernetParams()

@@ -9,34 +9,34 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tasks.dataset import SPLITS, DataError, Pixels, RawData, Sample, Source, Split, read_source
-from tasks.params import DataParams
-from tasks.pictures import Decoded, decode
-from tasks.progress import Progress
-from tasks.splits import (
-    Fractions,
-    Item,
-    Splits,
-    carve,
-    check_classes,
-    drop_duplicates,
-    interleave,
+from tasks.dataset import SPLITS, AnySample, DataError, RawData, Source, Split, read_source
+from tasks.kind import (
+    Arrays,
+    Finished,
+    Kind,
+    Loaded,
+    Member,
+    Members,
+    load_kind,
+    merge_skipped,
+    notes_of,
+    summary_of,
 )
-from tasks.workspace import Workspace, explain_full_disk, write_json, write_npz
+from tasks.params import DataParams
+from tasks.progress import Progress
+from tasks.splits import Fractions, Item, Splits, carve, carve_groups, drop_duplicates, interleave
+from tasks.workspace import Workspace, explain_full_disk, write_bytes, write_json, write_npz
 
-_NAMED = 20  # unreadable pictures that the manifest names; the rest is only counted
+_NAMED = 20  # unusable samples that the manifest names; the rest is only counted
+_UNUSABLE = "picture skipped: it cannot be used"
 
 
 def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[str, object]:
     """Write ``data/{train,validation,test}.npz`` and ``data/manifest.json``, all or nothing.
 
-    Arrays: ``images`` uint8 [N, H, W, C], ``labels`` int32 [N]. There is no ``test.npz`` when the
-    source has no test split and ``test_fraction`` is 0.
+    The arrays are those of the kind of data (``tasks/kinds``), as many of each as there are
+    samples. There is no ``test.npz`` when the source has no test split and ``test_fraction`` is 0.
 
     Returns:
         The manifest.
@@ -46,167 +46,197 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         WorkspaceError: The disk is full.
     """
     raw = read_source(params.format, Source(params.source))
-    _check_labels(raw)
+    kind = load_kind(raw.kind)
+    _check_classes(raw, kind)
     samples = [sample for split in SPLITS for sample in raw.splits.get(split, ())]
-    decoded = _decode_all(samples, params, progress)
-    unreadable = _unreadable(samples, decoded, params)
-    fractions = Fractions(params.validation_fraction, params.test_fraction)
-    given = _items(raw, decoded)
-    check_classes(given, raw.classes)
-    carved = carve(given, raw.classes, fractions, params.seed)
-    splits, duplicates = drop_duplicates(carved)
-    check_classes(splits, raw.classes)
-    arrays = _arrays(splits, decoded, params.seed)
+    loaded = _load_all(samples, raw, kind, params, progress)
+    splits, duplicates = _split(raw, kind, samples, loaded, params)
+    finished = kind.finish(_members(splits, samples, loaded, params.seed), raw, params)
     manifest: dict[str, object] = {
+        "problem": raw.kind,
         "format": params.format,
         "source": raw.name,
-        "source_sha256": _source_sha256(samples, decoded),
+        "source_sha256": _source_sha256(samples, loaded),
+        "synthetic": raw.synthetic,
         "classes": list(raw.classes),
-        "image_size": params.image_size,
-        "channels": int(arrays["train"]["images"].shape[3]),
-        "fit": params.fit,
         "seed": params.seed,
-        "split_rule": _split_rule(raw, params),
+        "split_rule": _split_rule(raw, kind, params),
         "splits": {
-            split: {**_describe(arrays[split], raw.classes), "carved": split not in raw.splits}
-            for split in arrays
+            split: {
+                **finished.counts[split],
+                **_describe(finished.arrays[split]),
+                "carved": split not in raw.splits,
+            }
+            for split in finished.arrays
         },
-        "channel_mean": _channel_mean(arrays["train"]["images"]),
         "duplicates": duplicates,
-        "unreadable": unreadable,
+        "unreadable": _unusable(samples, loaded, params),
+        "skipped": _skipped(raw, samples, loaded, finished),
         "ignored_files": raw.ignored_files,
         "ignored_folders": list(raw.ignored_folders),
+        **finished.facts,
     }
-    _replace_folder(workspace.data, arrays, manifest)
+    _replace_folder(workspace.data, finished, manifest)
     return manifest
 
 
-def _check_labels(raw: RawData) -> None:
+def _check_classes(raw: RawData, kind: Kind) -> None:
     """Refuse what no later step could mend."""
-    if len(raw.classes) < 2:
+    if len(raw.classes) < kind.least_classes:
+        classes = "class" if kind.least_classes == 1 else "classes"
         raise DataError(
-            f"a data set must have at least 2 classes, but got {', '.join(raw.classes) or 'none'}."
+            f"a data set must have at least {kind.least_classes} {classes}, "
+            f"but got {', '.join(raw.classes) or 'none'}."
         )
     repeated = [name for name, count in Counter(raw.classes).items() if count > 1]
     if repeated:
         raise DataError(f"names of classes must differ, but got {', '.join(repeated)} repeatedly.")
 
 
-def _decode_all(
-    samples: Sequence[Sample], params: DataParams, progress: Progress
-) -> list[Decoded]:
-    """Every picture, in the order of the samples, read by several threads."""
+def _load_all(
+    samples: Sequence[AnySample],
+    raw: RawData,
+    kind: Kind,
+    params: DataParams,
+    progress: Progress,
+) -> list[Loaded]:
+    """Every sample, in order, loaded by several threads."""
 
-    def one(sample: Sample) -> Decoded:
-        return decode(sample, params.image_size, params.fit, params.channels)
+    def one(sample: AnySample) -> Loaded:
+        return kind.load(sample, raw, params)
 
-    decoded: list[Decoded] = []
-    progress.start("prepare: pictures", len(samples))
+    loaded: list[Loaded] = []
+    progress.start(f"prepare: {kind.noun}", len(samples))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         try:
             for sample, result in zip(samples, pool.map(one, samples), strict=True):
-                if result.pixels is None and params.on_unreadable == "fail":
-                    raise _unreadable_error(sample, result)
-                decoded.append(result)
-                progress.advance(len(decoded))
+                if result.content is None and params.on_unreadable == "fail":
+                    raise _unusable_error(kind, sample, result)
+                loaded.append(result)
+                progress.advance(len(loaded))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
         finally:
             progress.finish()
-    return decoded
+    return loaded
 
 
-def _unreadable_error(sample: Sample, result: Decoded) -> DataError:
-    """The error for a picture that cannot be decoded."""
+def _unusable_error(kind: Kind, sample: AnySample, result: Loaded) -> DataError:
+    """The error for a sample that cannot be used."""
     return DataError(
-        f"every picture must be readable, but got {sample.name!r}: {result.reason}. "
+        f"{kind.demand}, but got {sample.name!r}: {result.reason}. "
         "Repair or remove it, or set data.on_unreadable to skip."
     )
 
 
-def _unreadable(
-    samples: Sequence[Sample], decoded: Sequence[Decoded], params: DataParams
+def _unusable(
+    samples: Sequence[AnySample], loaded: Sequence[Loaded], params: DataParams
 ) -> dict[str, object]:
-    """How many pictures were skipped, and the first of their names."""
-    pairs = zip(samples, decoded, strict=True)
-    names = [sample.name for sample, result in pairs if result.pixels is None]
+    """How many samples were skipped, and the first of their names."""
+    pairs = zip(samples, loaded, strict=True)
+    names = [sample.name for sample, result in pairs if result.content is None]
     return {"rule": params.on_unreadable, "count": len(names), "names": names[:_NAMED]}
 
 
-def _items(raw: RawData, decoded: Sequence[Decoded]) -> Splits:
-    """The readable samples of each split that the source has."""
+def _skipped(
+    raw: RawData, samples: Sequence[AnySample], loaded: Sequence[Loaded], finished: Finished
+) -> dict[str, object]:
+    """Everything that was left out, cut or changed, by reason."""
+    pairs = list(zip(samples, loaded, strict=True))
+    unusable = [f"{s.name}: {r.reason}" for s, r in pairs if r.content is None]
+    noted = notes_of((sample.name, result.notes) for sample, result in pairs)
+    return summary_of(merge_skipped(raw.skipped, {_UNUSABLE: unusable}, noted, finished.skipped))
+
+
+def _split(
+    raw: RawData,
+    kind: Kind,
+    samples: Sequence[AnySample],
+    loaded: Sequence[Loaded],
+    params: DataParams,
+) -> tuple[Splits, dict[str, int]]:
+    """Which usable sample is in which split, and how many there are twice."""
+    fractions = Fractions(params.validation_fraction, params.test_fraction)
+    given = _items(raw, loaded)
+    _check(raw, kind, _members(given, samples, loaded, params.seed))
+    if kind.stratified:
+        carved = carve(given, raw.classes, fractions, params.seed, kind.noun)
+    else:
+        carved = carve_groups(given, fractions, params.seed, kind.noun)
+    splits, duplicates = drop_duplicates(carved)
+    _check(raw, kind, _members(splits, samples, loaded, params.seed))
+    return splits, duplicates
+
+
+def _check(raw: RawData, kind: Kind, members: Members) -> None:
+    """Refuse a split that is empty, and what the kind of data refuses."""
+    for split, part in members.items():
+        if not part:
+            raise DataError(
+                f"each split must have {kind.noun} that can be used, but got none in {split} "
+                f"of {raw.name}."
+            )
+    kind.check(members, raw)
+
+
+def _items(raw: RawData, loaded: Sequence[Loaded]) -> Splits:
+    """The usable samples of each split that the source has."""
     items: dict[Split, tuple[Item, ...]] = {}
     start = 0
     for split in SPLITS:
         if split not in raw.splits:
             continue
-        numbered = enumerate(raw.splits[split], start)
+        end = start + len(raw.splits[split])
         items[split] = tuple(
-            Item(index, sample.label, decoded[index].sha256)
-            for index, sample in numbered
-            if decoded[index].pixels is not None
+            Item(index, each.label, each.sha256, each.group)
+            for index, each in enumerate(loaded[start:end], start)
+            if each.content is not None
         )
-        start += len(raw.splits[split])
+        start = end
     return items
 
 
-def _arrays(
-    splits: Splits, decoded: Sequence[Decoded], seed: int
-) -> dict[Split, dict[str, NDArray[Any]]]:
-    """Images and labels of each split; grey is repeated where another picture has colour."""
-    used = [item for items in splits.values() for item in items]
-    channels = max(_pixels(decoded, item).shape[2] for item in used)
-    arrays: dict[Split, dict[str, NDArray[Any]]] = {}
-    for split in SPLITS:
-        if split not in splits:
-            continue
-        items = interleave(splits[split], seed)
-        side = _pixels(decoded, items[0]).shape[0]
-        images = np.empty((len(items), side, side, channels), np.uint8)
-        for place, item in enumerate(items):
-            images[place] = _pixels(decoded, item)  # broadcasts one channel to three
-        labels = np.array([item.label for item in items], np.int32)
-        arrays[split] = {"images": images, "labels": labels}
-    return arrays
-
-
-def _pixels(decoded: Sequence[Decoded], item: Item) -> Pixels:
-    """The pixels of an item, which is readable or would be none."""
-    pixels = decoded[item.index].pixels
-    assert pixels is not None
-    return pixels
-
-
-def _describe(arrays: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> dict[str, object]:
-    """Counts and digests of one split."""
-    images, labels = arrays["images"], arrays["labels"]
-    counts = np.bincount(labels, minlength=len(classes))
+def _members(
+    splits: Splits, samples: Sequence[AnySample], loaded: Sequence[Loaded], seed: int
+) -> dict[Split, list[Member]]:
+    """The samples of each split, in the order of the arrays."""
     return {
-        "images": len(labels),
-        "images_per_class": dict(zip(classes, map(int, counts), strict=True)),
-        "images_sha256": hashlib.sha256(images.tobytes()).hexdigest(),
-        "labels_sha256": hashlib.sha256(labels.astype("<i4").tobytes()).hexdigest(),
+        split: [
+            Member(samples[item.index].name, loaded[item.index].content)
+            for item in interleave(splits[split], seed)
+        ]
+        for split in SPLITS
+        if split in splits
     }
 
 
-def _channel_mean(images: Pixels) -> list[float]:
-    """Mean pixel (0..255) of each channel, over train."""
-    totals = images.sum(axis=(0, 1, 2), dtype=np.int64)
-    return [int(total) / (images.size // images.shape[3]) for total in totals]
+def _describe(arrays: Arrays) -> dict[str, object]:
+    """The count of samples, and a digest of each array."""
+    digests = {
+        f"{name}_sha256": hashlib.sha256(
+            array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        ).hexdigest()
+        for name, array in arrays.items()
+    }
+    return {"items": len(next(iter(arrays.values()))), **digests}
 
 
-def _source_sha256(samples: Sequence[Sample], decoded: Sequence[Decoded]) -> str:
-    """One digest over the sorted pairs of relative name and content, unreadable ones included."""
+def _source_sha256(samples: Sequence[AnySample], loaded: Sequence[Loaded]) -> str:
+    """One digest over the sorted pairs of relative name and content, unusable ones included."""
     digest = hashlib.sha256()
-    named = ((os.fsencode(s.name), d.sha256) for s, d in zip(samples, decoded, strict=True))
+    named = (
+        (os.fsencode(sample.name), each.sha256 + each.target_sha256)
+        for sample, each in zip(samples, loaded, strict=True)
+    )
     for name, sha256 in sorted(named):
         digest.update(name + b"\0" + sha256.encode() + b"\n")
     return digest.hexdigest()
 
 
-def _split_rule(raw: RawData, params: DataParams) -> str:
+def _split_rule(raw: RawData, kind: Kind, params: DataParams) -> str:
     """How the splits came about, in words."""
+    how = "by class" if kind.stratified else "at random"
     parts = [f"{' and '.join(s for s in SPLITS if s in raw.splits)} as given"]
     for split, fraction in (
         ("test", params.test_fraction),
@@ -217,16 +247,12 @@ def _split_rule(raw: RawData, params: DataParams) -> str:
         if fraction == 0:
             parts.append("no test split")
         else:
-            parts.append(f"{split} is {fraction:g} of train, by class, seed {params.seed}")
+            parts.append(f"{split} is {fraction:g} of train, {how}, seed {params.seed}")
     parts.append("train loses exact duplicates of validation and test")
     return "; ".join(parts)
 
 
-def _replace_folder(
-    folder: Path,
-    arrays: Mapping[Split, Mapping[str, NDArray[Any]]],
-    manifest: Mapping[str, object],
-) -> None:
+def _replace_folder(folder: Path, finished: Finished, manifest: Mapping[str, object]) -> None:
     """Write everything beside the folder, then put it in the folder's place."""
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for left_over in (fresh, old):
@@ -234,8 +260,10 @@ def _replace_folder(
     try:
         with explain_full_disk(folder):
             fresh.mkdir(parents=True)
-        for split, contents in arrays.items():
-            write_npz(fresh / f"{split}.npz", contents)
+        for split, arrays in finished.arrays.items():
+            write_npz(fresh / f"{split}.npz", arrays)
+        for name, text in finished.files.items():
+            write_bytes(fresh / name, text.encode())
         write_json(fresh / "manifest.json", manifest)
         if folder.exists():
             os.replace(folder, old)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,11 +14,19 @@ Splits = Mapping[Split, "tuple[Item, ...]"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A sample as far as splitting is concerned: where its pixels are, its label, its content."""
+    """A sample as far as splitting is concerned.
+
+    Attributes:
+        index: Where it is among all samples.
+        label: Its class, 0 where samples have none of their own.
+        sha256: Of its content.
+        group: Items of one group stay together; empty: the item stands alone.
+    """
 
     index: int
     label: int
     sha256: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +37,29 @@ class Fractions:
     test: float
 
 
-def carve(splits: Splits, classes: Sequence[str], fractions: Fractions, seed: int) -> Splits:
+def carve(
+    splits: Splits,
+    classes: Sequence[str],
+    fractions: Fractions,
+    seed: int,
+    noun: str = "images",
+) -> Splits:
     """Keep the splits that exist; take absent ones from train, class by class.
 
     Of each class with n items a carved split takes ``round(fraction * n)``, at least one. The test
     split is taken first, so that it stays the same when the validation fraction changes.
 
+    Args:
+        splits: What there is.
+        classes: Names by label.
+        fractions: Which part of train an absent split takes.
+        seed: Of the choice.
+        noun: What the items are, for messages.
+
     Raises:
         DataError: A class has too few items to leave one in train.
     """
-    wanted: dict[Split, float] = {}
-    if "test" not in splits and fractions.test > 0:
-        wanted["test"] = fractions.test
-    if "validation" not in splits:
-        wanted["validation"] = fractions.validation
+    wanted = _wanted(splits, fractions)
     rng = np.random.default_rng(seed)
     parts: dict[Split, list[Item]] = {split: [] for split in ("train", *wanted)}
     for label, name in enumerate(classes):
@@ -51,7 +67,7 @@ def carve(splits: Splits, classes: Sequence[str], fractions: Fractions, seed: in
         counts = {split: max(1, round(part * len(members))) for split, part in wanted.items()}
         if sum(counts.values()) >= len(members):
             raise DataError(
-                f"class {name} must have at least {sum(counts.values()) + 1} images in train to "
+                f"class {name} must have at least {sum(counts.values()) + 1} {noun} in train to "
                 f"carve {' and '.join(counts) or 'nothing'} from it, but got {len(members)}."
             )
         shuffled = [members[place] for place in rng.permutation(len(members))]
@@ -60,6 +76,45 @@ def carve(splits: Splits, classes: Sequence[str], fractions: Fractions, seed: in
             shuffled = shuffled[count:]
         parts["train"] += shuffled
     return {**splits, **{split: tuple(items) for split, items in parts.items()}}
+
+
+def carve_groups(splits: Splits, fractions: Fractions, seed: int, noun: str) -> Splits:
+    """The same without classes: whole groups of items, at random.
+
+    A carved split takes groups until it holds ``round(fraction * n)`` of the n items of train, at
+    least one.
+
+    Raises:
+        DataError: Nothing would be left in train.
+    """
+    wanted = _wanted(splits, fractions)
+    groups: dict[str, list[Item]] = {}
+    for item in splits["train"]:
+        groups.setdefault(item.group or f"item {item.index}", []).append(item)
+    members = list(groups.values())
+    shuffled = [members[place] for place in np.random.default_rng(seed).permutation(len(members))]
+    parts: dict[Split, list[Item]] = {}
+    for split, part in wanted.items():
+        parts[split] = []
+        while shuffled and len(parts[split]) < max(1, round(part * len(splits["train"]))):
+            parts[split] += shuffled.pop()
+    if not shuffled:
+        raise DataError(
+            f"train must have {noun} left when {' and '.join(wanted) or 'nothing'} is carved from "
+            f"it, but got {len(splits['train'])} {noun} in {len(members)} groups."
+        )
+    parts["train"] = [item for group in shuffled for item in group]
+    return {**splits, **{split: tuple(items) for split, items in parts.items()}}
+
+
+def _wanted(splits: Splits, fractions: Fractions) -> dict[Split, float]:
+    """The splits to carve, in this order, and their shares."""
+    wanted: dict[Split, float] = {}
+    if "test" not in splits and fractions.test > 0:
+        wanted["test"] = fractions.test
+    if "validation" not in splits:
+        wanted["validation"] = fractions.validation
+    return wanted
 
 
 def drop_duplicates(splits: Splits) -> tuple[Splits, dict[str, int]]:
@@ -87,25 +142,6 @@ def drop_duplicates(splits: Splits) -> tuple[Splits, dict[str, int]]:
     kept = tuple(item for item in splits["train"] if item.sha256 not in held_out)
     counts["dropped_from_train"] = len(splits["train"]) - len(kept)
     return {**splits, "train": kept}, counts
-
-
-def check_classes(splits: Splits, classes: Sequence[str]) -> None:
-    """Each class must be in each split.
-
-    Raises:
-        DataError: A class is missing somewhere, or there are fewer than two.
-    """
-    if len(classes) < 2:
-        raise DataError(
-            f"a data set must have at least 2 classes, but got {', '.join(classes) or 'none'}."
-        )
-    for split, items in splits.items():
-        present = Counter(item.label for item in items)
-        if missing := [name for label, name in enumerate(classes) if not present[label]]:
-            raise DataError(
-                f"each class must have images in each split, but got none of "
-                f"{', '.join(missing)} in {split}."
-            )
 
 
 def interleave(items: Sequence[Item], seed: int) -> tuple[Item, ...]:

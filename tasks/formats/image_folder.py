@@ -7,20 +7,11 @@ Folders and files that begin with a dot, and ``__MACOSX``, are no part of it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.dataset import DataError, RawData, Sample, Source, Split
-
-_SPLITS: Mapping[str, Split] = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "test": "test",
-}
-_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif"})
+from tasks.dataset import DataError, RawData, Sample, Source, Split, split_of
+from tasks.files import PICTURES, files_below, folders_in, hidden
 
 
 def read(source: Source) -> RawData:
@@ -34,7 +25,7 @@ def read(source: Source) -> RawData:
     if not root.is_dir():
         raise DataError(f"data.source must be the path of a folder, but {root} is a file.")
     splits = _split_folders(root)
-    strangers = _folders(root) if splits else []
+    strangers = folders_in(root) if splits else []
     roots: Mapping[Split, Path] = splits or {"train": root}
     classes = _classes(roots)
     ignored = sum(not path.is_dir() for path in root.iterdir()) if splits else 0
@@ -52,26 +43,15 @@ def check(source: Source) -> None:
     read(source)
 
 
-def _folders(root: Path) -> list[Path]:
-    """The folders in ``root``, by name."""
-    folders = (path for path in root.iterdir() if path.is_dir())
-    return sorted(path for path in folders if not _hidden(path.name))
-
-
-def _hidden(name: str) -> bool:
-    """Whether a system or a notebook put it there."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
 def _split_folders(root: Path) -> dict[Split, Path]:
     """The folders of the splits, none if the classes lie in ``root`` itself.
 
     A folder with the name of a split but without folders inside is a class ("train", the vehicle).
     """
     found: dict[Split, Path] = {}
-    for folder in _folders(root):
-        split = _SPLITS.get(folder.name.lower())
-        if split is None or not _folders(folder):
+    for folder in folders_in(root):
+        split = split_of(folder.name)
+        if split is None or not folders_in(folder):
             continue
         if split in found:
             raise DataError(
@@ -87,7 +67,7 @@ def _split_folders(root: Path) -> dict[Split, Path]:
 
 def _classes(roots: Mapping[Split, Path]) -> tuple[str, ...]:
     """The classes, which all splits must share."""
-    classes = {split: {path.name for path in _folders(root)} for split, root in roots.items()}
+    classes = {split: {path.name for path in folders_in(root)} for split, root in roots.items()}
     if not classes["train"]:
         raise DataError(
             f"each class must have a folder of its own, but got no folders in {roots['train']}."
@@ -106,10 +86,10 @@ def _samples(root: Path, folder: Path, classes: tuple[str, ...]) -> tuple[tuple[
     samples: list[Sample] = []
     ignored = sum(path.is_file() for path in folder.iterdir())
     for label, name in enumerate(classes):
-        files = list(_files(folder / name))
-        pictures = sorted(path for path in files if path.suffix.lower() in _PICTURES)
+        files = list(files_below(folder / name))
+        pictures = sorted(path for path in files if path.suffix.lower() in PICTURES)
         ignored += len(files) - len(pictures)
-        pictures = [path for path in pictures if not _hidden(path.name)]
+        pictures = [path for path in pictures if not hidden(path.name)]
         if not pictures:
             raise DataError(
                 f"each class folder must hold pictures, but got none in {folder / name}. "
@@ -117,10 +97,3 @@ def _samples(root: Path, folder: Path, classes: tuple[str, ...]) -> tuple[tuple[
             )
         samples += [Sample(path.relative_to(root).as_posix(), label, path) for path in pictures]
     return tuple(samples), ignored
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Every file below a class folder, hidden folders left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _hidden(name)]
-        yield from (Path(parent, name) for name in names)

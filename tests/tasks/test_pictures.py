@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import Sample
 from tasks.pictures import Channels, Fit, decode
 
 
 def pixels(
     picture: Path | np.ndarray, size: int = 8, fit: Fit = "crop", channels: Channels = "auto"
 ) -> np.ndarray:
-    result = decode(Sample("x", 0, picture), size, fit, channels).pixels
+    result = decode(picture, (size, size), fit, channels).pixels
     assert result is not None
     return result
 
@@ -102,5 +101,5 @@ def test_damaged_files_are_reported_not_raised(tmp_path: Path) -> None:
     for content in (b"", b"text", good[:40], good[: len(good) // 2]):
         path = tmp_path / "a.png"
         path.write_bytes(content)
-        result = decode(Sample("a.png", 0, path), 8, "crop", "auto")
+        result = decode(path, (8, 8), "crop", "auto")
         assert result.pixels is None and result.reason and "\n" not in result.reason

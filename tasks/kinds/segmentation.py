@@ -1,0 +1,136 @@
+"""Pictures with the class of each pixel: ``images`` and ``masks`` uint8 [N, H, W], 255 ignored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from tasks.dataset import IGNORE, DataError, MaskSample, Pixels, RawData
+from tasks.kind import Finished, Loaded, Members, digest, missing_classes
+from tasks.params import DataParams
+from tasks.pictures import decode, fit_mask, picture_facts, stack_pictures, why_unreadable
+
+
+class MaskError(ValueError):
+    """A mask that cannot be read as classes; the message is the reason."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Segmentation:
+    """One class a pixel."""
+
+    noun: str = "images"
+    demand: str = "every picture must be readable and have a mask of its size and its classes"
+    stratified: bool = False
+    least_classes: int = 2
+
+    def load(self, sample: MaskSample, raw: RawData, params: DataParams) -> Loaded:
+        """Picture and mask, at the wanted size; the picture must have the size of its mask."""
+        if sample.mask is None:
+            return Loaded("", None, "there is no mask for it")
+        try:
+            mask = read_mask(sample.mask)
+            present = _checked_values(mask, len(raw.classes))
+        except MaskError as error:
+            return Loaded("", None, f"its mask {error}")
+        size = (mask.shape[0], mask.shape[1])
+        decoded = decode(sample.picture, params.size, params.fit, params.channels, size)
+        if decoded.pixels is None:
+            reason = decoded.reason.replace("its annotation is for", "its mask has")
+            return Loaded(decoded.sha256, None, reason)
+        content = (decoded.pixels, fit_mask(mask, params.size, params.fit), present)
+        return Loaded(decoded.sha256, content, target_sha256=digest(mask))
+
+    def check(self, splits: Members, raw: RawData) -> None:
+        """Train must hold two classes at least.
+
+        Raises:
+            DataError: It has fewer; masks with 255 as the foreground are the usual cause.
+        """
+        present = sorted({value for member in splits["train"] for value in member.content[2]})
+        if len(set(present) - {IGNORE}) < 2:
+            raise DataError(
+                "masks of train must hold at least 2 classes, but got only the values "
+                f"{', '.join(map(str, present))} ({IGNORE} is ignored). "
+                f"Save masks as class indexes 0..{len(raw.classes) - 1}."
+            )
+
+    def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:
+        """Images and masks."""
+        images = stack_pictures({s: [m.content[0] for m in part] for s, part in splits.items()})
+        masks = {s: np.stack([m.content[1] for m in part]) for s, part in splits.items()}
+        counts = {split: _pixel_counts(masks[split]) for split in splits}
+        by_class = {s: [int(n) for n in c[: len(raw.classes)]] for s, c in counts.items()}
+        facts = picture_facts(images["train"], params.fit)
+        return Finished(
+            {split: {"images": images[split], "masks": masks[split]} for split in splits},
+            {**facts, "classes_missing": missing_classes(by_class, raw.classes)},
+            {
+                split: {
+                    "images": len(images[split]),
+                    "pixels_per_class": dict(zip(raw.classes, by_class[split], strict=True)),
+                    "pixels_ignored": int(counts[split][IGNORE]),
+                }
+                for split in splits
+            },
+        )
+
+
+KIND = Segmentation()
+
+
+def read_mask(mask: Path | Pixels) -> Pixels:
+    """Classes uint8 [H, W]: the indexes of a palette, or grey values.
+
+    Raises:
+        MaskError: It is no picture, has colours or transparency, or holds values above 255.
+    """
+    if not isinstance(mask, Path):
+        return np.asarray(mask, np.uint8)
+    try:
+        content = mask.read_bytes()
+    except FileNotFoundError as error:
+        raise MaskError("does not exist") from error
+    try:
+        with Image.open(mask) as image:
+            values, mode = np.asarray(image), image.mode
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything in a decoder
+        raise MaskError(f"is unreadable: {why_unreadable(error, content)}") from error
+    if mode == "RGB" and (values == values[..., :1]).all():
+        values, mode = values[..., 0], "L"
+    if mode not in ("1", "L", "P") and not mode.startswith("I"):
+        raise MaskError(f"must be of palette or grey mode, but is {mode}")
+    if values.min() < 0 or values.max() > IGNORE:
+        raise MaskError(f"must hold values 0..{IGNORE}, but holds {values.min()}..{values.max()}")
+    return values.astype(np.uint8)
+
+
+def _checked_values(mask: Pixels, classes: int) -> list[int]:
+    """The values that a mask holds, sorted.
+
+    Raises:
+        MaskError: One of them is neither a class nor 255.
+    """
+    present = np.flatnonzero(np.bincount(mask.reshape(-1), minlength=1)).tolist()
+    if unknown := [value for value in present if classes <= value != IGNORE]:
+        raise MaskError(
+            f"holds {', '.join(map(str, unknown))}, but classes are 0..{classes - 1} "
+            f"and {IGNORE} is ignored"
+        )
+    return [int(value) for value in present]
+
+
+def _pixel_counts(masks: Pixels) -> NDArray[np.int64]:
+    """How many pixels have each of the 256 values, a picture at a time."""
+    counts = np.zeros(IGNORE + 1, np.int64)
+    for mask in masks:
+        counts += np.bincount(mask.reshape(-1), minlength=IGNORE + 1)
+    return counts
