@@ -7,7 +7,12 @@ op                        expands with               spatial mixing by     proje
 ``ibn_fused``             full k x k convolution     the expansion         1x1
 ``ibn_grouped``           1x1 convolution            group conv k x k      1x1
 ``ibn_fused_grouped``     group conv k x k           the expansion         1x1
+``dw_first``              1x1 convolution            see below             1x1
 ========================  =========================  ====================  ============
+
+``dw_first`` is the fourth block of the released Autoseg backbones, which their README does not
+name: a depthwise k x k convolution and a 1x1 projection to the same width stand *before* the
+expansion, which then mixes nothing but channels. It has no residual.
 
 Channels per group counts *expanded* channels, as the released ``group_base_size`` does: a block of
 ``in_channels`` 48 and expansion 4 with 64 channels per group has 192 / 64 = 3 groups.
@@ -29,7 +34,9 @@ IBN_DW = "ibn_dw"
 IBN_FUSED = "ibn_fused"
 IBN_GROUPED = "ibn_grouped"
 IBN_FUSED_GROUPED = "ibn_fused_grouped"
+DW_FIRST = "dw_first"
 BLOCK_OPS = (SKIP, IBN_DW, IBN_FUSED, IBN_GROUPED, IBN_FUSED_GROUPED)
+"""Those of the classifiers; ``dw_first`` is known from segmentation only."""
 GROUPED_OPS = frozenset({IBN_GROUPED, IBN_FUSED_GROUPED})
 
 
@@ -39,14 +46,14 @@ class Block:
 
     Attributes:
         name: Prefix of its ops, e.g. ``"stage2/block1"``.
-        op: One of :data:`BLOCK_OPS` but ``skip``.
+        op: ``dw_first`` or one of :data:`BLOCK_OPS` but ``skip``.
         out_channels: Channels after the projection.
         kernel_size: Side of the spatial window.
         strides: Of the spatial window, both directions.
         expansion: Expanded channels over input channels. At 1, ``ibn_dw`` has no expanding
             convolution and ``ibn_fused`` is the projection alone, as the release builds them.
         channels_per_group: Expanded channels in a group; only for the grouped ops.
-        residual: Add the input where shapes allow it.
+        residual: Add the input where shapes and op allow it.
         activation: After expansion and spatial mixing; the projection is linear.
         expanded_from: Channels that ``expansion`` multiplies; None: those of the input.
     """
@@ -125,6 +132,7 @@ def lower_block(block: Block, source: tuple[str, Shape]) -> list[Op]:
         IBN_FUSED: _fused,
         IBN_GROUPED: _grouped,
         IBN_FUSED_GROUPED: _fused_grouped,
+        DW_FIRST: _depthwise_first,
     }
     if block.op not in lowerings:
         raise ShapeError(
@@ -136,7 +144,8 @@ def lower_block(block: Block, source: tuple[str, Shape]) -> list[Op]:
     # What expands 1x1 for a depthwise convolution is no part of what a full one expands.
     ops = [dataclasses.replace(op, variant=block.op) for op in ops]
     shape = ops[-1].output_shape
-    if block.residual and block.strides == 1 and source[1] == shape:
+    residual = block.residual and block.op != DW_FIRST
+    if residual and block.strides == 1 and source[1] == shape:
         add = Op(f"{block.name}/add", OpKind.ADD, (ops[-1].name, source[0]), shape, shape)
         ops.append(add)
     return ops
@@ -169,6 +178,22 @@ def _depthwise(block: Block, source: tuple[str, Shape]) -> list[Op]:
         kind=OpKind.DEPTHWISE_CONV_2D,
     )
     return [*ops, depthwise]
+
+
+def _depthwise_first(block: Block, source: tuple[str, Shape]) -> list[Op]:
+    in_channels = source[1][-1]
+    depthwise = convolution(
+        f"{block.name}/depthwise",
+        source,
+        in_channels,
+        block.kernel_size,
+        block.strides,
+        activation=block.activation,
+        kind=OpKind.DEPTHWISE_CONV_2D,
+    )
+    mixed = (depthwise.name, depthwise.output_shape)
+    pointwise = convolution(f"{block.name}/pointwise", mixed, in_channels)
+    return [depthwise, pointwise, _expand(block, (pointwise.name, pointwise.output_shape))]
 
 
 def _fused(block: Block, source: tuple[str, Shape]) -> list[Op]:

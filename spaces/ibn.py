@@ -35,7 +35,7 @@ class BlockChoices:
     """What one block offers.
 
     Attributes:
-        ops: Among :data:`spaces.blocks.BLOCK_OPS`; ``skip`` ends the stage before this block.
+        ops: Among those of :mod:`spaces.blocks`; ``skip`` ends the stage before this block.
         kernels: Window sides of the depthwise convolution.
         dense_kernels: Window sides of full and group convolutions; None: as ``kernels``.
         expansions: Expanded over input channels.
@@ -65,7 +65,7 @@ class BlockChoices:
 
     def kernels_of(self, op: str) -> tuple[int, ...]:
         """Window sides offered to ``op``."""
-        if op == blocks.IBN_DW or self.dense_kernels is None:
+        if op in (blocks.IBN_DW, blocks.DW_FIRST) or self.dense_kernels is None:
             return self.kernels
         return self.dense_kernels
 
@@ -165,7 +165,7 @@ class IbnSpace:
         input_shape: (1, H, W, C).
         stem_widths, stem_kernels, stem_strides: The first, full convolution.
         stages: In order.
-        top_widths: Channels of the last 1x1 convolution.
+        top_widths: Channels of the last 1x1 convolution, 0: none; empty: never one.
         activation: After every convolution but the projections.
         choices: Stem, then stage by stage its width and its blocks, then the top; derived.
     """
@@ -285,7 +285,7 @@ class IbnSpace:
         return [stem]
 
     def _top(self, decisions: Decisions, source: Source) -> list[Op]:
-        channels = int(decisions[TOP_CHANNELS])
+        channels = int(decisions.get(TOP_CHANNELS, 0))
         if not channels:
             return []
         return [blocks.convolution("top", source, channels, activation=self.activation)]
@@ -315,7 +315,8 @@ class IbnSpace:
                 alike = {before: _presence(stage.blocks[index - 1].ops)}
                 kind = (number, offered, stage.blocks[index - 1].ops)
                 yield Place((before, widths), tuple(made), lower, alike, kind)
-        yield Place((), (named[TOP_CHANNELS],), self._top)
+        if self.top_widths:
+            yield Place((), (named[TOP_CHANNELS],), self._top)
 
     def for_input(self, input_shape: Shape) -> IbnSpace:
         """The same space for inputs (1, H, W, C).
@@ -365,7 +366,8 @@ def _choices(space: IbnSpace) -> Iterator[Choice]:
         yield Choice(f"stage{number}/channels", stage.widths)
         for index, place in enumerate(stage.blocks):
             yield from _block_choices(f"stage{number}/block{index}", place)
-    yield Choice(TOP_CHANNELS, space.top_widths)
+    if space.top_widths:
+        yield Choice(TOP_CHANNELS, space.top_widths)
 
 
 def _block_choices(prefix: str, block: BlockChoices) -> list[Choice]:
@@ -381,17 +383,20 @@ def _block_choices(prefix: str, block: BlockChoices) -> list[Choice]:
 
 
 def _endpoints(ops: Sequence[Op]) -> tuple[tuple[str, str], ...]:
-    """``("C<level>", op)`` for the last op of every resolution; level n has stride 2**n."""
+    """``("C<level>", op)`` for the last block of every resolution; level n has stride 2**n."""
     strides, last = 1, {}
     for op in ops:
         strides *= op.strides[0]
-        last[strides.bit_length() - 1] = op.name
+        # A block that expands before it strides has an op of the finer resolution, too.
+        if op.name.rpartition("/")[2] in ("stem", "project", "add"):
+            last[strides.bit_length() - 1] = op.name
     return tuple((f"C{level}", name) for level, name in sorted(last.items()))
 
 
 _BY_WEIGHTS = (
     blocks.SKIP,
     blocks.IBN_DW,
+    blocks.DW_FIRST,
     blocks.IBN_FUSED_GROUPED,
     blocks.IBN_GROUPED,
     blocks.IBN_FUSED,
