@@ -7,7 +7,7 @@ decides them together; the nodes named in ``outputs`` get the predictors of
 :mod:`spaces.ssd_head`.
 
 Source: tensorflow/models ``research/object_detection``,
-``models/ssd_spaghettinet_feature_extractor.py`` (SpaghettiNet-EdgeTPU, named in Akin et al. 2022, arXiv:2204.14007).
+``models/ssd_spaghettinet_feature_extractor.py``; the networks: Akin et al. 2022, arXiv:2204.14007.
 """
 
 from __future__ import annotations
