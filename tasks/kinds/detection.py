@@ -2,7 +2,7 @@
 
 Arrays: ``images``; ``boxes`` float32 [N, M, 4] (ymin, xmin, ymax, xmax as fractions of the
 prepared picture), ``labels`` int32 [N, M] (-1 behind the last box), ``crowd`` bool [N, M] and
-``sizes`` int32 [N, 2] (height and width of the picture as it was). M is the largest number of boxes
+``sizes`` int32 [N, 2] (height and width of the picture as it was). M is the largest count of boxes
 in a picture.
 """
 

@@ -1,0 +1,90 @@
+"""Questions with answers in their context, as SQuAD keeps them (JSON, version 1.1).
+
+Either a folder with ``<split>.json`` (``train``, ``validation`` or ``dev``, ``val``, ``valid``;
+``test``; also ``train-v1.1.json``), or one file. Questions of version 2 that have no answer are
+skipped and counted. ``answer_start`` counts characters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tasks.dataset import SPLITS, QuestionSample, RawData, Source, Split
+from tasks.files import JsonFile, split_files
+
+IMPOSSIBLE = "question skipped: it has no answer (version 2)"
+UNANSWERED = "question skipped: it has no usable answer"
+EMPTY_ANSWER = "answer skipped: it is empty"
+MISPLACED = "answer skipped: its text is not in the context at answer_start"
+EMPTY = "question skipped: it, or its context, is empty"
+REPEATED = "question skipped: another one has its id"
+
+
+def read(source: Source) -> RawData:
+    """Read the questions.
+
+    Raises:
+        DataError: There is no such file, it is no JSON or not laid out as SQuAD.
+    """
+    root = source.path("a folder with train.json, or a .json file")
+    files = split_files(root, (".json",))
+    skipped: dict[str, list[str]] = {}
+    splits: dict[Split, tuple[QuestionSample, ...]] = {
+        split: tuple(_questions(files[split], skipped)) for split in SPLITS if split in files
+    }
+    return RawData(root.resolve().name, (), splits, kind="question_answering", skipped=skipped)
+
+
+def check(source: Source) -> None:
+    """As :func:`read`: text is read in a moment."""
+    read(source)
+
+
+def _questions(path: Path, skipped: dict[str, list[str]]) -> Iterator[QuestionSample]:
+    """The usable questions of one file; the others are noted."""
+    file = JsonFile(path, "SQuAD")
+    seen: set[str] = set()
+    for context, entry in _entries(file):
+        question = str(file.get(entry, "question", str))
+        identity = str(file.get(entry, "id", (str, int)))
+        name = f"{path.name} {identity}"
+        reason, answers = _answers(file, context, entry, name, skipped)
+        if identity in seen:
+            reason = REPEATED
+        elif not question.strip() or not context.strip():
+            reason = EMPTY
+        seen.add(identity)
+        if reason:
+            skipped.setdefault(reason, []).append(name)
+            continue
+        texts = tuple(dict.fromkeys(text for text, _ in answers))
+        yield QuestionSample(name, question, context, texts, answers[0][1])
+
+
+def _entries(file: JsonFile) -> Iterator[tuple[str, Any]]:
+    """Context and entry of each question."""
+    for article in file.get(file.tree, "data", list):
+        for paragraph in file.get(article, "paragraphs", list):
+            context = file.get(paragraph, "context", str)
+            for entry in file.get(paragraph, "qas", list):
+                yield context, entry
+
+
+def _answers(
+    file: JsonFile, context: str, entry: Any, name: str, skipped: dict[str, list[str]]
+) -> tuple[str, list[tuple[str, int]]]:
+    """Why there is no answer, else nothing; and the answers with their places."""
+    if entry.get("is_impossible") is True:
+        return IMPOSSIBLE, []
+    usable: list[tuple[str, int]] = []
+    for answer in file.get(entry, "answers", list):
+        text, start = file.get(answer, "text", str), file.get(answer, "answer_start", int)
+        if not text.strip():
+            skipped.setdefault(EMPTY_ANSWER, []).append(name)
+        elif start < 0 or context[start : start + len(text)] != text:
+            skipped.setdefault(MISPLACED, []).append(name)
+        else:
+            usable.append((text, start))
+    return ("" if usable else UNANSWERED), usable
