@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 from hw.report import CostReport, OpCost
 from tasks import report_page
 from tasks.arrays import has_split, load_split
+from tasks.exhibits import Exhibit
 from tasks.params import (
     CostParams,
     DataParams,
@@ -104,23 +106,33 @@ def _scores(
 
 
 def _page(
-    params: Params, models: Sequence[Any], scores: Mapping[str, Any], workspace: Workspace
+    params: Params,
+    models: Sequence[Any],
+    scores: Mapping[str, Any],
+    workspace: Workspace,
+    exhibits: tuple[Exhibit, ...] = (),
 ) -> report_page.ReportData:
+    """All of the page; ``exhibits`` are of the best finalist's float and int8 files."""
     manifest = read_json(workspace.data / "manifest.json")
     candidates = read_json(workspace.search / "candidates.json")
-    metric = load_problem("classification").metric
+    metric = load_problem(manifest.get("problem", "classification")).metric
     tested = {entry["id"]: entry for entry in scores["finalists"]}
+    origins = {record["id"]: record["origin"] for record in candidates}
     return report_page.ReportData(
         title=params.report.title,
-        problem=f"classification of {manifest['source']}, {len(manifest['classes'])} classes",
-        metric_name=metric.name,
-        metric_label=metric.label,
+        problem=_problem(manifest),
+        metric=metric,
         device=params.cost.device,
         method=params.cost.method,
         target_latency_ms=params.cost.target_latency_ms,
-        candidates=tuple(map(report_page.Candidate.from_record, candidates)),
+        candidates=tuple(
+            report_page.Candidate.from_record(record, metric.name) for record in candidates
+        ),
         finalists=tuple(
-            _finalist(model, tested[model["id"]], scores["split"], manifest, workspace)
+            dataclasses.replace(
+                _finalist(model, tested[model["id"]], scores, manifest, workspace),
+                origin=origins.get(model["id"], "search"),
+            )
             for model in models
         ),
         stages=_stages(params, workspace, candidates, models),
@@ -132,31 +144,56 @@ def _page(
         machine=f"{platform.machine()}, {params.runtime.threads} TensorFlow threads",
         code_digest=_code(),
         chosen=scores["best"],
+        exhibits=exhibits,
+        samples=params.report.samples,
+        things=_things(manifest),
     )
+
+
+def _problem(manifest: Mapping[str, Any]) -> str:
+    """The problem and its data in a few words."""
+    name = str(manifest.get("problem", "classification")).replace("_", " ")
+    classes = len(manifest["classes"])
+    return f"{name} of {manifest['source']}" + (f", {classes} classes" if classes else "")
+
+
+def _things(manifest: Mapping[str, Any]) -> str:
+    """What the data consists of, by its shape."""
+    return "texts" if len(manifest.get("input_shape", ())) == 2 else "pictures"
 
 
 def _finalist(
     model: Mapping[str, Any],
     tested: Mapping[str, Any],
-    split: str,
+    scores: Mapping[str, Any],
     manifest: Mapping[str, Any],
     workspace: Workspace,
 ) -> report_page.Finalist:
     path = workspace.finalists / model["id"] / "int8.tflite"
     graph = deployed_graph(path.parent, manifest)
+    metric = scores["metric"]
     return report_page.Finalist(
         id=model["id"],
         name=model["name"] or model["id"][:6],  # as MLflow shows it
-        top1_float=tested["float"],
-        top1_ptq=tested["ptq"],
-        top1_int8=tested["int8"],
-        split=split,
+        score_float=_scores_of(tested["float"], metric)[metric],
+        score_ptq=_scores_of(tested["ptq"], metric)[metric],
+        score_int8=_scores_of(tested["int8"], metric)[metric],
+        split=scores["split"],
         cost=_cost(model["cost"]),
         blocks=report_page.blocks_of(graph),
         file=str(path),
         file_bytes=path.stat().st_size,
-        supernet_top1=model["supernet_top1"],
+        supernet_score=model[f"supernet_{metric}"],
+        more={
+            kind: {n: v for n, v in _scores_of(tested[kind], metric).items() if n != metric}
+            for kind in KINDS
+        },
     )
+
+
+def _scores_of(tested: float | Mapping[str, float], metric: str) -> Mapping[str, float]:
+    """Metrics by name; a plain number is that of ``metric``."""
+    return tested if isinstance(tested, Mapping) else {metric: tested}
 
 
 def _cost(record: Mapping[str, Any]) -> CostReport:
@@ -181,11 +218,13 @@ def _stages(
     seconds = timings(Workspace(workspace.root, workspace.state.parent))
     subnets = 2 + params.supernet.random_subnets
     epochs = params.finetune.epochs + params.finetune.qat_epochs
+    things = _things(read_json(workspace.data / "manifest.json"))
+    reading = "read, cut into tokens" if things == "texts" else "decoded, resized"
     work = {
-        "prepare": "pictures decoded, resized and split",
+        "prepare": f"{things} {reading} and split",
         "train_supernet": (
             f"{params.supernet.steps} steps of {subnets} architectures on "
-            f"{params.supernet.batch_size} images"
+            f"{params.supernet.batch_size} {things}"
         ),
         "search": f"{len(candidates)} candidates costed, scored on validation",
         "finetune": f"{len(models)} models trained for {epochs} epochs and exported",
@@ -199,14 +238,29 @@ def _stages(
 def _data(manifest: Mapping[str, Any]) -> Manifest:
     """The manifest with counts where the page looks for them."""
     splits = manifest["splits"]
+    keys = [key for split in splits.values() for key in split if key.endswith("_per_class")]
+    by_class = next(iter(keys), "")
     return {
         **manifest,
-        "counts": {name: split["images_per_class"] for name, split in splits.items()},
-        "sha256": {name: split["images_sha256"] for name, split in splits.items()},
+        "counts": {name: _counts(split, by_class) for name, split in splits.items()},
+        "counted": by_class.removesuffix("_per_class") or _things(manifest),
+        "sha256": {
+            name: {
+                key.removesuffix("_sha256"): value
+                for key, value in split.items()
+                if key.endswith("_sha256")
+            }
+            for name, split in splits.items()
+        },
         "splits": {
-            name: "carved" if split["carved"] else "given" for name, split in splits.items()
+            name: "carved" if split.get("carved") else "given" for name, split in splits.items()
         },
     }
+
+
+def _counts(split: Mapping[str, Any], by_class: str) -> Any:
+    """How many of each class; where nobody counted those, how many in all."""
+    return split.get(by_class) or next((split[k] for k in ("items", "images") if k in split), 0)
 
 
 def _versions() -> dict[str, str]:
@@ -222,7 +276,7 @@ def _commands(workspace: Workspace) -> tuple[str, ...]:
 
 def _notes(manifest: Mapping[str, Any], scores: Mapping[str, Any]) -> tuple[str, ...]:
     notes = [
-        "Accuracy of candidates comes from shared weights, batch statistics recalibrated; it "
+        "The score of a candidate comes from shared weights, batch statistics recalibrated; it "
         "ranks them and is no promise. Finalists are trained on their own.",
         "Latency is estimated from the exported file for one device profile, not measured.",
     ]

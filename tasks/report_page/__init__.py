@@ -7,6 +7,22 @@ JavaScript; the interactive front needs it.
 
 from tasks.report_page.blocks import blocks_of
 from tasks.report_page.page import render
-from tasks.report_page.records import Block, Candidate, Finalist, ReportData, StageCost
+from tasks.report_page.records import (
+    BASELINE,
+    Block,
+    Candidate,
+    Finalist,
+    ReportData,
+    StageCost,
+)
 
-__all__ = ["Block", "Candidate", "Finalist", "ReportData", "StageCost", "blocks_of", "render"]
+__all__ = [
+    "BASELINE",
+    "Block",
+    "Candidate",
+    "Finalist",
+    "ReportData",
+    "StageCost",
+    "blocks_of",
+    "render",
+]

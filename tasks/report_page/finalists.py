@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from hw.report import CostReport
@@ -21,6 +22,7 @@ LARGE_DROP = 0.01
 """A loss of more than one point between float and int8 is pointed out."""
 
 _TOP_OPS = 12
+_MOST_NAMES = 6
 _KEY = tag(
     "span",
     tag("i", "\u25cf", class_="float"),
@@ -37,14 +39,15 @@ def finalists_table(data: ReportData) -> Html:
     """The sortable table; a sentence where there is nothing to list."""
     if not data.finalists:
         return tag("p", "No candidate was trained to the end, so there is no finalist.")
-    label = data.metric_label
+    label = data.metric.label
     heads = (
         ("network", "text", ""),
         ("float", "num", f"{label} before quantisation"),
         ("PTQ", "num", f"{label}, quantised after training"),
         ("int8", "num", f"{label}, trained for quantisation (QAT) and converted"),
-        ("drop", "num", "float minus int8, in points"),
+        ("drop", "num", "what int8 loses against float, in points"),
         (_KEY, None, "the three on one scale"),
+        *((metric_words(name), "num", "of the int8 file") for name in _more_names(data)),
         (
             "latency, ms",
             "num",
@@ -59,7 +62,7 @@ def finalists_table(data: ReportData) -> Html:
         ("file", "text", ""),
     )
     span = _span(data.finalists)
-    rows = [_row(number_, one, data, span) for number_, one in enumerate(data.finalists)]
+    rows = [_row(index, one, data, span) for index, one in enumerate(data.finalists)]
     table = tag(
         "table",
         tag("thead", tag("tr", *(_head(*head) for head in heads))),
@@ -80,15 +83,18 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
     over = data.target_latency_ms is not None and cost.known_latency_ms > data.target_latency_ms
     star = tag("span", "★", class_="best", title="the best finalist") if best else ""
     name = [tag("a", one.name, href=f"#finalist-{index}"), " ", star]
+    if one.is_baseline:
+        name.append(tag("span", "baseline", class_="badge", title="designed by people"))
     if one.name != one.id:
         name.append(tag("code", one.id))
     cells = [
         tag("th", *name, scope="row", data_value=one.name),
-        _cell(percent(one.top1_float), one.top1_float),
-        _cell(percent(one.top1_ptq), one.top1_ptq),
-        _cell(tag("strong", percent(one.top1_int8)), one.top1_int8),
-        _drop_cell(one.drop),
+        _cell(percent(one.score_float), one.score_float),
+        _cell(percent(one.score_ptq), one.score_ptq),
+        _cell(tag("strong", percent(one.score_int8)), one.score_int8),
+        _drop_cell(data.drop(one)),
         tag("td", _dumbbell(one, span)),
+        *(_more_cell(one, name) for name in _more_names(data)),
         _latency_cell(cost, over),
         _cell(count(cost.macs), cost.macs),
         _cell(count(one.parameters), one.parameters),
@@ -98,6 +104,28 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         tag("td", tag("code", _breakable(one.file)), class_="path", data_value=one.file),
     ]
     return tag("tr", *cells)
+
+
+def metric_words(name: str) -> str:
+    """What people call a further metric.
+
+    >>> metric_words("map"), metric_words("exact_match")
+    ('mAP', 'exact match')
+    """
+    return re.sub(r"^map(?=\d|$)", "mAP", name).replace("_", " ")
+
+
+def _more_names(data: ReportData) -> list[str]:
+    """Further metrics of any finalist, in the order of their first mention."""
+    kinds = [kind for one in data.finalists for kind in one.more.values()]
+    return list(dict.fromkeys(name for kind in kinds for name in kind))
+
+
+def _more_cell(one: Finalist, name: str) -> Html:
+    value = one.more.get("int8", {}).get(name)
+    before = one.more.get("float", {}).get(name)
+    hint = None if before is None else f"{percent(before)} in float"
+    return tag("td", percent(value), class_="num", data_value=value, title=hint)
 
 
 def _cell(shown: str, value: float | None, kind: str | None = None) -> Html:
@@ -128,7 +156,7 @@ def _breakable(path: str) -> Html:
 
 
 def _span(finalists: Sequence[Finalist]) -> tuple[float, float]:
-    values = [v for f in finalists for v in (f.top1_float, f.top1_ptq, f.top1_int8)]
+    values = [v for f in finalists for v in (f.score_float, f.score_ptq, f.score_int8)]
     known = [v for v in values if v is not None]
     return (min(known), max(known)) if known else (0.0, 1.0)
 
@@ -141,16 +169,16 @@ def _dumbbell(one: Finalist, span: tuple[float, float]) -> Html:
     def x(value: float) -> float:
         return round(8 + (width - 16) * (value - low) / ((high - low) or 1.0), 1)
 
-    values = [v for v in (one.top1_float, one.top1_ptq, one.top1_int8) if v is not None]
+    values = [v for v in (one.score_float, one.score_ptq, one.score_int8) if v is not None]
     if not values:
         return Html(NONE)
     marks = [tag("path", class_="rail", d=f"M{x(min(values))} 8H{x(max(values))}")]
-    if one.top1_ptq is not None:
-        marks.append(tag("circle", class_="ptq", cx=x(one.top1_ptq), cy=8, r=3.5))
-    if one.top1_float is not None:
-        marks.append(tag("circle", class_="float", cx=x(one.top1_float), cy=8, r=3.5))
-    if one.top1_int8 is not None:
-        place = round(x(one.top1_int8) - 4, 1)
+    if one.score_ptq is not None:
+        marks.append(tag("circle", class_="ptq", cx=x(one.score_ptq), cy=8, r=3.5))
+    if one.score_float is not None:
+        marks.append(tag("circle", class_="float", cx=x(one.score_float), cy=8, r=3.5))
+    if one.score_int8 is not None:
+        place = round(x(one.score_int8) - 4, 1)
         marks.append(tag("rect", class_="int8", x=place, y=4, width=8, height=8))
     return tag(
         "svg",
@@ -161,8 +189,8 @@ def _dumbbell(one: Finalist, span: tuple[float, float]) -> Html:
         viewBox=f"0 0 {width:g} 16",
         width=f"{width:g}",
         height=16,
-        aria_label=f"float {percent(one.top1_float)}, PTQ {percent(one.top1_ptq)}, "
-        f"int8 {percent(one.top1_int8)}",
+        aria_label=f"float {percent(one.score_float)}, PTQ {percent(one.score_ptq)}, "
+        f"int8 {percent(one.score_int8)}",
     )
 
 
@@ -179,16 +207,21 @@ def _kind_legend(finalists: Sequence[Finalist]) -> Html:
     present = {block.kind for finalist in finalists for block in finalist.blocks}
     if "head" in present:
         present.add("stem")
-    items = [
-        tag("li", _swatch(kind), label) for kind, label in KIND_LABELS.items() if kind in present
-    ]
+    others = sorted(present - KIND_LABELS.keys() - {"head"})
+    labels = {**KIND_LABELS, **{kind: kind.replace("_", " ") for kind in others}}
+    items = [tag("li", _swatch(kind), label) for kind, label in labels.items() if kind in present]
     return tag("ul", *items, class_="legend", aria_label="Colours of blocks")
 
 
 def _swatch(kind: str) -> Html:
-    lines = {"ibn_dw": (4, 7, 10), "ibn_grouped": (7,), "ibn_fused_grouped": (7,)}.get(kind, ())
+    thin, halves = (4, 7, 10), (7,)
+    lines = {
+        **dict.fromkeys(("ibn_dw", "ibn_dw_first", "separable"), thin),
+        **dict.fromkeys(("ibn_grouped", "ibn_fused_grouped"), halves),
+    }.get(kind, ())
     path = "".join(f"M1 {y}h16" for y in lines)
-    box = tag("rect", class_=f"box k-{kind}", x=1, y=1, width=16, height=12, rx=2)
+    known = kind if kind in KIND_LABELS else "other"
+    box = tag("rect", class_=f"box k-{known}", x=1, y=1, width=16, height=12, rx=2)
     slices = tag("path", class_="slices", d=path) if path else ""
     return tag("svg", box, slices, width=18, height=14, aria_hidden="true", class_="blocks")
 
@@ -196,7 +229,7 @@ def _swatch(kind: str) -> Html:
 def _article(index: int, one: Finalist, scale: Scale, data: ReportData) -> Html:
     cost = one.cost
     facts = (
-        f"{percent(one.top1_int8)} {data.metric_label} int8",
+        f"{percent(one.score_int8)} {data.metric.label} int8",
         f"{number(cost.latency_ms)} ms",
         f"{count(cost.macs)} MACs",
         f"{count(one.parameters)} parameters",
@@ -212,7 +245,12 @@ def _article(index: int, one: Finalist, scale: Scale, data: ReportData) -> Html:
     )
     return tag(
         "article",
-        tag("h3", one.name, tag("code", one.id) if one.name != one.id else ""),
+        tag(
+            "h3",
+            one.name,
+            tag("code", one.id) if one.name != one.id else "",
+            tag("span", "baseline", class_="badge") if one.is_baseline else "",
+        ),
         tag("p", " · ".join(facts), class_="facts"),
         drawing,
         _time_budget(one),
@@ -302,6 +340,22 @@ def _bar(name: str, kind: str, bound: str, ms: float, longest: float, total: flo
 def _host_ops(one: Finalist) -> Html:
     if not one.cost.host_ops:
         return tag("p", "Every operation is mapped to the TPU.", class_="faint")
-    items = [tag("li", tag("code", name), " ", why) for name, why in one.cost.host_ops]
+    reasons: dict[str, list[str]] = {}
+    for name, why in one.cost.host_ops:
+        reasons.setdefault(why, []).append(name)
+    items = [
+        tag(
+            "li",
+            join([tag("code", name) for name in names[:_MOST_NAMES]], ", "),
+            _rest(names),
+            why,
+        )
+        for why, names in reasons.items()
+    ]
     title = tag("h4", "Operations that stay on the host")
     return tag("div", title, tag("ul", *items), class_="host")
+
+
+def _rest(names: Sequence[str]) -> str:
+    left = len(names) - _MOST_NAMES
+    return f" and {left} more: " if left > 0 else ": "

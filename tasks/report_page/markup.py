@@ -9,7 +9,7 @@ from collections.abc import Iterable
 NONE = "\u2013"
 """What stands for an unknown number."""
 
-_VOID = frozenset({"meta", "link", "br", "col"})
+_VOID = frozenset({"meta", "link", "br", "col", "img"})
 
 
 class Html(str):

@@ -33,15 +33,16 @@
     return one;
   });
   const byId = new Map(candidates.map((one) => [one.id, one]));
-  const finalists = data.finalists.map((one, index) => ({ ...one, place: index, finalist: true, origin: "finalist", top1: one.top1_int8 }));
+  const finalists = data.finalists.map((one, index) => ({ ...one, place: index, finalist: true, origin: one.baseline ? "trained-baseline" : "finalist", score: one.score_int8 }));
+  const sign = data.metric.goal === "min" ? -1 : 1;
   const finalistById = new Map(finalists.map((one) => [one.id, one]));
 
-  const SHAPES = { random: "circle", local_search: "square", baseline: "diamond", largest: "up", smallest: "down", finalist: "star", infeasible: "cross" };
+  const SHAPES = { random: "circle", local_search: "square", baseline: "diamond", largest: "up", smallest: "down", finalist: "star", "trained-baseline": "diamond", infeasible: "cross" };
   const SPARE = ["hexagon", "plus", "pentagon", "left"];
   const origins = [...new Set(candidates.map((one) => one.origin))].sort();
   const spare = origins.filter((origin) => !(origin in SHAPES));
   const shapeOf = (origin) => SHAPES[origin] || SPARE[spare.indexOf(origin) % SPARE.length];
-  const classOf = (origin) => (origin in SHAPES ? `o-${origin}` : "o-other");
+  const classOf = (origin) => (Object.hasOwn(SHAPES, origin) ? `o-${origin}` : "o-other");
   const words = (name) => String(name).replace(/_/g, " ");
 
   const AXES = {
@@ -135,27 +136,27 @@
   };
 
   /* ---- what is on the plot ----------------------------------------------------------------- */
-  const plottable = (one) => known(one[state.axis]) && one[state.axis] > 0 && known(one.top1);
+  const plottable = (one) => known(one[state.axis]) && one[state.axis] > 0 && known(one.score);
   const shown = (one) => {
-    if (one.finalist) return !state.hidden.has("finalist");
+    if (one.finalist) return !state.hidden.has(one.origin);
     if (one.status !== "done") return !state.hidden.has("infeasible");
     return !state.hidden.has(one.origin);
   };
-  /* The best accuracy at each cost; computed anew for each axis, over all evaluated candidates. */
+  /* The best score at each cost; computed anew for each axis, over all evaluated candidates. */
   const frontOf = () => {
     const ordered = candidates.filter((one) => one.status === "done" && plottable(one))
-      .sort((a, b) => a[state.axis] - b[state.axis] || b.top1 - a.top1);
+      .sort((a, b) => a[state.axis] - b[state.axis] || sign * (b.score - a.score));
     const front = [];
-    for (const one of ordered) if (!front.length || one.top1 > front[front.length - 1].top1) front.push(one);
+    for (const one of ordered) if (!front.length || sign * (one.score - front[front.length - 1].score) > 0) front.push(one);
     return front;
   };
   const extent = (values) => [Math.min(...values), Math.max(...values)];
 
   function domains(front, visible, stars) {
     const near = state.zoom === "front" && front.length ? [...front, ...stars] : [...visible, ...stars];
-    const ys = near.map((one) => one.top1);
+    const ys = near.map((one) => one.score);
     if (state.zoom === "front" || visible.length) {
-      for (const one of stars) if (known(one.supernet_top1)) ys.push(one.supernet_top1);
+      for (const one of stars) if (known(one.supernet_score)) ys.push(one.supernet_score);
     }
     const xs = near.map((one) => one[state.axis]);
     const target = data.target_latency_ms;
@@ -187,13 +188,13 @@
     const bottom = height - margin.bottom;
     const X = (v) => margin.left + place(v) * (right - margin.left);
     const Y = (v) => bottom - ((v - yDomain[0]) / (yDomain[1] - yDomain[0])) * (bottom - margin.top);
-    const inside = (one) => one[state.axis] >= xDomain[0] && one[state.axis] <= xDomain[1] && one.top1 >= yDomain[0] && one.top1 <= yDomain[1];
+    const inside = (one) => one[state.axis] >= xDomain[0] && one[state.axis] <= xDomain[1] && one.score >= yDomain[0] && one.score <= yDomain[1];
     box = { width, height };
 
     drawAxes({ X, Y, xDomain, yDomain, unit, unitName, axis, margin, right, bottom, narrow });
     put(put(svg, "clipPath", { id: "inside" }), "rect", { x: margin.left, y: margin.top - 8, width: right - margin.left + 8, height: bottom - margin.top + 8 });
     const layer = put(svg, "g", { "clip-path": "url(#inside)" });
-    if (front.length) drawFront(layer, front, X, Y, right, bottom);
+    if (front.length) drawFront(layer, front, X, Y, right, sign > 0 ? bottom : margin.top);
     drawTarget(X, margin, bottom, xDomain);
 
     drawn = [];
@@ -205,7 +206,7 @@
     for (const one of order) {
       if (!inside(one)) continue;
       const x = X(one[state.axis]);
-      const y = Y(one.top1);
+      const y = Y(one.score);
       const baseline = one.origin === "baseline";
       const bad = one.status !== "done";
       const radius = baseline ? 5 : ["largest", "smallest"].includes(one.origin) ? 5 : narrow ? 3 : 3.6;
@@ -218,12 +219,12 @@
     for (const one of stars) {
       if (!inside(one)) continue;
       const x = X(one[state.axis]);
-      const y = Y(one.top1);
+      const y = Y(one.score);
       drawPromise(layer, one, x, y, X, Y);
-      const star = put(svg, "path", { class: "mark big o-finalist", d: shape("star", 8), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
-      put(star, "title", {}, `finalist ${one.name}`);
+      const star = put(svg, "path", { class: `mark big o-${one.origin}`, d: shape(shapeOf(one.origin), one.baseline ? 6.5 : 8), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})` });
+      put(star, "title", {}, `${one.baseline ? "trained baseline" : "finalist"} ${one.name}`);
       drawn.push({ one, x, y, radius: 9 });
-      labels.push({ text: one.name, x, y, radius: 9, hot: true });
+      labels.push({ text: one.name, x, y, radius: 9, hot: true, designed: one.baseline });
     }
     drawLabels(labels, { left: margin.left, right: width, top: 2, bottom }, narrow);
     put(svg, "circle", { class: "ring hover", r: 0 });
@@ -249,14 +250,14 @@
     }
     const scale = state.log ? ", log scale" : "";
     put(svg, "text", { class: "axis-title", x: right, y: bottom + 38, "text-anchor": "end" }, `${axis.title}, ${unitName}${scale} →`);
-    put(svg, "text", { class: "axis-title", x: 0, y: 12 }, `↑ ${data.metric.label}, %`);
+    put(svg, "text", { class: "axis-title", x: 0, y: 12 }, `${sign > 0 ? "↑" : "↓"} ${data.metric.label}, %`);
   }
 
-  function drawFront(layer, front, X, Y, right, bottom) {
-    let path = `M${X(front[0][state.axis]).toFixed(1)} ${bottom}`;
-    for (const one of front) path += `H${X(one[state.axis]).toFixed(1)}V${Y(one.top1).toFixed(1)}`;
+  function drawFront(layer, front, X, Y, right, worst) {
+    let path = `M${X(front[0][state.axis]).toFixed(1)} ${worst}`;
+    for (const one of front) path += `H${X(one[state.axis]).toFixed(1)}V${Y(one.score).toFixed(1)}`;
     path += `H${right}`;
-    put(layer, "path", { class: "dominated", d: `${path}V${bottom}Z` });
+    put(layer, "path", { class: "dominated", d: `${path}V${worst}Z` });
     put(layer, "path", { class: "frontline", d: path });
   }
 
@@ -270,10 +271,10 @@
   }
 
   function drawPromise(layer, one, x, y, X, Y) {
-    if (!known(one.supernet_top1)) return;
+    if (!known(one.supernet_score)) return;
     const before = byId.get(one.id);
     const x0 = before && known(before[state.axis]) ? X(before[state.axis]) : x;
-    const y0 = Y(one.supernet_top1);
+    const y0 = Y(one.supernet_score);
     put(layer, "path", { class: "promise", d: `M${x0.toFixed(1)} ${y0.toFixed(1)}L${x.toFixed(1)} ${y.toFixed(1)}` });
     put(layer, "circle", { class: "promised", cx: x0.toFixed(1), cy: y0.toFixed(1), r: 4.5 });
   }
@@ -309,7 +310,7 @@
         const endY = best.y > label.y ? best.y : best.y + best.h;
         put(svg, "path", { class: "leader", d: `M${label.x.toFixed(1)} ${label.y.toFixed(1)}L${endX.toFixed(1)} ${endY.toFixed(1)}` });
       }
-      put(svg, "text", { class: label.hot ? "name hot" : "name", x: (best.x + 2).toFixed(1), y: (best.y + 11).toFixed(1) }, text);
+      put(svg, "text", { class: label.designed ? "name designed" : label.hot ? "name hot" : "name", x: (best.x + 2).toFixed(1), y: (best.y + 11).toFixed(1) }, text);
     }
   }
 
@@ -329,8 +330,8 @@
     const name = (finalist && finalist.name) || one.name;
     head.append(make("b", finalist ? "hot" : "", name || one.id));
     if (name && name !== one.id) head.append(make("code", "faint", one.id));
-    const origin = one.origin === "finalist" ? "finalist" : words(one.origin);
-    head.append(make("span", "badge", finalist && origin !== "finalist" ? `finalist, ${origin}` : origin));
+    const origin = words(one.origin);
+    head.append(make("span", "badge", finalist && finalist.baseline ? "baseline, trained" : finalist && origin !== "finalist" ? `finalist, ${origin}` : origin));
     if (one.status && one.status !== "done") head.append(make("span", `badge s-${one.status === "failed" ? "failed" : "infeasible"}`, one.status));
     return head;
   }
@@ -345,11 +346,11 @@
   function facts(one, finalist, long) {
     const rows = [];
     if (finalist) {
-      rows.push([`int8, ${finalist.split}`, percent(finalist.top1_int8), true]);
-      if (long) rows.push([`PTQ, ${finalist.split}`, percent(finalist.top1_ptq)], [`float, ${finalist.split}`, percent(finalist.top1_float)]);
-      rows.push(["supernet, validation", percent(finalist.supernet_top1)]);
+      rows.push([`int8, ${finalist.split}`, percent(finalist.score_int8), true]);
+      if (long) rows.push([`PTQ, ${finalist.split}`, percent(finalist.score_ptq)], [`float, ${finalist.split}`, percent(finalist.score_float)]);
+      rows.push(["supernet, validation", percent(finalist.supernet_score)]);
     } else {
-      rows.push(["supernet, validation", percent(one.top1), true]);
+      rows.push(["supernet, validation", percent(one.score), true]);
     }
     rows.push(["predicted latency", ms(one.latency_ms), true], ["MACs", count(one.macs)], ["parameters", count(one.parameters)],
       ["weights", size(one.weight_bytes)], ["streamed", one.streamed_bytes ? size(one.streamed_bytes) : "–"],
@@ -535,12 +536,15 @@
   function setUpLegend() {
     const legend = document.getElementById("legend");
     const entries = [];
-    if (finalists.length) entries.push(["finalist", "finalists, int8", finalists.length]);
+    for (const [origin, label] of [["finalist", "finalists, int8"], ["trained-baseline", "baselines, trained, int8"]]) {
+      const amount = finalists.filter((one) => one.origin === origin).length;
+      if (amount) entries.push([origin, label, amount]);
+    }
     for (const origin of origins) {
       const amount = candidates.filter((one) => one.origin === origin && one.status === "done").length;
       if (amount) entries.push([origin, words(origin), amount]);
     }
-    const bad = candidates.filter((one) => one.status !== "done" && known(one.top1) && known(one.latency_ms)).length;
+    const bad = candidates.filter((one) => one.status !== "done" && known(one.score) && known(one.latency_ms)).length;
     if (bad) entries.push(["infeasible", "infeasible", bad]);
     for (const [origin, label, amount] of entries) {
       const button = make("button");

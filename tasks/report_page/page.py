@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 from tasks.report_page import finalists, sections
+from tasks.report_page.baselines import baselines_section
+from tasks.report_page.exhibit_section import exhibits_section
 from tasks.report_page.markup import Html, join, tag, text
 from tasks.report_page.payload import payload
 from tasks.report_page.records import ReportData
@@ -28,12 +30,15 @@ def render(data: ReportData) -> str:
         "data": payload(data),
         "problem": text(data.problem),
         "device": text(data.device),
-        "metric": text(data.metric_label),
+        "metric": text(data.metric.label),
         "lede": sections.lede(data),
         "figures": sections.figures(data),
         "failed": sections.failed_candidates(data.candidates),
         "front_note": _front_note(data),
+        "synthetic": sections.synthetic_note(data),
+        "exhibits": exhibits_section(data),
         "finalists": finalists.finalists_table(data),
+        "baselines": baselines_section(data),
         "articles": finalists.finalist_articles(data),
         "cost": sections.stage_costs(data),
         "manifest": sections.manifest_section(data),
@@ -49,9 +54,10 @@ def _front_note(data: ReportData) -> Html:
     dots = "Dots are candidates with the shared weights of the supernet, on the validation split."
     if not splits:
         return tag("p", dots, class_="faint")
+    diamonds = ", large diamonds baselines" if any(f.is_baseline for f in data.finalists) else ""
     stars = (
-        f" Stars are finalists after their own training, in int8, on the {splits[0]} split; "
-        "a dashed line leads to what the supernet had promised."
+        f" Stars are finalists{diamonds} after their own training, in int8, on the {splits[0]} "
+        "split; a dashed line leads to what the supernet had promised."
     )
     return join([tag("p", dots + stars, class_="faint")])
 

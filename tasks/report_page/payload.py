@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ FIELDS = (
     "reason",
     "trial",
     "generation",
-    "top1",
+    "score",
     "latency_ms",
     "peak_memory_bytes",
     "weight_bytes",
@@ -39,7 +40,7 @@ FIELDS = (
 def payload(data: ReportData) -> str:
     """JSON for ``<script type="application/json">``: no ``<``, ``>`` or ``&`` in it."""
     record = {
-        "metric": {"name": data.metric_name, "label": data.metric_label},
+        "metric": dataclasses.asdict(data.metric),
         "target_latency_ms": data.target_latency_ms,
         "best": data.best.id if data.best else None,
         "fields": FIELDS,
@@ -91,10 +92,11 @@ def _finalist(finalist: Finalist) -> dict[str, object]:
         "id": finalist.id,
         "name": finalist.name,
         "split": finalist.split,
-        "top1_float": finalist.top1_float,
-        "top1_ptq": finalist.top1_ptq,
-        "top1_int8": finalist.top1_int8,
-        "supernet_top1": finalist.supernet_top1,
+        "baseline": finalist.is_baseline,
+        "score_float": finalist.score_float,
+        "score_ptq": finalist.score_ptq,
+        "score_int8": finalist.score_int8,
+        "supernet_score": finalist.supernet_score,
         "latency_ms": cost.latency_ms,
         "macs": cost.macs,
         "weight_bytes": cost.weight_bytes,

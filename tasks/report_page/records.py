@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hw.report import CostReport
+from tasks.exhibits import Exhibit
+from tasks.problem import Metric
+
+BASELINE = "baseline"
+"""Origin of what people designed, as the search writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,7 @@ class Candidate:
         status: ``"done"``, ``"failed"`` or ``"infeasible"``.
         reason: Why it is not done.
         trial, generation: Numbers within the search.
-        top1: The metric of the supernet on the validation split, 0..1.
+        score: The metric of the supernet on the validation split, 0..1.
         latency_ms, peak_memory_bytes, weight_bytes, streamed_bytes, macs, parameters, energy_mj:
             Costs on the device.
         depth: Number of blocks.
@@ -40,7 +46,7 @@ class Candidate:
     reason: str | None = None
     trial: int | None = None
     generation: int | None = None
-    top1: float | None = None
+    score: float | None = None
     latency_ms: float | None = None
     peak_memory_bytes: int | None = None
     weight_bytes: int | None = None
@@ -59,8 +65,12 @@ class Candidate:
     rank: int | None = None
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Candidate:
+    def from_record(record: Mapping[str, Any], metric: str) -> Candidate:
         """A candidate from a JSON object of ``search/candidates.json``; further keys are ignored.
+
+        Args:
+            record: The object.
+            metric: The key that holds its score.
 
         Raises:
             ValueError: ``id`` or ``architecture`` is missing.
@@ -72,6 +82,7 @@ class Candidate:
             )
         names = [field.name for field in dataclasses.fields(Candidate)]
         known = {name: record[name] for name in names if name in record}
+        known["score"] = record.get(metric)
         decisions = known["architecture"]
         if isinstance(decisions.get("decisions"), Mapping):
             known["architecture"] = decisions["decisions"]
@@ -85,16 +96,18 @@ class Block:
     Attributes:
         stage: Label of the stage, e.g. ``"stage2"``, ``"stem"``, ``"head"``.
         name: Common prefix of its ops, e.g. ``"stage2/block1"``.
-        kind: ``stem``, ``head``, ``conv``, ``skip``, ``ibn_dw``, ``ibn_fused``, ``ibn_grouped`` or
-            ``ibn_fused_grouped``.
-        kernel: Side of the largest window, pixels.
+        kind: One of ``drawing.KIND_LABELS``, or any other word.
+        kernel: Side of the largest window, pixels; 0 where nothing is convolved or pooled.
         expansion: Expanded over input channels; None where nothing is expanded.
         groups: Of the group convolution; 1 where there is none.
         in_channels, out_channels: Of the block.
-        in_size, out_size: (height, width), pixels.
+        in_size, out_size: (height, width), pixels; (length, 1) of token sequences.
         macs: Multiply-accumulates at batch 1.
         parameters: Trainable ones.
         residual: The input is added to the output.
+        levels: Sizes (height, width) of all it puts out, finest first; only where they differ, as
+            in a feature pyramid.
+        ops: Names of its ops; empty: those that begin with its name.
     """
 
     stage: str
@@ -110,6 +123,8 @@ class Block:
     macs: int
     parameters: int
     residual: bool
+    levels: tuple[tuple[int, int], ...] = ()
+    ops: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +134,36 @@ class Finalist:
     Attributes:
         id: The architecture's.
         name: What to call it.
-        top1_float, top1_ptq, top1_int8: The metric on ``split`` before quantisation, quantised
+        score_float, score_ptq, score_int8: The metric on ``split`` before quantisation, quantised
             after training, and quantised with training; 0..1.
         split: ``"test"`` or ``"validation"``.
         cost: On the device.
         blocks: For the drawing, see :func:`tasks.report_page.blocks_of`.
         file: Path of the .tflite file as shown to people.
         file_bytes: Its size.
-        supernet_top1: What the supernet had promised on the validation split.
+        supernet_score: What the supernet had promised on the validation split.
+        origin: Where its candidate came from; :data:`BASELINE`: people designed it.
+        more: Further metrics: kind of file (``float``, ``ptq``, ``int8``) to name to value.
     """
 
     id: str
     name: str
-    top1_float: float | None
-    top1_ptq: float | None
-    top1_int8: float | None
+    score_float: float | None
+    score_ptq: float | None
+    score_int8: float | None
     split: str
     cost: CostReport
     blocks: tuple[Block, ...]
     file: str
     file_bytes: int
-    supernet_top1: float | None = None
+    supernet_score: float | None = None
+    origin: str = "search"
+    more: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
 
     @property
-    def drop(self) -> float | None:
-        """Metric lost between float and int8; negative where int8 is better."""
-        if self.top1_float is None or self.top1_int8 is None:
-            return None
-        return self.top1_float - self.top1_int8
+    def is_baseline(self) -> bool:
+        """Whether people designed it, and not the search."""
+        return self.origin == BASELINE
 
     @property
     def parameters(self) -> int:
@@ -170,14 +187,14 @@ class ReportData:
     Attributes:
         title: Of the page.
         problem: The machine learning problem, e.g. ``"classification of cifar10"``.
-        metric_name: As in the records, e.g. ``"top1"``.
-        metric_label: For people, e.g. ``"top-1 accuracy"``.
+        metric: What networks are scored by; a share 0..1, shown in percent.
         device: Name of the device profile.
         method: How costs came about, as in :class:`hw.report.CostReport`.
         target_latency_ms: Asked for; None: no target.
         candidates, finalists, stages: The records.
         manifest: Of the data. ``counts`` maps a split to a number of examples or to numbers by
-            class; ``synthetic`` true is pointed out; everything else is listed as it is.
+            class; ``synthetic`` true is pointed out, ``skipped`` counted by reason; everything
+            else is listed as it is.
         params: Flattened to dotted names.
         versions: Of Python and packages.
         commands: What to type to get this page again.
@@ -185,12 +202,15 @@ class ReportData:
         machine: What it ran on, e.g. ``"2 CPU threads"``.
         code_digest: Of the sources.
         chosen: Id of the finalist that was best on validation.
+        exhibits: Samples as a person would look at them.
+        samples: So many of them are shown at most.
+        exhibited: Id of the finalist whose answers they show; None: the best one.
+        things: What the data consists of, in the plural, e.g. ``"pictures"``.
     """
 
     title: str
     problem: str
-    metric_name: str
-    metric_label: str
+    metric: Metric
     device: str
     method: str
     target_latency_ms: float | None
@@ -205,10 +225,28 @@ class ReportData:
     machine: str = ""
     code_digest: str = ""
     chosen: str | None = None
+    exhibits: tuple[Exhibit, ...] = ()
+    samples: int = 12
+    exhibited: str | None = None
+    things: str = "examples"
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data was made up."""
+        return bool(self.manifest.get("synthetic"))
+
+    def gain(self, score: float, over: float) -> float:
+        """How much better a score is than another one; negative: it is worse."""
+        return score - over if self.metric.goal == "max" else over - score
+
+    def drop(self, finalist: Finalist) -> float | None:
+        """What int8 loses against float; negative where int8 is better."""
+        before, after = finalist.score_float, finalist.score_int8
+        return None if before is None or after is None else self.gain(before, after)
 
     @property
     def best(self) -> Finalist | None:
-        """The chosen finalist; without a choice the most accurate one within the target."""
+        """The chosen finalist; without a choice the best one within the target."""
         for finalist in self.finalists:
             if finalist.id == self.chosen:
                 return finalist
@@ -217,7 +255,7 @@ class ReportData:
         return max(
             within or self.finalists,
             key=lambda f: (
-                f.top1_int8 if f.top1_int8 is not None else -1.0,
+                -math.inf if f.score_int8 is None else self.gain(f.score_int8, 0.0),
                 -f.cost.known_latency_ms,
             ),
             default=None,

@@ -26,6 +26,7 @@ METHODS = {
     "compiled": "computed from what the compiler reports: estimated, not measured",
     "measured": "measured on the device",
 }
+SYNTHETIC = "These data are synthetic: the numbers say that the pipeline works, no more."
 _SPLITS = ("train", "validation", "test")
 _MOST_CLASSES = 30
 
@@ -45,8 +46,8 @@ def _verdict(data: ReportData) -> list[object]:
         ", the best network, ",
         tag("a", best.name, href=f"#finalist-{data.finalists.index(best)}"),
         ", reaches ",
-        tag("strong", percent(best.top1_int8)),
-        f" {data.metric_label} in int8 on the {best.split} split and should take ",
+        tag("strong", percent(best.score_int8)),
+        f" {data.metric.label} in int8 on the {best.split} split and should take ",
         tag("strong", f"{number(best.cost.latency_ms)} ms"),
         f" on {data.device}",
         _target(data, best),
@@ -75,7 +76,7 @@ def figures(data: ReportData) -> Html:
     if best is not None:
         kind = "measured" if data.method == "measured" else "estimated"
         rows += [
-            (percent(best.top1_int8), f"{data.metric_label}, int8", f"on {best.split}"),
+            (percent(best.score_int8), f"{data.metric.label}, int8", f"on {best.split}"),
             (f"{number(best.cost.latency_ms)} ms", "latency", f"{kind}, {data.device}"),
             (size(best.file_bytes), ".tflite file", f"{count(best.parameters)} parameters"),
         ]
@@ -164,14 +165,68 @@ def _share(value: float) -> str:
 def manifest_section(data: ReportData) -> Html:
     """What the networks were trained and judged on."""
     counts = _counts(data.manifest.get("counts"))
-    others = {key: value for key, value in data.manifest.items() if key != "counts"}
-    notes = []
-    if data.manifest.get("synthetic"):
-        notes.append("These data are synthetic: the numbers say that the pipeline works, no more.")
+    shown_apart = ("counts", "counted", "skipped")
+    others = {key: value for key, value in data.manifest.items() if key not in shown_apart}
+    notes = [SYNTHETIC] if data.synthetic else []
     if counts and not sum(counts.get("test", {}).values()):
         notes.append("There is no test split: finalists are judged on data that chose them.")
     warnings = [tag("p", note, class_="warning", role="note") for note in notes]
-    return join([*warnings, _class_chart(counts), _pairs(flatten(others), "what")])
+    skipped = _skipped(data.manifest.get("skipped"))
+    return join(
+        [
+            *warnings,
+            _class_chart(counts, data.manifest.get("counted")),
+            skipped,
+            _pairs(flatten(others), "what"),
+        ]
+    )
+
+
+def synthetic_note(data: ReportData) -> Html:
+    """A word at the very top where the data was made up."""
+    return tag("p", SYNTHETIC, class_="warning", role="note") if data.synthetic else Html("")
+
+
+def _skipped(skipped: object) -> Html:
+    """What was left out of the data: how many, why, and the first of their names."""
+    rows = [(why, *_amount_and_names(value)) for why, value in _reasons(skipped).items()]
+    rows = [row for row in rows if row[1]]
+    if not rows:
+        return Html("")
+    total = sum(amount for _, amount, _ in rows)
+    heads = [tag("th", head, scope="col") for head in ("", "why", "the first of them")]
+    lines = [
+        tag(
+            "tr",
+            tag("td", f"{amount:,}", class_="num"),
+            tag("td", why.replace("_", " ")),
+            tag("td", _some_ids(names), class_="path"),
+        )
+        for why, amount, names in rows
+    ]
+    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *lines))
+    summary = tag("summary", f"{total:,} left out or mended while reading, and why")
+    return tag("details", summary, tag("div", table, class_="scroll"), open="open", id="skipped")
+
+
+def _reasons(skipped: object) -> Mapping[str, object]:
+    """Reason -> how many and which; a record of one rule without reasons is one reason."""
+    if not isinstance(skipped, Mapping):
+        return {}
+    if isinstance(skipped.get("count"), int):
+        return {str(skipped.get("reason") or skipped.get("rule") or "skipped"): skipped}
+    return {str(why): value for why, value in skipped.items()}
+
+
+def _amount_and_names(value: object) -> tuple[int, list[str]]:
+    """Of a number, of names, or of both together."""
+    if isinstance(value, Mapping):
+        names = next((list(v) for v in value.values() if isinstance(v, list | tuple)), [])
+        amounts = [v for v in value.values() if isinstance(v, int) and not isinstance(v, bool)]
+        return (amounts[0] if amounts else len(names)), list(map(str, names))
+    if isinstance(value, list | tuple):
+        return len(value), list(map(str, value))
+    return (value, []) if isinstance(value, int) else (0, [])
 
 
 def _counts(counts: object) -> dict[str, dict[str, int]]:
@@ -188,15 +243,16 @@ def _counts(counts: object) -> dict[str, dict[str, int]]:
     return dict(sorted(found.items(), key=lambda item: order.get(item[0], len(order))))
 
 
-def _class_chart(counts: Mapping[str, Mapping[str, int]]) -> Html:
-    """A stacked bar a class, a colour a split."""
+def _class_chart(counts: Mapping[str, Mapping[str, int]], counted: object) -> Html:
+    """A stacked bar a class, a colour a split; ``counted``: what the numbers are numbers of."""
     if not counts:
         return tag("p", "The manifest has no counts.", class_="faint")
     names = list(dict.fromkeys(name for rows in counts.values() for name in rows))
     totals = {name: sum(rows.get(name, 0) for rows in counts.values()) for name in names}
     longest = max(totals.values(), default=0) or 1
     rows = [_class_row(name, counts, longest) for name in names[:_MOST_CLASSES]]
-    heads = [tag("th", "class", scope="col"), tag("th", "", scope="col")]
+    unit = tag("th", str(counted or ""), scope="col", class_="faint")
+    heads = [tag("th", "class", scope="col"), unit]
     for index, (split, per_class) in enumerate(counts.items()):
         key = tag("i", class_=f"sp-{index % 4}")
         total = tag("span", f"{sum(per_class.values()):,}", class_="faint")
@@ -234,9 +290,9 @@ def notes_section(data: ReportData) -> Html:
 def _agreement(finalists: Sequence[Finalist]) -> list[str]:
     """How often the supernet had ordered two finalists as training did."""
     known = [
-        (f.supernet_top1, f.top1_int8)
+        (f.supernet_score, f.score_int8)
         for f in finalists
-        if f.supernet_top1 is not None and f.top1_int8 is not None
+        if f.supernet_score is not None and f.score_int8 is not None
     ]
     pairs = [
         (a[0] - b[0]) * (a[1] - b[1])

@@ -16,6 +16,7 @@ import pytest
 from hw.report import Bound, CostReport, OpCost
 from spaces import blocks as ibn
 from spaces.graph import INPUT, Op, OpGraph, OpKind, split_grouped_convolutions
+from tasks.problem import Metric
 from tasks.report_page import (
     Block,
     Candidate,
@@ -140,7 +141,7 @@ def candidates_of(amount: int, seed: int = 0) -> tuple[Candidate, ...]:
             "on_pareto": False,
             "rank": int(rng.integers(0, 9)),
         }
-        made.append(Candidate.from_record(record | _fate(trial, amount)))
+        made.append(Candidate.from_record(record | _fate(trial, amount), "top1"))
     return tuple(made)
 
 
@@ -176,26 +177,26 @@ def decisions_of(rng: np.random.Generator) -> Mapping[str, object]:
 
 def finalists_of(candidates: tuple[Candidate, ...], amount: int = 4) -> tuple[Finalist, ...]:
     """The first plain candidates, as if they had been trained."""
-    done = [c for c in candidates if c.status == "done" and c.name is None and c.top1]
-    done = sorted(done, key=lambda c: -(c.top1 or 0.0) + 0.06 * (c.latency_ms or 0.0))[:amount]
+    done = [c for c in candidates if c.status == "done" and c.name is None and c.score]
+    done = sorted(done, key=lambda c: -(c.score or 0.0) + 0.06 * (c.latency_ms or 0.0))[:amount]
     finalists = []
     for seed, one in enumerate(sorted(done, key=lambda c: c.latency_ms or 0.0)):
         graph = network(seed)
         cost = stretched(cost_of(graph, seed), float(one.latency_ms or 1.0))
-        top1 = float(one.top1 or 0.0) + 0.03 - 0.006 * seed
+        top1 = float(one.score or 0.0) + 0.03 - 0.006 * seed
         finalists.append(
             Finalist(
                 id=one.id,
                 name=f"net_{'abcdefgh'[seed % 8]}",
-                top1_float=top1 + 0.009,
-                top1_ptq=top1 - 0.03 - 0.01 * seed,
-                top1_int8=top1 if seed != 2 else top1 - 0.015,
+                score_float=top1 + 0.009,
+                score_ptq=top1 - 0.03 - 0.01 * seed,
+                score_int8=top1 if seed != 2 else top1 - 0.015,
                 split="test",
                 cost=cost,
                 blocks=blocks_of(graph),
                 file=f"artifacts/finalists/{one.id}/int8.tflite",
                 file_bytes=int(1.3 * cost.weight_bytes),
-                supernet_top1=one.top1,
+                supernet_score=one.score,
             )
         )
     return tuple(finalists)
@@ -213,8 +214,7 @@ def report(amount: int = 60, seed: int = 0) -> ReportData:
     return ReportData(
         title="Networks for pictures of ten kinds on a Coral accelerator",
         problem="classification of cifar10",
-        metric_name="top1",
-        metric_label="top-1 accuracy",
+        metric=Metric("top1", "top-1 accuracy", "max"),
         device="coral_usb3",
         method="analytic",
         target_latency_ms=2.0,
@@ -351,7 +351,7 @@ def hostile(data: ReportData) -> ReportData:
         data,
         title=HOSTILE,
         problem=HOSTILE,
-        metric_label=HOSTILE,
+        metric=Metric(HOSTILE, HOSTILE, "max"),
         device=HOSTILE,
         method=HOSTILE,
         candidates=(bad, *others),
@@ -385,7 +385,7 @@ def test_failed_candidates_are_listed_with_reasons() -> None:
 def test_all_candidates_may_fail() -> None:
     data = report(8)
     failed = tuple(
-        dataclasses.replace(c, status="failed", reason="no memory", top1=None, latency_ms=None)
+        dataclasses.replace(c, status="failed", reason="no memory", score=None, latency_ms=None)
         for c in data.candidates
     )
     page = Page(render(dataclasses.replace(data, candidates=failed, finalists=())))
@@ -425,10 +425,10 @@ def test_missing_interval_is_called_no_calibration() -> None:
 def test_missing_metrics_are_dashes_and_not_zero() -> None:
     data = report()
     first = dataclasses.replace(
-        data.finalists[0], top1_float=None, top1_ptq=None, top1_int8=None, supernet_top1=None
+        data.finalists[0], score_float=None, score_ptq=None, score_int8=None, supernet_score=None
     )
     page = Page(render(dataclasses.replace(data, finalists=(first,))))
-    assert page.data["finalists"][0]["top1_int8"] is None
+    assert page.data["finalists"][0]["score_int8"] is None
     assert "0.0\u202f%" not in page.text
 
 
@@ -451,11 +451,11 @@ def test_best_finalist_keeps_to_the_target() -> None:
     data = report()
     slow = dataclasses.replace(
         data.finalists[0],
-        top1_int8=0.999,
+        score_int8=0.999,
         cost=dataclasses.replace(data.finalists[0].cost, latency_ms=50.0),
     )
     data = dataclasses.replace(data, finalists=(slow, *data.finalists[1:]))
-    assert data.best is not None and data.best.top1_int8 != 0.999
+    assert data.best is not None and data.best.score_int8 != 0.999
     alone = dataclasses.replace(data, finalists=(slow,))
     assert alone.best == slow
     assert "above the target of 2.00 ms" in Page(render(alone)).text
@@ -467,7 +467,7 @@ def test_page_of_500_candidates_is_small() -> None:
 
 def test_candidate_record_must_have_an_id() -> None:
     with pytest.raises(ValueError, match=r"must have id and architecture, but got none of \['id'"):
-        Candidate.from_record({"architecture": {}})
+        Candidate.from_record({"architecture": {}}, "top1")
 
 
 def test_blocks_name_their_kind() -> None:

@@ -1,0 +1,139 @@
+"""What searching has brought: each trained baseline against the best network no slower than it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.report_page.markup import NONE, Html, join, number, percent, plural, tag
+from tasks.report_page.records import Finalist, ReportData
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A baseline and what the search has to say to it.
+
+    Attributes:
+        baseline: What people designed.
+        searched: The best searched finalist of at most its latency; None: none is as fast.
+        gain: By how much it is better, 0..1; None where a score is unknown.
+    """
+
+    baseline: Finalist
+    searched: Finalist | None
+    gain: float | None
+
+
+def compare(data: ReportData) -> tuple[Comparison, ...]:
+    """Baselines in the order of their latency, each with its best rival."""
+    searched = [one for one in data.finalists if not one.is_baseline]
+    baselines = [one for one in data.finalists if one.is_baseline]
+    baselines.sort(key=lambda one: one.cost.known_latency_ms)
+    return tuple(_compare(one, searched, data) for one in baselines)
+
+
+def _compare(baseline: Finalist, searched: Sequence[Finalist], data: ReportData) -> Comparison:
+    limit = baseline.cost.known_latency_ms
+    scored = [
+        (data.gain(one.score_int8, 0.0), one)
+        for one in searched
+        if one.score_int8 is not None and one.cost.known_latency_ms <= limit
+    ]
+    if not scored:
+        return Comparison(baseline, None, None)
+    _, best = max(scored, key=lambda pair: (pair[0], -pair[1].cost.known_latency_ms))
+    if baseline.score_int8 is None or best.score_int8 is None:
+        return Comparison(baseline, best, None)
+    return Comparison(baseline, best, data.gain(best.score_int8, baseline.score_int8))
+
+
+def baselines_section(data: ReportData) -> Html:
+    """A verdict and a small table; nothing where no baseline was trained."""
+    found = compare(data)
+    if not found:
+        return Html("")
+    heads = ("baseline", "latency, ms", "int8", "searched, no slower", "latency, ms", "int8")
+    return tag(
+        "div",
+        tag("h3", "Against the baselines"),
+        tag("p", verdict(found, data)),
+        tag(
+            "div",
+            tag(
+                "table",
+                tag(
+                    "thead",
+                    tag(
+                        "tr",
+                        *(_head(head) for head in heads),
+                        tag("th", "difference, points", scope="col", class_="num"),
+                    ),
+                ),
+                tag("tbody", *(_row(one, data) for one in found)),
+            ),
+            class_="scroll",
+        ),
+        class_="against",
+    )
+
+
+def verdict(found: Sequence[Comparison], data: ReportData) -> Html:
+    """One sentence: is the searched front at or above the baselines at equal latency?"""
+    known = [one for one in found if one.gain is not None]
+    held = [one for one in known if one.gain is not None and one.gain >= 0]
+    total = plural(len(found), "baseline")
+    if len(held) == len(found):
+        words = f"At equal predicted latency the searched front is at or above {_all(total)}"
+    else:
+        words = (
+            f"At equal predicted latency the searched front is at or above {len(held)} of {total}"
+        )
+    gains = [one.gain for one in known if one.gain is not None]
+    tail = ""
+    if gains:
+        tail = f": {_points(min(gains))} to {_points(max(gains))} points of {data.metric.label}"
+    if len(gains) == 1 or (gains and min(gains) == max(gains)):
+        tail = f": {_points(gains[0])} points of {data.metric.label}"
+    slow = len(found) - len([one for one in found if one.searched is not None])
+    rest = f" No searched finalist is as fast as {slow} of them." if slow else ""
+    strong = tag("strong", words) if len(held) == len(found) else words
+    return join([strong, tail, ", int8, trained alike.", rest])
+
+
+def _all(total: str) -> str:
+    return "its one baseline" if total.startswith("1 ") else f"all {total}"
+
+
+def _head(label: str) -> Html:
+    is_text = label in ("baseline", "searched, no slower")
+    return tag("th", label, scope="col", class_=None if is_text else "num")
+
+
+def _row(one: Comparison, data: ReportData) -> Html:
+    return tag(
+        "tr",
+        *_network(one.baseline, data),
+        *(_network(one.searched, data) if one.searched else _nobody()),
+        tag(
+            "td",
+            NONE if one.gain is None else _points(one.gain),
+            class_="num" if one.gain is None else f"num {'gain' if one.gain >= 0 else 'loss'}",
+        ),
+    )
+
+
+def _network(one: Finalist, data: ReportData) -> list[Html]:
+    link = tag("a", one.name, href=f"#finalist-{data.finalists.index(one)}")
+    return [
+        tag("th", link, scope="row"),
+        tag("td", number(one.cost.known_latency_ms), class_="num"),
+        tag("td", percent(one.score_int8), class_="num"),
+    ]
+
+
+def _nobody() -> list[Html]:
+    return [tag("td", "none as fast", colspan=3, class_="faint")]
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "\u2212")
