@@ -144,7 +144,8 @@ class LanguageSpace:
         )
 
     def _blocks(self, decisions: Decisions) -> Iterator[Block]:
-        for number in range(int(decisions[BLOCKS])):
+        count = int(decisions[BLOCKS])
+        for number in range(count):
             name = f"block{number}"
             yield Block(
                 name=name,
@@ -153,6 +154,7 @@ class LanguageSpace:
                 ffn_channels=int(decisions[f"{name}/ffn/channels"]),
                 ffns=int(decisions[f"{name}/ffn/count"]),
                 normalisation=str(decisions[NORMALISATION]),
+                last=number + 1 == count,
             )
 
     def _more_inputs(self, length: int) -> tuple[tuple[str, Shape], ...]:

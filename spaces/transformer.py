@@ -10,8 +10,9 @@ What is written otherwise than in the paper, with equal results:
   layer, is a convolution of window 3 along the sequence: the same weights, MACs and zero padding.
 * Attention is not divided by the square root of a head's channels. The factor belongs into the
   weights of the query, exactly; untrained ones take it from their initialisation.
-* Scale and offset that would follow a dense layer alone are left out. They belong into its weights
-  and bias, exactly, and a converter puts them there.
+* Scale and offset of a normalisation are left out where a dense layer alone comes before them, or
+  dense layers alone read them, as a head does. They belong into those weights and biases, exactly,
+  and a converter puts them there.
 
 Every residual branch ends in an op ``project``, added by an ``add`` beside it.
 
@@ -33,7 +34,12 @@ TYPES = "types"
 MASKED = -16.0
 """What the mask holds at padding, 0 elsewhere: exp(-16) is nothing, and int8 keeps resolution."""
 
-NO_NORM, LAYER_NORM = "no_norm", "layer_norm"
+NO_NORM, LAYER_NORM, NONE = "no_norm", "layer_norm", "none"
+"""A scale and an offset a channel; these behind a standardisation of each token; nothing at all.
+
+What ``no_norm`` computes ``none`` can compute, too: scales and offsets between sums and dense
+layers can be moved into the dense layers around them. The two differ in how they train.
+"""
 TRIGRAM = 3
 """Tokens that the embedding of one sees."""
 
@@ -51,7 +57,7 @@ class Embedding:
         types: Of the table of token types; 0: there is none.
         channels: Of one token's embedding.
         hidden: Channels of the result.
-        normalisation: :data:`NO_NORM`, a scale and an offset a channel, or :data:`LAYER_NORM`.
+        normalisation: :data:`NO_NORM`, :data:`LAYER_NORM` or :data:`NONE`.
     """
 
     length: int
@@ -73,6 +79,7 @@ class Block:
         ffn_channels: Between the two dense layers of a feed-forward network.
         ffns: Feed-forward networks in a row.
         normalisation: As of :class:`Embedding`.
+        last: A head reads it, no other block.
         activation: Inside the feed-forward networks.
     """
 
@@ -82,6 +89,7 @@ class Block:
     ffn_channels: int
     ffns: int
     normalisation: str = NO_NORM
+    last: bool = False
     activation: Activation = "relu"
 
 
@@ -112,13 +120,15 @@ def lower_block(block: Block, source: Source) -> list[Op]:
     _check_heads(block)
     draft, name = _Draft(), block.name
     narrow = draft.dense(f"{name}/input", source, block.bottleneck)
+    standard = block.normalisation == LAYER_NORM
+    narrow = draft.norm(f"{name}/input/norm", narrow, block.normalisation, scaled=standard)
     x = _attention(draft, block, source, narrow)
     x = draft.residual(f"{name}/attention", x, narrow, block)
     for number in range(block.ffns):
         ffn = f"{name}/ffn{number}"
         wide = draft.dense(f"{ffn}/expand", x, block.ffn_channels, block.activation)
-        x = draft.residual(ffn, wide, x, block)
-    draft.residual(name, x, source, block)
+        x = draft.residual(ffn, wide, x, block, scaled=number + 1 < block.ffns)
+    draft.residual(name, x, source, block, scaled=not block.last)
     return draft.ops
 
 
@@ -134,6 +144,7 @@ def _attention(draft: _Draft, block: Block, source: Source, narrow: Source) -> S
     """What each token reads of the others, (1, T, bottleneck), before its projection."""
     name, length = f"{block.name}/attention", narrow[1][1]
     shared = draft.dense(f"{block.name}/shared", source, block.bottleneck)
+    shared = draft.norm(f"{block.name}/shared/norm", shared, block.normalisation, scaled=False)
     query = draft.split(f"{name}/query", shared, block, (0, 2, 1, 3))
     key = draft.split(f"{name}/key", shared, block, (0, 2, 3, 1))
     value = draft.split(f"{name}/value", source, block, (0, 2, 1, 3))
@@ -220,16 +231,20 @@ class _Draft:
         after = (*source[1][:-1], 1)
         return self.emit(Op(name, OpKind.MEAN, (source[0],), source[1], after))
 
-    def residual(self, name: str, branch: Source, trunk: Source, block: Block) -> Source:
+    def residual(
+        self, name: str, branch: Source, trunk: Source, block: Block, scaled: bool = True
+    ) -> Source:
         """``trunk`` and what ``branch`` projects to its width, normalised."""
         projected = self.dense(f"{name}/project", branch, trunk[1][-1])
         added = self.pair(f"{name}/add", OpKind.ADD, projected, trunk)
-        return self.norm(f"{name}/norm", added, block.normalisation)
+        return self.norm(f"{name}/norm", added, block.normalisation, scaled)
 
-    def norm(self, name: str, x: Source, normalisation: str) -> Source:
-        """Scale and offset a channel, behind a layer normalisation where asked for."""
+    def norm(self, name: str, x: Source, normalisation: str, scaled: bool = True) -> Source:
+        """Scale and offset a channel if ``scaled``, behind a standardisation where asked for."""
         if normalisation == LAYER_NORM:
             x = self._standardised(name, x)
+        if not scaled or normalisation == NONE:
+            return x
         constant = (x[1][-1],)
         x = self.by_constant(f"{name}/scale", OpKind.MUL, x, constant, normalisation)
         return self.by_constant(f"{name}/offset", OpKind.ADD, x, constant, normalisation)
