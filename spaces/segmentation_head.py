@@ -14,10 +14,12 @@
 ``none``
     The network ends in scores.
 
-Labels are of 8 bits from 0 to 254 (255 says *ignore* in people's masks). In the release an argmax
-that is not the last op is rebuilt from 8-bit arithmetic, in which a label above 127 saturates.
-Here it is the op itself: ARG_MAX gives int32, which CAST turns into uint8; RESIZE_NEAREST_NEIGHBOR
-moves uint8 as it is, without a scale, where it would not take int32.
+Labels are from 0 to 254, as uint8 (255 says *ignore* in people's masks). In the release an argmax
+that is not the last op is rebuilt from int8 arithmetic, in which labels above 127 saturate. Here
+it is ARG_MAX itself, which gives int32: exact for any number of classes. To resize int32 or uint8
+labels TensorFlow's converter has no op: RESIZE_NEAREST_NEIGHBOR takes float and quantized tensors
+only, and a float map of labels gets a scale by calibration, which blurs them. So columns and rows
+are repeated by GATHER, which moves int32 as it is, and CAST to uint8 comes last.
 
 Source: tensorflow/models ``official/projects/edgetpu/vision/serving/export_tflite.py``.
 """
@@ -93,14 +95,30 @@ def _resize_argmax(logits: Op, size: tuple[int, int]) -> list[Op]:
 def _argmax_resize(logits: Op, size: tuple[int, int], side: int | None) -> list[Op]:
     ops = _resized(logits, _compared(logits.output_shape, size, side))
     ops.append(_arg_max((ops or [logits])[-1]))
-    shape = ops[-1].output_shape
-    if shape == (1, *size):
-        return [*ops, _behind(ops[-1], LABELS, OpKind.CAST, shape)]
-    ops.append(_behind(ops[-1], f"{LABELS}/cast", OpKind.CAST, shape))
-    ops.append(_behind(ops[-1], f"{LABELS}/map", OpKind.RESHAPE, (*shape, 1)))
-    nearest = OpKind.RESIZE_NEAREST_NEIGHBOR
-    ops.append(_behind(ops[-1], f"{LABELS}/resize", nearest, (1, *size, 1)))
-    return [*ops, _behind(ops[-1], LABELS, OpKind.RESHAPE, (1, *size))]
+    # Columns first: these are single numbers, and then whole rows are copied at once.
+    for name, axis in (("columns", 2), ("rows", 1)):
+        ops += _repeated(ops[-1], f"{LABELS}/{name}", axis, size[axis - 1])
+    return [*ops, _behind(ops[-1], LABELS, OpKind.CAST, ops[-1].output_shape)]
+
+
+def _repeated(labels: Op, name: str, axis: int, length: int) -> list[Op]:
+    """The nearest of the rows or columns for each of ``length``, where that changes anything."""
+    shape = labels.output_shape
+    if shape[axis] == length:
+        return []
+    gathered = _behind(labels, name, OpKind.GATHER, (*shape[:axis], length, *shape[axis + 1 :]))
+    return [dataclasses.replace(gathered, axes=(axis,))]
+
+
+def nearest(have: int, want: int) -> tuple[int, ...]:
+    """Which of ``have`` rows is nearest to each of ``want``, by half-pixel centres.
+
+    What a ``GATHER`` along an axis (``axes``) of its input takes: nearest-neighbour resizing.
+
+    >>> nearest(3, 7)
+    (0, 0, 1, 1, 1, 2, 2)
+    """
+    return tuple((2 * row + 1) * have // (2 * want) for row in range(want))
 
 
 def _compared(scores: Shape, size: tuple[int, int], side: int | None) -> tuple[int, int]:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import pytest
 
 from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
-from spaces.segmentation_head import segmentation
+from spaces.segmentation_head import nearest, segmentation
 
 _MAP = (1, 32, 24, 16)
 
@@ -44,11 +47,24 @@ def test_labels_are_resized_when_scores_are_compared_first() -> None:
     assert _tail("argmax_resize") == [
         ("CONV_2D", (1, 32, 24, 5)),
         ("ARG_MAX", (1, 32, 24)),
-        ("CAST", (1, 32, 24)),
-        ("RESHAPE", (1, 32, 24, 1)),
-        ("RESIZE_NEAREST_NEIGHBOR", (1, 64, 48, 1)),
-        ("RESHAPE", (1, 64, 48)),
+        ("GATHER", (1, 32, 48)),
+        ("GATHER", (1, 64, 48)),
+        ("CAST", (1, 64, 48)),
     ]
+
+
+def test_only_what_differs_is_repeated() -> None:
+    graph = segmentation(_backbone(), 5, (32, 48), "argmax_resize")
+    gathers = [op for op in graph.ops if op.kind is OpKind.GATHER]
+    assert [(op.name, op.axes) for op in gathers] == [("labels/columns", (2,))]
+
+
+@pytest.mark.parametrize(("have", "want"), [(3, 7), (7, 3), (17, 33), (24, 47), (8, 8), (1, 5)])
+def test_nearest_rows_are_those_of_half_pixel_centres(have: int, want: int) -> None:
+    # derived: the centre of row i lies at (i + 0.5) / want of the height; no centre is at an edge
+    # of two rows but where it belongs to the later one
+    places = [(row + Fraction(1, 2)) * have / want for row in range(want)]
+    assert nearest(have, want) == tuple(math.floor(place) for place in places)
 
 
 @pytest.mark.parametrize(
