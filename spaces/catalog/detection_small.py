@@ -1,11 +1,14 @@
 """A detection space for pictures of 64 to 320 pixels, trained on two cores in minutes.
 
-After SpaghettiNet: a chain of four nodes (strides 4 to 32) and a head cell of four, all of which
-are detected from, at strides 4, 8, 16 and 32. Stride 4 is for small objects: one of 16 pixels
-covers four positions there, and two at stride 8. Head nodes may be no more than the sum of what
-they read, so a level that is not worth a layer costs next to nothing. Expansions are 2 and 4
-and widths 16 to 96, so at 192 x 256 pixels the largest network has about 200 M multiply-adds and
-the smallest below 10 M, predictors not counted.
+After SpaghettiNet: a chain of four nodes (strides 4 to 32) and a head cell of three, which are
+detected from, at strides 8, 16 and 32. Head nodes may be no more than the sum of what they read,
+so a level that is not worth a layer costs next to nothing. Expansions are 2 and 4 and widths 16
+to 96, so at 192 x 256 pixels the largest network has about 200 M multiply-adds and the smallest
+below 10 M, predictors not counted.
+
+An object of 16 pixels covers two positions at stride 8. For smaller ones there is
+:mod:`spaces.catalog.detection_small_fine`, which detects from stride 4, too, and pays for it on
+the host: it has four times the anchors.
 
 Baselines, hand-made: the released SpaghettiNets scaled down (``spaghetti_*``), and a backbone and
 head of depthwise bottlenecks alone, as SSDLite on MobileNetV2 has them (``depthwise_*``).
@@ -35,6 +38,8 @@ def _head(name: str, level: int, layers: int, widths: tuple[int, ...], *inputs: 
     return Node(name, (level,), widths, offered, inputs, resamples=True)
 
 
+PROBLEMS = ("detection",)
+
 SPACE = SpaghettiSpace(
     name="detection_small",
     input_shape=(1, 192, 256, 3),
@@ -47,24 +52,23 @@ SPACE = SpaghettiSpace(
         _chain("n3", 5, "n2", 3, 48, 64, 80, 96),
         _head("h2", 4, 2, (32, 48, 64), "n2+n3"),
         _head("h1", 3, 2, (24, 32, 40), "n1+h2", "n1+n3"),
-        _head("h0", 2, 1, (16, 24), "n0+h1", "n0+h2"),
         _head("h3", 5, 2, (32, 48, 64), "n3+h2", "n3+h1"),
     ),
-    outputs=("h0", "h1", "h2", "h3"),
+    outputs=("h1", "h2", "h3"),
 )
 
 # Channels of the stem and of the nodes, in order.
 _WIDTHS = {
-    "xs": (8, 16, 24, 32, 48, 32, 24, 16, 32),
-    "s": (16, 16, 24, 48, 64, 32, 24, 16, 32),
-    "m": (16, 24, 32, 48, 80, 48, 32, 16, 48),
-    "l": (24, 24, 40, 64, 96, 64, 40, 24, 64),
+    "xs": (8, 16, 24, 32, 48, 32, 24, 32),
+    "s": (16, 16, 24, 48, 64, 32, 24, 32),
+    "m": (16, 24, 32, 48, 80, 48, 32, 48),
+    "l": (24, 24, 40, 64, 96, 64, 40, 64),
 }
 _LAYERS = {
-    "xs": (1, 1, 2, 2, 1, 1, 0, 1),
-    "s": (1, 2, 3, 2, 1, 1, 1, 1),
-    "m": (2, 3, 3, 3, 2, 2, 1, 2),
-    "l": (2, 3, 3, 3, 2, 2, 1, 2),
+    "xs": (1, 1, 2, 2, 1, 1, 1),
+    "s": (1, 2, 3, 2, 1, 1, 1),
+    "m": (2, 3, 3, 3, 2, 2, 2),
+    "l": (2, 3, 3, 3, 2, 2, 2),
 }
 _SPAGHETTI: dict[str, Value] = {  # fused grouped early, separable late in the head, as released
     "n[01]/*/op": IBN_FUSED_GROUPED,

@@ -25,7 +25,7 @@ from spaces.spaghetti import Node, SpaghettiSpace
 from spaces.ssd_head import ssd
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
-NAMES = ("spaghettinet_edgetpu", "mobiledet_edgetpu", "detection_small", "detection_small_coarse")
+NAMES = ("spaghettinet_edgetpu", "mobiledet_edgetpu", "detection_small", "detection_small_fine")
 _IBN = LayerChoices((IBN_DW,), residual=False)
 
 
@@ -253,7 +253,7 @@ def test_largest_and_smallest_bound_the_space(space: SpaghettiSpace) -> None:
     assert all(least < space.lower(sample(space, rng)).macs < most for _ in range(50))
 
 
-@pytest.mark.parametrize("name", ["detection_small", "detection_small_coarse"])
+@pytest.mark.parametrize("name", ["detection_small", "detection_small_fine"])
 def test_small_spaces_can_be_trained_on_two_cores(name: str) -> None:
     space = _space(name)
     assert space.input_shape == (1, 192, 256, 3)
@@ -276,8 +276,18 @@ def test_depthwise_family_is_all_depthwise() -> None:
 
 
 def test_skipped_head_layers_leave_the_sum() -> None:
-    graph = _space("detection_small").lower(load_baselines("detection_small")["spaghetti_xs"])
+    name = "detection_small_fine"
+    graph = _space(name).lower(load_baselines(name)["spaghetti_xs"])
     assert graph.endpoint("P1").name == "h0/sum1"
+
+
+def test_finest_level_is_all_that_the_finer_space_adds() -> None:
+    coarse, fine = _space("detection_small"), _space("detection_small_fine")
+    for name, one in load_baselines("detection_small").items():
+        graph = fine.lower(load_baselines("detection_small_fine")[name])
+        kept = tuple(op for op in graph.ops if not op.name.startswith("h0/"))
+        assert kept == coarse.lower(one).ops
+        assert graph.endpoint("P1").output_shape[1:3] == (48, 64)
 
 
 def test_every_layer_that_may_be_skipped_has_a_residual(space: SpaghettiSpace) -> None:

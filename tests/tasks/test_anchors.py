@@ -86,8 +86,8 @@ def test_anchors_stand_in_the_order_of_the_predictions() -> None:
 
 
 def test_there_are_as_many_anchors_as_the_head_predicts() -> None:
-    space = load_space("detection_small").for_input((1, 70, 98, 3))
-    backbone = space.lower(next(iter(load_baselines("detection_small").values())))
+    space = load_space("detection_small_fine").for_input((1, 70, 98, 3))
+    backbone = space.lower(next(iter(load_baselines("detection_small_fine").values())))
     sizes = [backbone.op(name).output_shape[1:3] for _, name in backbone.endpoints]
     counts = (1, 2, 3, 4)
     shapes = [np.full((count, 2), 0.1, np.float32) for count in counts]
