@@ -24,6 +24,8 @@ _FINEST = Node(
     inputs=("n0+h1", "n0+h2"),
     resamples=True,
 )
+PROBLEMS = ("detection",)
+
 SPACE = dataclasses.replace(
     _COARSER,
     name="detection_small_fine",
