@@ -1,11 +1,11 @@
 """Boxes as COCO keeps them: JSON with ``images``, ``annotations`` and ``categories``.
 
 Annotations are looked for as ``annotations/instances_<split>.json`` (or ``<split>.json``), the
-same without the folder, ``<split>/_annotations.coco.json`` (or the one ``.json`` in the folder of a
-split), or one ``annotations.json`` for all, which is then train; ``data.source`` may also be that
-file. Pictures are looked for in ``images/<split>``, ``<split>``, ``images`` and beside the JSON; a
-``file_name`` may hold folders. A box is ``[x, y, width, height]`` in pixels. ``iscrowd`` is kept.
-A picture without annotations is a picture of nothing.
+same without the folder, ``<split>/_annotations.coco.json`` (or the one ``.json`` in the folder of
+a split), or one ``annotations.json`` for all, which is then train; ``data.source`` may be that
+file, too. Pictures are looked for in ``images/<split>``, ``<split>``, ``images`` and beside the
+JSON; a ``file_name`` may hold folders. A box is ``[x, y, width, height]`` in pixels. ``iscrowd`` is
+kept. A picture without annotations is a picture of nothing.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ def read(source: Source) -> RawData:
     root = source.path("a folder with annotations/instances_train.json and images/train")
     files = _annotations(root)
     skipped: dict[str, list[str]] = {}
+    top = _top(root)
     classes = tuple(_categories(files["train"].file).values())
     splits: dict[Split, tuple[BoxSample, ...]] = {}
     for split in SPLITS:
         if split in files:
             labels = _labels(files[split].file, classes)
-            splits[split] = _samples(root, files[split], labels, skipped)
+            splits[split] = _samples(top, files[split], labels, skipped)
     if lone := unmentioned(splits):
         skipped[NOT_MENTIONED] = lone
     return RawData(root.resolve().name, classes, splits, kind="detection", skipped=skipped)
@@ -62,9 +63,7 @@ def check(source: Source) -> None:
 def _annotations(root: Path) -> Mapping[Split, Annotated]:
     """The annotations of each split that is there."""
     if root.is_file():
-        beside = root.parent
-        folders = picture_folders(beside, beside, None)
-        folders += picture_folders(beside.parent, beside, None)
+        folders = picture_folders(_top(root), root.parent, _named_split(root))
         return {"train": Annotated(JsonFile(root, "COCO"), folders)}
     found = _split_jsons(root)
     if not found:
@@ -83,12 +82,24 @@ def _annotations(root: Path) -> Mapping[Split, Annotated]:
     }
 
 
+def _top(root: Path) -> Path:
+    """The folder of the data set, where ``root`` may be its only JSON."""
+    if root.is_dir():
+        return root
+    return root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
+
+
+def _named_split(path: Path) -> Split | None:
+    """The split that a JSON is named after."""
+    return split_of(path.stem.lower().removeprefix("instances_"))
+
+
 def _split_jsons(root: Path) -> dict[Split, Path]:
     """The JSON of each split, where their names or folders say which."""
     found: dict[Split, Path] = {}
     for folder in (root / "annotations", root):
         for path in _jsons(folder):
-            split = split_of(path.stem.lower().removeprefix("instances_"))
+            split = _named_split(path)
             if split is not None and found.setdefault(split, path) != path:
                 raise DataError(
                     f"a folder must have one JSON for {split}, but got {found[split].name} and "
@@ -133,7 +144,7 @@ def _refuse_repeated(file: JsonFile, what: str, values: Sequence[object]) -> Non
 
 
 def _samples(
-    root: Path,
+    top: Path,
     annotated: Annotated,
     labels: Mapping[Hashable, int],
     skipped: dict[str, list[str]],
@@ -153,7 +164,7 @@ def _samples(
                 f"a file_name must stay in its folder, but got {name!r} in {file.path.name}."
             )
         path = find_picture([name], folders) or folders[0] / name
-        told = path.relative_to(root if root.is_dir() else root.parent.parent).as_posix()
+        told = path.relative_to(top).as_posix()
         samples.append(BoxSample(told, path, tuple(boxes[number]), _size(image)))
     return tuple(samples)
 

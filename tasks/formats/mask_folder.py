@@ -2,8 +2,8 @@
 
 Also flat, ``images/*`` beside ``masks/*.png``, and ``<split>/images/*`` beside ``<split>/masks``.
 A mask has the name of its picture, whatever their endings; both may lie in folders further down.
-Its pixels are class indexes (palette or grey), 255 is ignored. ``classes.txt`` names the classes by
-index, one a line.
+Its pixels are class indexes (palette or grey), 255 is ignored. ``classes.txt`` names the classes,
+one a line.
 """
 
 from __future__ import annotations
