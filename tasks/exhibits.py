@@ -31,8 +31,9 @@ _MOST_LABELS = 8  # boxes in a picture that still have room for their names
 _MOST_BYTES = 48_000  # of a PNG in full colour; above, 256 colours do
 _NEAREST_BELOW = 96  # pixels; a picture narrower than this is shown as the squares it is
 
+Area = tuple[int, int, int, int]  # left, top, right, bottom; pixels
 Segment = tuple[str, str]
-"""A piece of text and its mark: empty, ``truth``, ``right``, ``wrong``, or any other word."""
+"""A piece of text and its mark: none, ``truth``, ``right``, ``wrong``, ``question``, or other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,13 @@ def colour(index: int) -> str:
 
 
 def legend(classes: Sequence[str], present: Iterable[int]) -> tuple[tuple[str, str], ...]:
-    """Names and colours of the classes among ``present``; unknown numbers are left out."""
+    """Names and colours of the classes among ``present``.
+
+    Numbers without a name are left out, and a background, which no drawing paints.
+    """
     seen = sorted({int(index) for index in present})
-    return tuple((classes[i], colour(i)) for i in seen if 0 <= i < len(classes))
+    named = [i for i in seen if 0 <= i < len(classes) and not _is_bare(classes, i)]
+    return tuple((classes[i], colour(i)) for i in named)
 
 
 def label_picture(image: NDArray[np.uint8]) -> bytes:
@@ -117,11 +122,11 @@ def draw_boxes(
     places = [_pixels(boxes[n], picture.size) for n in real]
     for n, place in zip(real, places, strict=True):
         _frame(pen, place, colour(int(labels[n])))
-    if len(real) <= _MOST_LABELS:
-        for n, place in zip(real, places, strict=True):
-            name = _class_name(classes, int(labels[n]))
-            words = name if scores is None else f"{name} {float(scores[n]):.2f}"
-            _name_tag(pen, place, words, colour(int(labels[n])), picture.size)
+    taken: list[Area] = []
+    for n, place in zip(real, places, strict=True) if len(real) <= _MOST_LABELS else ():
+        name = _class_name(classes, int(labels[n]))
+        words = name if scores is None else f"{name} {float(scores[n]):.2f}"
+        taken.append(_name_tag(pen, place, words, colour(int(labels[n])), picture.size, taken))
     return _png(picture)
 
 
@@ -151,7 +156,7 @@ def paint_mask(
         if index == ignore or _is_bare(classes, int(index)):
             continue
         where = painted == index
-        pixels[where] = 0.5 * pixels[where] + 0.5 * _rgb(colour(int(index)))
+        pixels[where] = 0.4 * pixels[where] + 0.6 * _rgb(colour(int(index)))
     edges = _edges(painted)
     pixels[edges] = _edge_colours(painted[edges], classes, ignore)
     stripes = (np.add.outer(np.arange(height), np.arange(width)) // 4) % 2 == 0
@@ -215,7 +220,7 @@ def _enlarged(image: NDArray[np.uint8]) -> Image.Image:
     return picture if size == picture.size else picture.resize(size, how)
 
 
-def _pixels(box: NDArray[np.floating], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _pixels(box: NDArray[np.floating], size: tuple[int, int]) -> Area:
     """Left, top, right, bottom within the picture; at least three pixels wide and high."""
     ymin, xmin, ymax, xmax = (float(np.clip(edge, 0, 1)) for edge in box)
     left, right = sorted((xmin * (size[0] - 1), xmax * (size[0] - 1)))
@@ -224,29 +229,46 @@ def _pixels(box: NDArray[np.floating], size: tuple[int, int]) -> tuple[int, int,
     return round(left), round(top), round(right), round(bottom)
 
 
-def _frame(pen: ImageDraw.ImageDraw, place: tuple[int, int, int, int], ink: str) -> None:
-    """A coloured line between two thin ones that part it from any background."""
+def _frame(pen: ImageDraw.ImageDraw, place: Area, ink: str) -> None:
+    """A coloured line within a thin white one that parts it from any background."""
     left, top, right, bottom = place
     pen.rectangle((left - 2, top - 2, right + 2, bottom + 2), outline="#ffffff")
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=ink, width=2)
-    if right - left > 8 and bottom - top > 8:
-        pen.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline="#000000")
 
 
 def _name_tag(
     pen: ImageDraw.ImageDraw,
-    place: tuple[int, int, int, int],
+    place: Area,
     words: str,
     ink: str,
     size: tuple[int, int],
-) -> None:
-    """The name over the box's upper left corner, or inside where there is no room above."""
+    taken: Sequence[Area],
+) -> Area:
+    """The name at the first edge of the box where it covers no other name; gives its area."""
     font = ImageFont.load_default(12)
-    width = math.ceil(pen.textlength(words, font)) + 7
-    left = min(max(0, place[0] - 2), max(0, size[0] - width))
-    top = place[1] - 17 if place[1] >= 17 else min(place[1] + 2, size[1] - 16)
-    pen.rectangle((left, top, left + width, top + 15), fill=ink)
-    pen.text((left + 4, top + 1), words, fill=_readable_on(ink), font=font)
+    width, height = math.ceil(pen.textlength(words, font)) + 7, 15
+    left, top, right, bottom = place
+    corners = [(left - 2, top - 17), (left - 2, bottom + 2), (right - width + 2, top - 17)]
+    corners += [
+        (right - width + 2, bottom + 2),
+        (left - 1, top - 1),
+        (right + 3, top),
+        (left, top),
+    ]
+    areas = []
+    for x, y in corners:
+        x = min(max(0, x), max(0, size[0] - width - 1))
+        y = min(max(0, y), max(0, size[1] - height - 1))
+        areas.append((x, y, x + width, y + height))
+    area = next((a for a in areas if not any(_overlap(a, other) for other in taken)), areas[0])
+    pen.rectangle(area, fill=ink)
+    pen.text((area[0] + 4, area[1] + 1), words, fill=_readable_on(ink), font=font)
+    return area
+
+
+def _overlap(one: Area, other: Area) -> bool:
+    across = one[0] < other[2] and other[0] < one[2]
+    return across and one[1] < other[3] and other[1] < one[3]
 
 
 def _readable_on(background: str) -> str:

@@ -79,29 +79,30 @@ def baselines_section(data: ReportData) -> Html:
 
 def verdict(found: Sequence[Comparison], data: ReportData) -> Html:
     """One sentence: is the searched front at or above the baselines at equal latency?"""
-    known = [one for one in found if one.gain is not None]
-    held = [one for one in known if one.gain is not None and one.gain >= 0]
-    total = plural(len(found), "baseline")
-    if len(held) == len(found):
-        words = f"At equal predicted latency the searched front is at or above {_all(total)}"
-    else:
-        words = (
-            f"At equal predicted latency the searched front is at or above {len(held)} of {total}"
+    gains = [one.gain for one in found if one.gain is not None]
+    slow = sum(one.searched is None for one in found)
+    if not gains:
+        return Html(
+            "At equal predicted latency there is nothing to compare: no searched finalist is as "
+            "fast as a baseline."
         )
-    gains = [one.gain for one in known if one.gain is not None]
-    tail = ""
-    if gains:
-        tail = f": {_points(min(gains))} to {_points(max(gains))} points of {data.metric.label}"
-    if len(gains) == 1 or (gains and min(gains) == max(gains)):
-        tail = f": {_points(gains[0])} points of {data.metric.label}"
-    slow = len(found) - len([one for one in found if one.searched is not None])
-    rest = f" No searched finalist is as fast as {slow} of them." if slow else ""
-    strong = tag("strong", words) if len(held) == len(found) else words
-    return join([strong, tail, ", int8, trained alike.", rest])
+    held = sum(gain >= 0 for gain in gains)
+    words = f"At equal predicted latency the searched front is at or above {_of(held, len(found))}"
+    low, high = _points(min(gains)), _points(max(gains))
+    tail = f": {low if low == high else f'{low} to {high}'} points of {data.metric.label} in int8"
+    rest = f" No searched finalist is as fast as {_of(slow, len(found))}." if slow else ""
+    return join([tag("strong", words) if held == len(found) else words, tail, ".", rest])
 
 
-def _all(total: str) -> str:
-    return "its one baseline" if total.startswith("1 ") else f"all {total}"
+def _of(some: int, total: int) -> str:
+    """So many of the baselines.
+
+    >>> [_of(2, 2), _of(1, 1), _of(3, 3), _of(1, 3)]
+    ['both baselines', 'the baseline', 'all 3 baselines', '1 of 3 baselines']
+    """
+    if some == total:
+        return {1: "the baseline", 2: "both baselines"}.get(total, f"all {total} baselines")
+    return f"{some or 'none'} of {plural(total, 'baseline')}"
 
 
 def _head(label: str) -> Html:

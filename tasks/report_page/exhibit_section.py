@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from tasks.exhibits import Exhibit, Panel, Segment
+from tasks.exhibits import PALETTE, Exhibit, Panel, Segment
 from tasks.report_page.markup import Html, join, plural, tag
 from tasks.report_page.records import ReportData
 
@@ -78,9 +78,11 @@ def _pictures(exhibit: Exhibit) -> int:
 
 def _legend(exhibits: Sequence[Exhibit]) -> Html:
     """The classes drawn in any exhibit, once."""
-    entries = dict.fromkeys(entry for one in exhibits for entry in one.legend)
-    if not entries:
+    found = dict.fromkeys(entry for one in exhibits for entry in one.legend)
+    if not found:
         return Html("")
+    order = {ink: place for place, ink in enumerate(PALETTE)}
+    entries = sorted(found, key=lambda entry: order.get(entry[1], len(order)))
     items = [
         tag("li", tag("i", style=f"background:{ink}" if _is_colour(ink) else None), name)
         for name, ink in entries
@@ -95,7 +97,8 @@ def _is_colour(ink: str) -> bool:
 
 def _card(exhibit: Exhibit, synthetic: bool) -> Html:
     badge = tag("span", _SYNTHETIC, class_="badge") if synthetic else ""
-    caption = tag("figcaption", exhibit.name, " ", badge)
+    name = f"no. {exhibit.name}" if exhibit.name.isdecimal() else exhibit.name
+    caption = tag("figcaption", name, " ", badge)
     panels = [_panel(panel) for panel in exhibit.panels]
     return tag("figure", caption, tag("div", *panels, class_="panels"), class_="exhibit")
 
@@ -125,5 +128,7 @@ def _segment(piece: Segment) -> Html:
 
 
 def _marked(words: str, mark: str) -> Html:
+    if mark == "question":
+        return tag("b", words.strip(), class_="question")
     kind = mark if mark in MARKS else "other"
     return tag("mark", words, class_=f"m-{kind}", title=MARKS.get(mark, mark))

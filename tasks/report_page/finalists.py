@@ -59,7 +59,6 @@ def finalists_table(data: ReportData) -> Html:
         (".tflite", "num", "size of the int8 file"),
         ("peak memory", "num", "high-water mark of activations"),
         ("streamed", "num", "weights that do not fit on chip, at every inference"),
-        ("file", "text", ""),
     )
     span = _span(data.finalists)
     rows = [_row(index, one, data, span) for index, one in enumerate(data.finalists)]
@@ -101,7 +100,6 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(size(one.file_bytes), one.file_bytes),
         _cell(size(cost.peak_memory_bytes), cost.peak_memory_bytes),
         _cell(size(cost.streamed_bytes) if cost.streamed_bytes else "none", cost.streamed_bytes),
-        tag("td", tag("code", _breakable(one.file)), class_="path", data_value=one.file),
     ]
     return tag("tr", *cells)
 
@@ -252,6 +250,7 @@ def _article(index: int, one: Finalist, scale: Scale, data: ReportData) -> Html:
             tag("span", "baseline", class_="badge") if one.is_baseline else "",
         ),
         tag("p", " · ".join(facts), class_="facts"),
+        tag("p", tag("code", _breakable(one.file)), class_="path facts"),
         drawing,
         _time_budget(one),
         _host_ops(one),

@@ -81,17 +81,17 @@ def test_a_mask_tints_its_class_and_leaves_the_background() -> None:
     mask = np.zeros((64, 64), np.uint8)
     mask[:32] = 1
     drawn = opened(paint_mask(GREY, mask, CLASSES))
-    np.testing.assert_allclose(drawn[40, 40], (100 + rgb(1)) / 2, atol=1)  # derived: half and half
+    np.testing.assert_allclose(drawn[40, 40], 40 + 0.6 * rgb(1), atol=1)  # derived
     assert (drawn[200, 40] == 100).all()
     assert (drawn[127, 40] == rgb(1)).all()  # the edge, in full colour
     named = opened(paint_mask(GREY, mask, ("sky", "one")))
-    np.testing.assert_allclose(named[200, 40], (100 + rgb(0)) / 2, atol=1)
+    np.testing.assert_allclose(named[200, 40], 40 + 0.6 * rgb(0), atol=1)
 
 
 def test_a_coarse_mask_is_stretched_and_ignored_pixels_are_hatched() -> None:
     mask = np.array([[1, 255]], np.uint8)
     drawn = opened(paint_mask(GREY[:32], mask, CLASSES))
-    np.testing.assert_allclose(drawn[60, 60], (100 + rgb(1)) / 2, atol=1)
+    np.testing.assert_allclose(drawn[60, 60], 40 + 0.6 * rgb(1), atol=1)
     hatched = np.unique(drawn[:, 140:].reshape(-1, 3), axis=0)
     # derived: 0.35 * 100 + 0.65 * 128, beside what was there
     assert hatched.tolist() == [[100] * 3, [118] * 3]
@@ -120,9 +120,19 @@ def test_many_classes_have_many_colours() -> None:
     assert len({colour(index) for index in range(150)}) == 150
 
 
-def test_legend_names_what_is_there_and_nothing_else() -> None:
+def test_legend_names_what_is_painted_and_nothing_else() -> None:
     present = np.array([[2, 0], [255, -1]])
-    assert legend(CLASSES, present.ravel()) == (("background", colour(0)), ("two", colour(2)))
+    assert legend(CLASSES, present.ravel()) == (("two", colour(2)),)
+    assert legend(("sky", "one"), present.ravel()) == (("sky", colour(0)),)
+
+
+def test_names_of_boxes_do_not_cover_each_other() -> None:
+    side_by_side = np.array([[0.3, 0.3, 0.6, 0.5], [0.3, 0.35, 0.6, 0.55]], np.float32)
+    labels = np.array([1, 2], np.int32)
+    drawn = opened(draw_boxes(GREY, side_by_side, labels, None, ("", "first one", "other one")))
+    filled = [int((drawn == rgb(n)).all(axis=-1).sum(axis=1).max()) for n in (1, 2)]
+    # derived: a name is some 60 pixels wide, and stays so where the other one would cover it
+    assert min(filled) > 45
 
 
 def test_a_span_is_marked_and_the_text_is_whole() -> None:
