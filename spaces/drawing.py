@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import final
 
-from spaces import blocks
-from spaces.graph import Activation, Op, OpKind
+from spaces.graph import Activation, Op, OpKind, Shape
 from spaces.places import Source
 
 
@@ -19,13 +17,10 @@ class Drawing:
         ops: So far, in topological order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, variant: str = "") -> None:
+        """``variant``: of all ops, see :class:`spaces.graph.Op`."""
         self.ops: list[Op] = []
-
-    def emit(self, op: Op) -> Source:
-        """Any op."""
-        self.ops.append(op)
-        return op.name, op.output_shape
+        self._variant = variant
 
     def pointwise(
         self,
@@ -37,8 +32,19 @@ class Drawing:
         use_bias: bool = False,
     ) -> Source:
         """A 1x1 convolution."""
-        op = blocks.convolution(name, source, channels, activation=activation)
-        return self.emit(dataclasses.replace(op, batch_norm=batch_norm, use_bias=use_bias))
+        producer, shape = source
+        op = Op(
+            name,
+            OpKind.CONV_2D,
+            (producer,),
+            shape,
+            (*shape[:-1], channels),
+            activation=activation,
+            batch_norm=batch_norm,
+            use_bias=use_bias,
+            variant=self._variant,
+        )
+        return self._emit(op)
 
     def depthwise(
         self,
@@ -49,10 +55,20 @@ class Drawing:
         dilation: int = 1,
     ) -> Source:
         """A depthwise 3x3 convolution; ``dilation`` is the step between its nine points."""
-        kind, channels = OpKind.DEPTHWISE_CONV_2D, source[1][-1]
-        op = blocks.convolution(name, source, channels, 3, activation=activation, kind=kind)
-        steps = (dilation, dilation)
-        return self.emit(dataclasses.replace(op, batch_norm=batch_norm, dilation=steps))
+        producer, shape = source
+        op = Op(
+            name,
+            OpKind.DEPTHWISE_CONV_2D,
+            (producer,),
+            shape,
+            shape,
+            (3, 3),
+            activation=activation,
+            batch_norm=batch_norm,
+            dilation=(dilation, dilation),
+            variant=self._variant,
+        )
+        return self._emit(op)
 
     def separable(
         self, name: str, source: Source, channels: int, activation: Activation, dilation: int = 1
@@ -66,7 +82,7 @@ class Drawing:
         result = sources[0]
         for number, source in enumerate(sources[1:], 1):
             pair, shape = (result[0], source[0]), source[1]
-            result = self.emit(Op(f"{name}/sum{number}", OpKind.ADD, pair, shape, shape))
+            result = self._plain(f"{name}/sum{number}", OpKind.ADD, pair, shape, shape)
         return result
 
     def concatenation(self, name: str, sources: Sequence[Source]) -> Source:
@@ -74,7 +90,7 @@ class Drawing:
         first = sources[0][1]
         after = (*first[:-1], sum(shape[-1] for _, shape in sources))
         names = tuple(producer for producer, _ in sources)
-        return self.emit(Op(name, OpKind.CONCATENATION, names, first, after))
+        return self._plain(name, OpKind.CONCATENATION, names, first, after)
 
     def resized(self, name: str, source: Source, size: tuple[int, int]) -> Source:
         """Bilinear, to exactly ``size`` (height, width); no op where that changes nothing."""
@@ -82,17 +98,34 @@ class Drawing:
         if shape[1:3] == size:
             return source
         after = (1, *size, shape[-1])
-        return self.emit(Op(name, OpKind.RESIZE_BILINEAR, (producer,), shape, after))
+        return self._plain(name, OpKind.RESIZE_BILINEAR, (producer,), shape, after)
 
     def halved(self, name: str, source: Source) -> Source:
         """The average of 3x3 windows at every other place: half the size, rounded up."""
         producer, shape = source
         after = (1, -(-shape[1] // 2), -(-shape[2] // 2), shape[-1])
-        kind = OpKind.AVERAGE_POOL_2D
-        return self.emit(Op(name, kind, (producer,), shape, after, (3, 3), (2, 2)))
+        kind, strides = OpKind.AVERAGE_POOL_2D, (2, 2)
+        return self._plain(name, kind, (producer,), shape, after, (3, 3), strides)
 
     def mean(self, name: str, source: Source) -> Source:
         """The average over the whole map, (1, 1, 1, C)."""
         producer, shape = source
         after, window = (1, 1, 1, shape[-1]), (shape[1], shape[2])
-        return self.emit(Op(name, OpKind.MEAN, (producer,), shape, after, window))
+        return self._plain(name, OpKind.MEAN, (producer,), shape, after, window)
+
+    def _plain(
+        self,
+        name: str,
+        kind: OpKind,
+        inputs: tuple[str, ...],
+        before: Shape,
+        after: Shape,
+        window: tuple[int, int] = (1, 1),
+        strides: tuple[int, int] = (1, 1),
+    ) -> Source:
+        variant = self._variant
+        return self._emit(Op(name, kind, inputs, before, after, window, strides, variant=variant))
+
+    def _emit(self, op: Op) -> Source:
+        self.ops.append(op)
+        return op.name, op.output_shape

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field
 
 from spaces import blocks
 from spaces.blocks import Block
-from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, Shape, ShapeError
+from spaces.graph import (
+    INPUT,
+    Activation,
+    IntArray,
+    Op,
+    OpBatch,
+    OpGraph,
+    Shape,
+    ShapeError,
+)
 from spaces.places import Place, PlaceTable, Source
 from spaces.space import (
     Architecture,
@@ -276,6 +285,31 @@ class IbnSpace:
             batch = self._table.lower_many(architectures, self.input_shape)
         # What a table refuses is refused by `lower`, too, which says why.
         return batch or OpBatch.of([self.lower(one) for one in architectures])
+
+    def lower_many_with_levels(
+        self, architectures: Sequence[Architecture]
+    ) -> tuple[OpBatch, dict[int, IntArray]] | None:
+        """As :meth:`lower_many`, and the slot of each endpoint, ``[n_architectures]``, by level.
+
+        None: an architecture is not one of this space; :meth:`lower` says why.
+        """
+        found = None
+        if all(one.space == self.name for one in architectures):
+            found = self._table.lower_many_with_ends(architectures, self.input_shape)
+        if found is None:
+            return None
+        batch, ends = found
+        levels = {level: ends[:, place] for level, place in self._level_places()}
+        return batch, levels
+
+    def _level_places(self) -> Iterator[tuple[int, int]]:
+        """Level of each place but the top, and its number: the last of a level is its end."""
+        strides, place = self.stem_strides, 0
+        yield strides.bit_length() - 1, place
+        for stage in self.stages:
+            for offered in stage.blocks:
+                strides, place = strides * offered.strides, place + 1
+                yield strides.bit_length() - 1, place
 
     def _stem(self, decisions: Decisions, source: Source) -> list[Op]:
         channels, kernel = int(decisions[STEM_CHANNELS]), int(decisions[STEM_KERNEL])

@@ -98,11 +98,20 @@ class PlaceTable:
 
         None, too, for places of so many combinations that their number does not fit into 64 bits.
         """
+        found = self.lower_many_with_ends(architectures, input_shape)
+        return None if found is None else found[0]
+
+    def lower_many_with_ends(
+        self, architectures: Sequence[Architecture], input_shape: Shape
+    ) -> tuple[OpBatch, IntArray] | None:
+        """As :meth:`lower_many`, and where places end, as :meth:`SegmentTable.ends` tells."""
         if any(math.prod(len(one.values) for one in row) > _MOST for row in self._factors):
             return None
         codes = self._encoder.encode(architectures)
         which = None if codes is None else self._lowered(codes, input_shape)
-        return None if which is None else self._segments.batch(which)
+        if which is None:
+            return None
+        return self._segments.batch(which), self._segments.ends(which)
 
     def _lowered(self, codes: IntArray, input_shape: Shape) -> IntArray | None:
         """Segments of all places, ``[n_architectures, n_places]``; None if one is illegal."""

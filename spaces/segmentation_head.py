@@ -29,7 +29,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal, get_args
 
-from spaces.graph import Op, OpGraph, OpKind, Shape, ShapeError
+import numpy as np
+
+from spaces.attached import Attachment, attach_many
+from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
 
 Finalize = Literal["resize_argmax", "argmax_resize", "none"]
 FINALIZE: tuple[str, ...] = get_args(Finalize)
@@ -61,22 +64,60 @@ def segmentation(
     Raises:
         ShapeError: Too few or too many classes, no feature map, or an unknown ``finalize``.
     """
+    _check(classes, finalize)
     end = backbone.output
+    head = _head(end, classes, input_hw, finalize, argmax_side)
+    return dataclasses.replace(backbone, ops=(*backbone.ops, *head))
+
+
+def segmentation_many(
+    batch: OpBatch,
+    classes: int,
+    input_hw: tuple[int, int],
+    finalize: Finalize = "resize_argmax",
+    argmax_side: int | None = None,
+) -> OpBatch:
+    """:func:`segmentation` of each graph of a batch; each must end in a feature map.
+
+    Raises:
+        ShapeError: As there, or a graph without ops.
+    """
+    _check(classes, finalize)
+    length = batch.live.sum(axis=1)
+    if not length.all():
+        raise ShapeError("a graph must have at least one op, but got none.")
+    last = batch.index[np.arange(len(length)), length - 1]
+    distinct, which = np.unique(last, return_inverse=True)
+    heads = []
+    for hwc in batch.distinct.output_hwc[distinct].tolist():
+        end = Op("end", OpKind.CONV_2D, (INPUT,), (1, *hwc), (1, *hwc))
+        ops = _head(end, classes, input_hw, finalize, argmax_side)
+        heads.append(Attachment.of(ops, [end.name]))
+    return attach_many(batch, length[:, None] - 1, heads, which)
+
+
+def _check(classes: int, finalize: str) -> None:
     if not 2 <= classes <= MOST_CLASSES:
         raise ShapeError(f"classes must be from 2 to {MOST_CLASSES}, but got {classes}.")
+    if finalize not in FINALIZE:
+        raise ShapeError(f"finalize must be one of {', '.join(FINALIZE)}, but got {finalize!r}.")
+
+
+def _head(
+    end: Op, classes: int, size: tuple[int, int], finalize: Finalize, side: int | None
+) -> list[Op]:
+    """The ops behind an op whose output is a feature map."""
     if len(end.output_shape) != 4:
         raise ShapeError(
             f"{end.name}: a backbone must end in a feature map (1, H, W, C), "
             f"but got shape {end.output_shape}."
         )
-    if finalize not in FINALIZE:
-        raise ShapeError(f"finalize must be one of {', '.join(FINALIZE)}, but got {finalize!r}.")
-    ops = [_logits(end, classes)]
+    logits = _logits(end, classes)
     if finalize == "resize_argmax":
-        ops += _resize_argmax(ops[0], input_hw)
-    elif finalize == "argmax_resize":
-        ops += _argmax_resize(ops[0], input_hw, argmax_side)
-    return dataclasses.replace(backbone, ops=(*backbone.ops, *ops))
+        return [logits, *_resize_argmax(logits, size)]
+    if finalize == "argmax_resize":
+        return [logits, *_argmax_resize(logits, size, side)]
+    return [logits]
 
 
 def _logits(end: Op, classes: int) -> Op:

@@ -11,13 +11,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Literal
 
-from spaces.bifpn import Bifpn, draw_bifpn
-from spaces.deeplab import DeepLab, Merge, draw_deeplab
-from spaces.drawing import Drawing
+import numpy as np
+
+from spaces.attached import attach_many
 from spaces.extremes import towards
-from spaces.graph import Activation, Op, OpBatch, OpGraph, Shape
+from spaces.graph import IntArray, OpBatch, OpGraph, Shape
+from spaces.head_choices import PREFIX, HeadChoices, Maps, Values, attachment, is_legal
 from spaces.ibn import IbnSpace
 from spaces.places import Source
 from spaces.space import (
@@ -29,86 +29,6 @@ from spaces.space import (
     architecture,
     walk,
 )
-
-Kind = Literal["bifpn", "deeplab"]
-BIFPN: Kind = "bifpn"
-DEEPLAB: Kind = "deeplab"
-PREFIX = "head/"
-
-
-@dataclass(frozen=True, slots=True)
-class HeadChoices:
-    """What the head offers; all values ascending.
-
-    Attributes:
-        kinds: The one of most weights first.
-        strides: Of the map at which the head ends: how fine it draws. A power of two.
-        channels: Of a BiFPN's levels, or of each branch of a DeepLab head.
-        repeats: Cells of a BiFPN, or separable convolutions of DeepLab's decoder.
-        coarsest_strides: Of a BiFPN's last level; may be coarser than the backbone.
-        dilations: The smallest of DeepLab's three.
-        low_channels: Of DeepLab's fine features; empty: as ``channels``, and joined by a sum.
-        decoder_channels: Of DeepLab's decoder; empty: as ``channels``.
-        bifpn_activation, deeplab_activation: Fixed.
-    """
-
-    kinds: tuple[Kind, ...]
-    strides: tuple[int, ...]
-    channels: tuple[int, ...]
-    repeats: tuple[int, ...]
-    coarsest_strides: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    low_channels: tuple[int, ...] = ()
-    decoder_channels: tuple[int, ...] = ()
-    bifpn_activation: Activation = "relu6"
-    deeplab_activation: Activation = "relu"
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """All of them, by names that begin with ``head/``."""
-        offered = {
-            "kind": self.kinds,
-            "stride": self.strides,
-            "channels": self.channels,
-            "repeats": self.repeats,
-            "coarsest_stride": self.coarsest_strides,
-            "dilation": self.dilations,
-            "low_channels": self.low_channels,
-            "decoder_channels": self.decoder_channels,
-        }
-        return tuple(Choice(PREFIX + name, values) for name, values in offered.items() if values)
-
-    def draw(
-        self, drawing: Drawing, features: Mapping[int, Source], decisions: Decisions
-    ) -> Source:
-        """The head behind the backbone's maps by level; level n has stride 2**n."""
-        channels, repeats = int(decisions["head/channels"]), int(decisions["head/repeats"])
-        level = _level(decisions["head/stride"])
-        if decisions["head/kind"] == BIFPN:
-            coarsest = _level(decisions["head/coarsest_stride"])
-            bifpn = Bifpn(level, coarsest, channels, repeats, self.bifpn_activation)
-            return draw_bifpn(drawing, features, bifpn)
-        merge: Merge = "concatenation" if self.low_channels else "sum"
-        deeplab = DeepLab(
-            low_level=level,
-            channels=channels,
-            dilation=int(decisions["head/dilation"]),
-            low_channels=int(decisions.get("head/low_channels", channels)),
-            decoder_channels=int(decisions.get("head/decoder_channels", channels)),
-            repeats=repeats,
-            merge=merge,
-            activation=self.deeplab_activation,
-        )
-        return draw_deeplab(drawing, features, deeplab)
-
-
-_OWNERS = {
-    "head/coarsest_stride": BIFPN,
-    "head/dilation": DEEPLAB,
-    "head/low_channels": DEEPLAB,
-    "head/decoder_channels": DEEPLAB,
-}
-"""The kind of head that has these choices; all others belong to both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +64,7 @@ class SegmentationSpace:
         """Legal values after what was decided; empty where the choice has no effect."""
         if not choice.name.startswith(PREFIX):
             return self.backbone.domain(choice, decided)
-        owner = _OWNERS.get(choice.name)
-        return choice.values if owner is None or owner == decided["head/kind"] else ()
+        return self.head.domain(choice, decided)
 
     def lower(self, architecture_: Architecture) -> OpGraph:
         """Backbone and head as a graph; endpoints C1.. name the last op of each resolution.
@@ -160,9 +79,8 @@ class SegmentationSpace:
             )
         decisions = architecture(self, architecture_.values).values
         graph = self.backbone.lower(self._of_backbone(decisions))
-        drawing = Drawing()
-        self.head.draw(drawing, _features(graph), decisions)
-        return dataclasses.replace(graph, ops=(*graph.ops, *self._marked(drawing, decisions)))
+        ops = self.head.ops(_features(graph), decisions)
+        return dataclasses.replace(graph, ops=(*graph.ops, *ops))
 
     def lower_many(self, architectures: Sequence[Architecture]) -> OpBatch:
         """Graphs of many architectures as columns.
@@ -170,7 +88,34 @@ class SegmentationSpace:
         Raises:
             SpaceError: An architecture is not one of this space.
         """
-        return OpBatch.of([self.lower(one) for one in architectures])
+        batch = None
+        if all(one.space == self.name for one in architectures):
+            batch = self._lower_many([one.values for one in architectures])
+        # What is refused here is refused by `lower`, too, which says why.
+        return batch or OpBatch.of([self.lower(one) for one in architectures])
+
+    def _lower_many(self, decisions: Sequence[Decisions]) -> OpBatch | None:
+        """Backbones as their space lowers them, and each distinct head drawn once."""
+        heads = [_of_head(one) for one in decisions]
+        found = self.backbone.lower_many_with_levels([self._of_backbone(one) for one in decisions])
+        if found is None or not all(is_legal(self.head, head) for head in heads):
+            return None
+        batch, slots = found
+        levels = tuple(slots)
+        sources = np.column_stack(list(slots.values()))
+        numbers: dict[tuple[Values, Maps], int] = {}
+        which = [
+            numbers.setdefault((head, self._maps(head, levels, sizes)), len(numbers))
+            for head, sizes in zip(heads, _sizes(batch, sources), strict=True)
+        ]
+        distinct = [attachment(self.head, *key, levels) for key in numbers]
+        return attach_many(batch, sources, distinct, np.array(which, np.int64))
+
+    def _maps(self, head: Values, levels: tuple[int, ...], sizes: list[list[int]]) -> Maps:
+        """What a head reads; ``sizes`` are height, width and channels of all levels."""
+        shapes = dict(zip(levels, sizes, strict=True))
+        read = self.head.levels(dict(head), levels)
+        return tuple((level, (1, *shapes[level])) for level in read)
 
     def for_input(self, input_shape: Shape) -> SegmentationSpace:
         """The same space for inputs (1, H, W, C) of any height and width.
@@ -215,14 +160,16 @@ class SegmentationSpace:
         own = {name: one for name, one in decisions.items() if not name.startswith(PREFIX)}
         return Architecture.of(self.name, own)
 
-    def _marked(self, drawing: Drawing, decisions: Decisions) -> Iterator[Op]:
-        """Ops of the head, which share their weights with those of the same kind of head only."""
-        kind = str(decisions["head/kind"])
-        return (dataclasses.replace(op, variant=kind) for op in drawing.ops)
+
+def _of_head(decisions: Decisions) -> Values:
+    return tuple((name, one) for name, one in decisions.items() if name.startswith(PREFIX))
 
 
-def _level(stride: Value) -> int:
-    return int(stride).bit_length() - 1
+def _sizes(batch: OpBatch, slots: IntArray) -> list[list[list[int]]]:
+    """Height, width and channels of what these slots put out."""
+    rows = np.arange(len(slots))[:, None]
+    sizes: list[list[list[int]]] = batch.output_hwc[rows, slots].tolist() if len(slots) else []
+    return sizes
 
 
 def _features(graph: OpGraph) -> dict[int, Source]:

@@ -68,6 +68,11 @@ class SegmentTable:
             self._ops.extend([row])
         return self._op_numbers[row]
 
+    def ends(self, which: IntArray) -> IntArray:
+        """Slot of the last op up to and with each place, ``[n_architectures, n_places]``."""
+        ends: IntArray = self._segments.table[:, 1][which].cumsum(axis=1) - 1
+        return ends
+
     def batch(self, which: IntArray) -> OpBatch:
         """Networks that are sequences of segments, ``which`` ``[n_architectures, n_places]``."""
         return sequences(which, self._segments.table, self._slots.table, self._ops.table)

@@ -16,8 +16,9 @@ mobilenet_edgetpu_v2_model_blocks.py``, ``configs/semantic_segmentation_searched
 from __future__ import annotations
 
 from spaces.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED
+from spaces.head_choices import BIFPN, DEEPLAB, HeadChoices
 from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.segmentation_space import BIFPN, DEEPLAB, HeadChoices, SegmentationSpace
+from spaces.segmentation_space import SegmentationSpace
 from spaces.space import Architecture, Value, prune
 
 _SKELETON = (
@@ -40,6 +41,8 @@ def _position(channels: int, strides: int, expansions: tuple[int, ...]) -> Stage
     block = BlockChoices(_OPS, (3, 5), None, expansions, (24, 32, 48, 64, 96), strides)
     return Stage(tuple(int(channels * one) for one in _MULTIPLIERS), (block,))
 
+
+PROBLEMS = ("segmentation",)
 
 SPACE = SegmentationSpace(
     backbone=IbnSpace(

@@ -16,8 +16,11 @@ from __future__ import annotations
 import dataclasses
 
 from spaces.catalog import mobilenet_edgetpu_v2 as classifiers
-from spaces.segmentation_space import DEEPLAB, PREFIX, HeadChoices, SegmentationSpace
+from spaces.head_choices import DEEPLAB, PREFIX, HeadChoices
+from spaces.segmentation_space import SegmentationSpace
 from spaces.space import Architecture, Value
+
+PROBLEMS = ("segmentation",)
 
 SPACE = SegmentationSpace(
     backbone=dataclasses.replace(

@@ -13,8 +13,9 @@ not concatenated, so that heads of different widths share their weights.
 from __future__ import annotations
 
 from spaces.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, SKIP
+from spaces.head_choices import BIFPN, DEEPLAB, HeadChoices, Kind
 from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.segmentation_space import BIFPN, DEEPLAB, HeadChoices, Kind, SegmentationSpace
+from spaces.segmentation_space import SegmentationSpace
 from spaces.space import Architecture, Value, prune
 
 _GROUPED = (IBN_GROUPED, IBN_FUSED_GROUPED)
@@ -31,6 +32,8 @@ def _first(*groups: int) -> BlockChoices:
 _EARLY = _block((SKIP, IBN_DW, IBN_FUSED, *_GROUPED), (16,))
 _MIDDLE = _block((SKIP, IBN_DW, *_GROUPED), (16,))
 _LATE = _block((SKIP, IBN_DW, *_GROUPED), (16, 32))
+
+PROBLEMS = ("segmentation",)
 
 SPACE = SegmentationSpace(
     backbone=IbnSpace(

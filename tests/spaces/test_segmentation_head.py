@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
-from spaces.segmentation_head import nearest, segmentation
+from spaces.graph import INPUT, Op, OpBatch, OpColumns, OpGraph, OpKind, ShapeError
+from spaces.segmentation_head import Finalize, nearest, segmentation, segmentation_many
+from spaces.space import load_space, sample
 
 _MAP = (1, 32, 24, 16)
 
@@ -98,6 +101,28 @@ def test_classes_must_fit_eight_bits(classes: int) -> None:
 def test_unknown_finalize_lists_the_menu() -> None:
     with pytest.raises(ShapeError, match=r"one of resize_argmax, argmax_resize, none, but got 'x"):
         segmentation(_backbone(), 5, (64, 48), "x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["segmentation_small", "deeplab_edgetpu_v2"])
+@pytest.mark.parametrize(
+    ("finalize", "side"), [("resize_argmax", None), ("argmax_resize", 60), ("none", None)]
+)
+def test_heads_of_many_equal_the_loop(name: str, finalize: Finalize, side: int | None) -> None:
+    space, rng = load_space(name).for_input((1, 130, 97, 3)), np.random.default_rng(0)
+    chosen = [sample(space, rng) for _ in range(30)]
+    graphs = [segmentation(space.lower(one), 7, (130, 97), finalize, side) for one in chosen]
+    expected = OpBatch.of(graphs)
+    batch = segmentation_many(space.lower_many(chosen), 7, (130, 97), finalize, side)
+    for part in ("live", "last_reader", "first_input"):
+        np.testing.assert_array_equal(getattr(batch, part), getattr(expected, part))
+    for field in dataclasses.fields(OpColumns):
+        got, wanted = getattr(batch, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(got[batch.live], wanted[expected.live])
+
+
+def test_no_network_has_no_head() -> None:
+    space = load_space("segmentation_small")
+    assert segmentation_many(space.lower_many([]), 7, (128, 128)).live.shape == (0, 0)
 
 
 def test_backbone_must_end_in_a_map() -> None:
