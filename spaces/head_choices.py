@@ -135,14 +135,20 @@ def level_of(stride: Value) -> int:
     return int(stride).bit_length() - 1
 
 
-@functools.lru_cache(maxsize=10_000)
 def is_legal(head: HeadChoices, values: Values) -> bool:
     """Whether these are all the decisions of a head, and each legal."""
-    decisions = dict(values)
     try:
-        domains = {choice.name: head.domain(choice, decisions) for choice in head.choices}
-    except KeyError:
+        return _is_legal(head, values)
+    except TypeError:  # a value that nothing can be looked up by: a list from somebody's JSON
         return False
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_legal(head: HeadChoices, values: Values) -> bool:
+    decisions = dict(values)
+    if "head/kind" not in decisions:
+        return False
+    domains = {choice.name: head.domain(choice, decisions) for choice in head.choices}
     live = {name for name, domain in domains.items() if domain}
     return decisions.keys() == live and all(decisions[name] in domains[name] for name in live)
 

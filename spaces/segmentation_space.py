@@ -67,7 +67,7 @@ class SegmentationSpace:
         return self.head.domain(choice, decided)
 
     def lower(self, architecture_: Architecture) -> OpGraph:
-        """Backbone and head as a graph; endpoints C1.. name the last op of each resolution.
+        """Backbone and head as a graph; endpoints C1.. name the last block of each resolution.
 
         Raises:
             SpaceError: The architecture is not one of this space.

@@ -10,7 +10,7 @@ from spaces.blocks import Block, lower_block
 from spaces.graph import Op, OpGraph, OpKind
 from spaces.segmentation_head import segmentation
 from spaces.segmentation_space import SegmentationSpace
-from spaces.space import load_baselines, load_space, prune, sample
+from spaces.space import Architecture, SpaceError, load_baselines, load_space, prune, sample
 
 _SPACES = ["autoseg_edgetpu", "deeplab_edgetpu_v2", "segmentation_small"]
 
@@ -178,6 +178,16 @@ def test_choices_of_one_kind_are_dead_in_the_other() -> None:
     shared = {"kind", "stride", "channels", "repeats"}
     assert names["bifpn"] == shared | {"coarsest_stride"}
     assert names["deeplab"] == shared | {"dilation", "low_channels", "decoder_channels"}
+
+
+@pytest.mark.parametrize("value", [3, [2], None, "2"])
+def test_a_stride_that_is_not_offered_is_refused_in_many_too(value: object) -> None:
+    space = _space("segmentation_small")
+    values = {**prune(space, {}).values, "head/stride": value}
+    odd = Architecture.of(space.name, values)  # type: ignore[arg-type]
+    for lower in (space.lower, lambda one: space.lower_many([one])):
+        with pytest.raises(SpaceError, match=r"head/stride must be one of 2, 4, but got"):
+            lower(odd)
 
 
 def test_finer_heads_read_finer_maps() -> None:
