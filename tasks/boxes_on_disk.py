@@ -57,4 +57,4 @@ def with_endings(stem: str) -> list[str]:
 def inside(name: str) -> bool:
     """Whether a name stays in the folder it is looked for in."""
     path = Path(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts
+    return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts

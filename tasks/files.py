@@ -114,6 +114,10 @@ class JsonFile:
                 f"{self.path.name} must be laid out as {self._layout}, but {key} is "
                 f"{_excerpt(value)}, not {wanted}, in {_excerpt(entry)}."
             )
+        if isinstance(value, str) and not _is_text(value):
+            raise DataError(
+                f"{self.path.name} must hold text with a UTF-8 form, but got {_excerpt(value)}."
+            )
         return value
 
 
@@ -126,7 +130,16 @@ _JSON_WORDS = {
 }
 
 
+def _is_text(value: str) -> bool:
+    """Whether it has a UTF-8 form; half of a surrogate pair has none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _excerpt(value: object) -> str:
     """The beginning of a value as JSON."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=not (isinstance(value, str) and _is_text(value)))
     return "missing" if value is None else text if len(text) <= 60 else text[:57] + "..."

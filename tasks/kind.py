@@ -163,6 +163,15 @@ def summary_of(skipped: Skipped) -> dict[str, object]:
     }
 
 
+def main_reason(skipped: Skipped) -> str:
+    """In brackets, why most was left out; empty if nothing was."""
+    counts = {reason: len(names) for reason, names in skipped.items()}
+    if not counts:
+        return ""
+    reason = max(counts, key=counts.__getitem__)
+    return f" ({counts[reason]} times {reason})"
+
+
 def check_each_class(splits: Members, classes: Sequence[str], noun: str) -> None:
     """Each class must be in each split, where the content of a member is (label, ...).
 

@@ -147,7 +147,7 @@ MESSAGES = (
     "Is there room [seat] on [day] for [people]? We would order [dish].",
     "[name] here. I come at [time] with {name}, that makes [people].",
 )
-"""Facts in square brackets, other values in braces; the last two are for validation and test only."""
+"""Facts in square brackets, other values in braces; the last two are not for train."""
 
 GREETINGS = (
     "", "", "Good morning. ", "Dear team, ", "Hi! ", "Good evening. ",

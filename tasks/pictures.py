@@ -133,7 +133,7 @@ def decode(
         return _decode_array(picture, target, fit, channels, annotated)
     try:
         content = picture.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return Decoded("", None, "there is no such file")
     digest = hashlib.sha256(content).hexdigest()
     try:

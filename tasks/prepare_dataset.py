@@ -19,6 +19,7 @@ from tasks.kind import (
     Member,
     Members,
     load_kind,
+    main_reason,
     merge_skipped,
     notes_of,
     summary_of,
@@ -175,7 +176,7 @@ def _check(raw: RawData, kind: Kind, members: Members) -> None:
         if not part:
             raise DataError(
                 f"each split must have {kind.noun} that can be used, but got none in {split} "
-                f"of {raw.name}."
+                f"of {raw.name}{main_reason(raw.skipped)}."
             )
     kind.check(members, raw)
 

@@ -37,6 +37,7 @@ FOLDERS = {
     "hw/benches": (".py", None),
     "tasks/problems": (".py", "PROBLEM"),
     "tasks/formats": (".py", "read"),
+    "tasks/kinds": (".py", "KIND"),
 }
 
 

@@ -4,8 +4,8 @@ Annotations are looked for as ``annotations/instances_<split>.json`` (or ``<spli
 same without the folder, ``<split>/_annotations.coco.json`` (or the one ``.json`` in the folder of
 a split), or one ``annotations.json`` for all, which is then train; ``data.source`` may be that
 file, too. Pictures are looked for in ``images/<split>``, ``<split>``, ``images`` and beside the
-JSON; a ``file_name`` may hold folders. A box is ``[x, y, width, height]`` in pixels. ``iscrowd`` is
-kept. A picture without annotations is a picture of nothing.
+JSON; a ``file_name`` may hold folders. A box is ``[x, y, width, height]`` in pixels. ``iscrowd``
+is kept. A picture without annotations is a picture of nothing.
 """
 
 from __future__ import annotations
@@ -212,6 +212,7 @@ def _boxes(
 
 
 _ID = (int, str)
+_LARGEST = 2**53  # a whole number above has no float of its own
 
 
 def _four_numbers(box: object) -> bool:
@@ -220,4 +221,5 @@ def _four_numbers(box: object) -> bool:
         isinstance(box, list)
         and len(box) == 4
         and all(isinstance(each, int | float) and not isinstance(each, bool) for each in box)
+        and all(isinstance(each, float) or abs(each) < _LARGEST for each in box)
     )

@@ -162,7 +162,7 @@ def _objects(path: Path, skipped: dict[str, list[str]]) -> Objects:
             continue
         named.append((name, box))
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
-    height, width = (int(side) if side is not None and side >= 1 else 0 for side in sides)
+    height, width = (int(side) if side is not None and 1 <= side < 2**31 else 0 for side in sides)
     size = (height, width) if height and width else None
     return Objects(path, (root.findtext("filename") or "").strip(), size, tuple(named))
 

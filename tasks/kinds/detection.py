@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.dataset import Box, BoxSample, DataError, Pixels, RawData
-from tasks.kind import Arrays, Finished, Loaded, Members, digest, missing_classes
+from tasks.kind import (
+    Arrays,
+    Finished,
+    Loaded,
+    Members,
+    digest,
+    main_reason,
+    missing_classes,
+)
 from tasks.params import DataParams
 from tasks.pictures import Fit, Frame, Size, decode, picture_facts, stack_pictures
 
@@ -75,7 +83,7 @@ class Detection:
         if not any(len(member.content.labels) for member in splits["train"]):
             raise DataError(
                 f"pictures of train must hold boxes, but got none in {len(splits['train'])} "
-                "pictures."
+                f"pictures{main_reason(raw.skipped)}."
             )
 
     def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -98,7 +99,7 @@ def read_mask(mask: Path | Pixels) -> Pixels:
     except FileNotFoundError as error:
         raise MaskError("does not exist") from error
     try:
-        with Image.open(mask) as image:
+        with Image.open(io.BytesIO(content)) as image:
             values, mode = np.asarray(image), image.mode
     except MemoryError:
         raise

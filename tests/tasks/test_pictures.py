@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.pictures import Channels, Fit, decode
+from tasks.pictures import Channels, Fit, Frame, decode
 
 
 def pixels(
@@ -103,3 +103,36 @@ def test_damaged_files_are_reported_not_raised(tmp_path: Path) -> None:
         path.write_bytes(content)
         result = decode(path, (8, 8), "crop", "auto")
         assert result.pixels is None and result.reason and "\n" not in result.reason
+
+
+def test_any_shape_is_a_target() -> None:
+    array = np.zeros((8, 24), np.uint8)
+    array[:, 4:20] = 200
+    result = decode(array, (8, 16), "crop", "auto")
+    assert result.pixels is not None and result.pixels.shape == (8, 16, 1)
+    assert (result.pixels == 200).all() and result.size == (8, 24)
+    padded = decode(array, (16, 24), "pad", "auto").pixels
+    assert padded is not None and (padded[:4] == 0).all() and (padded[-4:] == 0).all()
+    assert (padded[4:12, :, 0] == array).all()
+
+
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+@pytest.mark.parametrize("size", [(10, 10), (7, 23), (31, 8)])
+def test_a_frame_puts_boxes_where_the_pixels_go(fit: Fit, size: tuple[int, int]) -> None:
+    frame = Frame.of(size, (16, 24), fit)
+    left, top, right, bottom = frame.region
+    edges = np.array([[top, left, bottom, right]])
+    x0, y0, x1, y1 = frame.place
+    np.testing.assert_allclose(
+        frame.fractions(edges)[0], np.array([y0, x0, y1, x1]) / [16, 24, 16, 24]
+    )
+    if fit != "stretch":  # nothing is distorted, but for the rounding of a bar
+        across = (x1 - x0) / (right - left)
+        assert across == pytest.approx((y1 - y0) / (bottom - top), rel=0.1)
+    if fit == "crop":
+        assert (x0, y0, x1, y1) == (0, 0, 24, 16)
+
+
+def test_missing_file_is_reported(tmp_path: Path) -> None:
+    result = decode(tmp_path / "a.png", (8, 8), "crop", "auto")
+    assert result.pixels is None and result.reason == "there is no such file"

@@ -195,6 +195,13 @@ def test_left_overs_of_a_killed_run_are_cleared(folder: Path, workspace: Workspa
     assert os.listdir(workspace.root) == ["data"]
 
 
+def test_not_square_is_said_in_the_manifest(folder: Path, workspace: Workspace) -> None:
+    manifest = prepare(folder, workspace, image_size=[8, 12])
+    assert manifest["image_size"] == [8, 12] and manifest["input_shape"] == [1, 8, 12, 3]
+    assert read_npz(workspace.data / "train.npz")["images"].shape == (12, 8, 12, 3)
+    assert prepare(folder, workspace, image_size=[8, 8])["image_size"] == 8
+
+
 def test_digits_need_nothing(workspace: Workspace) -> None:
     manifest = run(DataParams(image_size=8), workspace, SilentProgress())
     counts = [part["images"] for part in manifest["splits"].values()]  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from tasks.dataset import DataError
-from tasks.splits import Fractions, Item, carve, drop_duplicates, interleave
+from tasks.splits import Fractions, Item, carve, carve_groups, drop_duplicates, interleave
 
 
 def items(*counts: int) -> tuple[Item, ...]:
@@ -86,3 +86,18 @@ def test_every_prefix_has_each_class_in_its_share() -> None:
 def test_order_does_not_depend_on_the_order_given() -> None:
     given = items(5, 7)
     assert interleave(given, 0) == interleave(given[::-1], 0) != interleave(given, 1)
+
+
+def test_groups_are_carved_whole() -> None:
+    given = tuple(Item(i, 0, str(i), f"group {i // 3}" if i < 12 else "") for i in range(20))
+    splits = carve_groups({"train": given}, Fractions(0.2, 0.3), 0, "questions")
+    assert sorted(i.index for part in splits.values() for i in part) == list(range(20))
+    assert 4 <= len(splits["validation"]) <= 6 and 6 <= len(splits["test"]) <= 8
+    of_group = [{item.group for item in part} - {""} for part in splits.values()]
+    assert sum(map(len, of_group)) == len(set.union(*of_group))
+
+
+def test_one_group_cannot_be_carved() -> None:
+    given = tuple(Item(i, 0, str(i), "same") for i in range(5))
+    with pytest.raises(DataError, match=r"must have questions left .*got 5 questions in 1 groups"):
+        carve_groups({"train": given}, Fractions(0.2, 0.2), 0, "questions")

@@ -1,0 +1,187 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.dataset import DataError, Source
+from tasks.formats import voc
+from tasks.kinds.detection import CLIPPED
+from tasks.params import DataParams
+from tasks.prepare_dataset import run
+from tasks.progress import SilentProgress
+from tasks.workspace import Workspace, read_npz
+
+WIDTH, HEIGHT = 40, 20
+
+
+def thing(name: str = "dog", corners: Any = (5, 3, 12, 8), difficult: str = "0") -> str:
+    edges = zip(("xmin", "ymin", "xmax", "ymax"), corners, strict=False)
+    bndbox = "".join(f"<{edge}>{value}</{edge}>" for edge, value in edges)
+    return (
+        f"<object><name>{name}</name><difficult>{difficult}</difficult>"
+        f"<bndbox>{bndbox}</bndbox></object>"
+    )
+
+
+def xml(objects: str, filename: str = "", size: tuple[int, int] | None = (WIDTH, HEIGHT)) -> str:
+    told = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    return f"<annotation><filename>{filename}</filename>{told}{objects}</annotation>"
+
+
+def fill(
+    annotations: Path, pictures: Path, numbers: range = range(10), objects: str = thing()
+) -> None:
+    for folder in (annotations, pictures):
+        folder.mkdir(parents=True, exist_ok=True)
+    for index in numbers:
+        noise = np.random.default_rng(index).integers(0, 256, (HEIGHT, WIDTH, 3))
+        Image.fromarray(noise.astype(np.uint8)).save(pictures / f"{index}.jpg")
+        (annotations / f"{index}.xml").write_text(xml(objects))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    fill(tmp_path / "pets" / "Annotations", tmp_path / "pets" / "JPEGImages")
+    return tmp_path / "pets"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.of(None, tmp_path / "run")
+
+
+def prepare(source: Path, workspace: Workspace, **changes: object) -> dict[str, Any]:
+    params = {
+        "format": "voc",
+        "source": str(source),
+        "image_size": [16, 32],
+        "fit": "stretch",
+        **changes,
+    }
+    return run(DataParams.model_validate(params), workspace, SilentProgress())
+
+
+def test_corners_count_from_one_and_are_inclusive(root: Path, workspace: Workspace) -> None:
+    whole = thing("cat", (1, 1, WIDTH, HEIGHT), difficult="1")
+    for index in range(10):
+        (root / "Annotations" / f"{index}.xml").write_text(xml(thing() + whole))
+    manifest = prepare(root, workspace)
+    assert manifest["classes"] == ["cat", "dog"] and not manifest["skipped"]
+    train = read_npz(workspace.data / "train.npz")
+    np.testing.assert_allclose(
+        train["boxes"], [[[2 / 20, 4 / 40, 8 / 20, 12 / 40], [0, 0, 1, 1]]] * 6
+    )
+    np.testing.assert_array_equal(train["labels"], [[1, 0]] * 6)
+    np.testing.assert_array_equal(train["crowd"], [[False, True]] * 6)
+
+
+def test_lists_of_splits(root: Path, workspace: Workspace) -> None:
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text("0\n1\n2\n3 \n\n")
+    (lists / "val.txt").write_text("4  1\n5 -1\n99\n")
+    (lists / "dog_train.txt").write_text("6 1\n")
+    (lists / "trainval.txt").write_text("0\n1\n2\n3\n4\n5\n")
+    manifest = prepare(root, workspace, test_fraction=0.0)
+    assert {split: part["images"] for split, part in manifest["splits"].items()} == {
+        "train": 4,
+        "validation": 2,
+    }
+    assert manifest["skipped"] == {voc.NO_XML_LISTED: {"count": 1, "names": ["99"]}}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "pictures"),
+    [("{}/Annotations", "{}/JPEGImages"), ("{}/Annotations", "{}/images"), ("{}", "{}")],
+)
+def test_a_folder_for_each_split(
+    tmp_path: Path, workspace: Workspace, annotations: str, pictures: str
+) -> None:
+    for split, numbers in (("train", range(6)), ("valid", range(6, 9))):
+        fill(
+            tmp_path / "x" / annotations.format(split),
+            tmp_path / "x" / pictures.format(split),
+            numbers,
+        )
+    manifest = prepare(tmp_path / "x", workspace, test_fraction=0.0)
+    assert {split: part["images"] for split, part in manifest["splits"].items()} == {
+        "train": 6,
+        "validation": 3,
+    }
+    assert not manifest["skipped"]
+
+
+def test_picture_by_the_name_in_the_xml(root: Path, workspace: Workspace) -> None:
+    (root / "JPEGImages" / "3.jpg").rename(root / "JPEGImages" / "other.jpg")
+    (root / "Annotations" / "3.xml").write_text(xml(thing(), "other.jpg"))
+    manifest = prepare(root, workspace)
+    assert sum(part["images"] for part in manifest["splits"].values()) == 10
+
+
+def test_missing_picture_and_missing_xml(root: Path, workspace: Workspace) -> None:
+    (root / "Annotations" / "3.xml").unlink()
+    (root / "JPEGImages" / "4.jpg").unlink()
+    with pytest.raises(DataError, match=r"4.jpg': there is no such file"):
+        prepare(root, workspace)
+    manifest = prepare(root, workspace, on_unreadable="skip")
+    assert manifest["unreadable"]["count"] == 1
+    assert manifest["skipped"][voc.NO_XML] == {"count": 1, "names": ["JPEGImages/3.jpg"]}
+
+
+def test_picture_without_objects_is_kept(root: Path, workspace: Workspace) -> None:
+    (root / "Annotations" / "3.xml").write_text(xml("", size=None))
+    manifest = prepare(root, workspace)
+    assert sum(part["images_without_boxes"] for part in manifest["splits"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("objects", "reason", "name"),
+    [
+        (thing("", (1, 1, 5, 5)), voc.NO_NAME, "3.xml"),
+        (thing("dog", (1, 1, 5)), voc.NO_BOX, "3.xml"),
+        (thing("dog", (1, "x", 5, 5)), voc.NO_BOX, "3.xml"),
+        (thing("dog", (0, 3, 5, 5)), CLIPPED, "JPEGImages/3.jpg"),
+    ],
+)
+def test_bad_objects_are_counted(
+    root: Path, workspace: Workspace, objects: str, reason: str, name: str
+) -> None:
+    (root / "Annotations" / "3.xml").write_text(xml(objects))
+    assert prepare(root, workspace)["skipped"] == {reason: {"count": 1, "names": [name]}}
+
+
+def test_given_classes_decide(root: Path, workspace: Workspace) -> None:
+    (root / "classes.txt").write_text("horse\ndog\n")
+    (root / "Annotations" / "3.xml").write_text(xml(thing("cow")))
+    manifest = prepare(root, workspace)
+    assert manifest["classes"] == ["horse", "dog"]
+    assert manifest["skipped"] == {voc.UNKNOWN_NAME: {"count": 1, "names": ["3.xml: cow"]}}
+
+
+BILLION = '<!DOCTYPE a [<!ENTITY b "bbb">]><annotation>&b;</annotation>'
+OUTER = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]><annotation>&b;</annotation>'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BILLION.encode(), "3.xml must be XML without a DOCTYPE, but has one"),
+        (OUTER.encode("utf-16"), "3.xml must be XML without a DOCTYPE, but has one"),
+        (b"<annotation><object>", "3.xml must be XML, but got: no element found"),
+        (b"", "3.xml must be XML, but got"),
+        (b"<html/>", "3.xml must hold an <annotation>, but its root is <html>"),
+    ],
+)
+def test_bad_xml_is_explained(
+    root: Path, workspace: Workspace, content: bytes, message: str
+) -> None:
+    (root / "Annotations" / "3.xml").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        prepare(root, workspace)
+
+
+def test_folder_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="must hold Annotations/ and JPEGImages/"):
+        voc.check(Source(str(tmp_path)))
