@@ -191,6 +191,15 @@ def mark_span(
     return tuple((piece, kind) for piece, kind in pieces if piece)
 
 
+def judged(answer: str, is_right: bool) -> tuple[Segment, ...]:
+    """An answer marked as right or wrong.
+
+    >>> judged("cat (93%)", True)
+    (('cat (93%)', 'right'),)
+    """
+    return ((answer, "right" if is_right else "wrong"),)
+
+
 def _head(text: str, length: int | None) -> str:
     if length is None or len(text) <= length:
         return text

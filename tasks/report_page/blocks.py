@@ -8,6 +8,7 @@ many boxes for one drawing, stages of a kind (``node0``, ``node1``, ...) become 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,7 @@ def blocks_of(graph: OpGraph) -> tuple[Block, ...]:
 
 
 def _grouped(ops: Sequence[Op]) -> dict[str, list[Op]]:
-    """Ops by the name of their box; at most :data:`MOST_BOXES`, where stages allow it."""
+    """Ops by the name of their box, of which there are at most :data:`MOST_BOXES`."""
     fine = {op.name: _box_name(op.name) for op in ops}
     sizes = Counter(_family(name) for name in set(fine.values()) if "/" in name)
     for family, _ in sizes.most_common():
@@ -77,7 +78,20 @@ def _grouped(ops: Sequence[Op]) -> dict[str, list[Op]]:
     grouped: dict[str, list[Op]] = {}
     for op in ops:
         grouped.setdefault(fine[op.name], []).append(op)
-    return grouped
+    return _bundled(grouped)
+
+
+def _bundled(grouped: dict[str, list[Op]]) -> dict[str, list[Op]]:
+    """Neighbours in one box where there are too many all the same."""
+    size = math.ceil(len(grouped) / MOST_BOXES)
+    if size < 2:
+        return grouped
+    names = list(grouped)
+    bundles = [names[start : start + size] for start in range(0, len(names), size)]
+    return {
+        f"{bundle[0]} to {bundle[-1]}": [op for name in bundle for op in grouped[name]]
+        for bundle in bundles
+    }
 
 
 def _box_name(op_name: str) -> str:
@@ -142,6 +156,10 @@ def _block(
     stage = _stage(name, ops, after_stages)
     kind = _main_kind(stage, ops, len(levels) > 1)
     out_size = levels[0] if levels else _size([op.output_shape for op in ops], rank)
+    out_channels = ops[-1].out_channels
+    if kind == "labels" and len(ops[-1].output_shape) == 3:  # a map of numbers: (1, H, W)
+        _, height, width = ops[-1].output_shape
+        out_size, out_channels = (height, width), 1
     return Block(
         stage=stage,
         name=name,
@@ -150,7 +168,7 @@ def _block(
         expansion=_expansion(kind, ops),
         groups=max(op.groups for op in ops),
         in_channels=ops[0].in_channels,
-        out_channels=ops[-1].out_channels,
+        out_channels=out_channels,
         in_size=out_size if kind == "embedding" else _size((ops[0].input_shape,), rank),
         out_size=out_size,
         macs=sum(op.macs for op in ops),
@@ -196,7 +214,9 @@ def _main_kind(stage: str, ops: Sequence[Op], has_levels: bool) -> str:
 def _kind(ops: Sequence[Op], has_levels: bool) -> str:
     kinds = {op.kind for op in ops}
     leaves = {op.name.rpartition("/")[2]: op for op in ops}
-    if kinds & {OpKind.GATHER, OpKind.EMBEDDING_LOOKUP}:
+    if OpKind.ARG_MAX in kinds:
+        return "labels"
+    if any(op.kind is OpKind.GATHER and op.constant for op in ops):
         return "embedding"
     if OpKind.BATCH_MATMUL in kinds:
         return "attention"

@@ -28,12 +28,16 @@ KIND_LABELS = {
     "attention": "attention",
     "ffn": "feed-forward",
     "transformer": "attention and feed-forward",
+    "labels": "labels from scores",
     "skip": "skipped",
 }
 
 _LEFT, _TOP, _FLOOR, _LINE, _TIME = 78, 26, 150, 15, 40
+_LETTER = 6.7  # pixels of a letter of a stage's name
 _ROWS = ("op", "kernel", "expansion", "groups", "channels", "resolution")
+_CALLED_BY_NAME = ("stem", "head", "pyramid", "embedding", "attention", "transformer", "labels")
 _SHORT = {
+    "separable": "sep",
     "ibn_dw": "dw",
     "ibn_dw_first": "dw-first",
     "ibn_fused": "fused",
@@ -135,7 +139,7 @@ def _column(block: Block, x: float, pitch: float, time_ms: float, scale: Scale) 
         tag("title", describe(block, time_ms)),
         tag("rect", class_="hit", x=_n(x), y=_TOP, width=_n(pitch), height=_FLOOR + 170 - _TOP),
         _box(block, middle, pitch, scale),
-        *_labels(block, middle),
+        *_labels(block, middle, pitch),
         _time_bar(time_ms, middle, pitch, scale),
         class_="block",
     )
@@ -174,7 +178,8 @@ def _pyramid(block: Block, middle: float, pitch: float, scale: Scale) -> Html:
 
 
 def _box_class(block: Block) -> str:
-    return f"box k-{block.kind}" if block.kind in KIND_LABELS else "box k-other"
+    is_known = block.kind == "head" or block.kind in KIND_LABELS
+    return f"box k-{block.kind}" if is_known else "box k-other"
 
 
 def _texture(block: Block, x: float, y: float, width: float, height: float) -> Html:
@@ -197,7 +202,7 @@ def _residual_arc(middle: float, y: float, half: float) -> Html:
     return tag("path", class_="residual", d=path)
 
 
-def _labels(block: Block, middle: float) -> list[Html]:
+def _labels(block: Block, middle: float, pitch: float) -> list[Html]:
     values: Mapping[str, str] = {
         "op": _op_label(block),
         "kernel": f"{block.kernel}{TIMES}{block.kernel}" if block.kernel else "·",
@@ -207,7 +212,13 @@ def _labels(block: Block, middle: float) -> list[Html]:
         "resolution": _resolution(block),
     }
     return [
-        tag("text", _shorten(values[row]), class_=f"l-{row}", x=_n(middle), y=_row_y(index))
+        tag(
+            "text",
+            _shorten(values[row], int(pitch / 5.9)),
+            class_=f"l-{row}",
+            x=_n(middle),
+            y=_row_y(index),
+        )
         for index, row in enumerate(_ROWS)
     ]
 
@@ -215,7 +226,7 @@ def _labels(block: Block, middle: float) -> list[Html]:
 def _op_label(block: Block) -> str:
     """What is built where that is a choice; elsewhere the block's own name."""
     name = block.name.rpartition("/")[2]
-    is_plain = block.kind in ("stem", "head", "pyramid", "embedding", "attention", "transformer")
+    is_plain = block.kind in _CALLED_BY_NAME
     return name if is_plain else _SHORT.get(block.kind, block.kind)
 
 
@@ -260,11 +271,15 @@ def _row_labels(width: int, blocks: Sequence[Block]) -> Html:
 def _stages(blocks: Sequence[Block], pitch: float, height: int) -> Html:
     """Name over the first block of each stage, and a line before it."""
     marks: list[Html] = []
-    for start, label in stage_labels([block.stage for block in blocks]):
+    labels = stage_labels([block.stage for block in blocks])
+    ends = [start for start, _ in labels[1:]] + [len(blocks)]
+    for (start, label), end in zip(labels, ends, strict=True):
         x = _LEFT + start * pitch
         if start:
             marks.append(tag("path", class_="stage", d=f"M{_n(x)} 6V{height - 16}"))
-        marks.append(tag("text", label, class_="l-stage", x=_n(x + 6), y=14))
+        room = max(3, int(((end - start) * pitch - 8) / _LETTER))
+        shown = label if len(label) <= room else label[: room - 1] + "…"
+        marks.append(tag("text", shown, class_="l-stage", x=_n(x + 6), y=14))
     return join(marks)
 
 
@@ -312,8 +327,8 @@ def _pixels(size: tuple[int, int]) -> str:
     return f"{size[0]}{TIMES}{size[1]}"
 
 
-def _shorten(label: str) -> str:
-    return label if len(label) <= 9 else label[:8] + "…"
+def _shorten(label: str, most: int) -> str:
+    return label if len(label) <= most else label[: most - 1] + "…"
 
 
 def _n(value: float) -> str:

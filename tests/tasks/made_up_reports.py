@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -323,6 +324,7 @@ def language_graphs(classes: int | None) -> list[OpGraph]:
     return graphs
 
 
+@functools.cache
 def _points(name: str) -> list[Architecture]:
     """Two baselines and four random ones."""
     rng = np.random.default_rng(1)
@@ -505,7 +507,8 @@ def manifest_of(classes: Sequence[str], counted: str, **more: object) -> dict[st
     }
 
 
-def report_of(problem: str, amount: int = 120) -> ReportData:
+@functools.cache
+def report_of(problem: str, amount: int = 60) -> ReportData:
     """A page of one of the five problems."""
     graphs, metric, more, exhibits, manifest, things = _of(problem)
     finalists = trained(graphs, metric.name, more)
