@@ -9,8 +9,8 @@
 ``argmax_resize``
     Scores are compared where they are, or after a bilinear resize to a moderate size, and *labels*
     are resized, to the nearest. The release calls it argmax fusion; it saved 1.7 of 5.7 ms for
-    0.02 points of mean IoU. On Coral the bilinear resize then fits the TPU, and the host compares
-    a sixteenth of the scores; the delegate of Google Tensor takes all of it.
+    0.02 points of mean IoU. On Coral the TPU then makes no large map and the host compares few
+    scores; the delegate of Google Tensor takes all of it either way.
 ``none``
     The network ends in scores.
 
