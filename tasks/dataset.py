@@ -216,6 +216,17 @@ def read_source(format_name: str, source: Source) -> RawData:
     return cast(RawData, _format(format_name).read(source))
 
 
+def kind_of(format_name: str) -> str:
+    """The kind of data of a format (a file of ``tasks/kinds``), without reading any.
+
+    A format names it as ``KIND``; without one it is of pictures with a class.
+
+    Raises:
+        DataError: There is no such format.
+    """
+    return str(getattr(_format(format_name), "KIND", "classification"))
+
+
 def check_source(format_name: str, source: Source) -> None:
     """Refuse what can be told to be wrong without reading a picture.
 

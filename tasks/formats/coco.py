@@ -19,6 +19,8 @@ from tasks.boxes_on_disk import find_picture, inside, picture_folders, unmention
 from tasks.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
 from tasks.files import JsonFile, folders_in, hidden
 
+KIND = "detection"
+
 NO_BOX = "annotation skipped: its bbox is not four numbers"
 NO_IMAGE = "annotation skipped: there is no image of its image_id"
 NO_CATEGORY = "annotation skipped: there is no category of its category_id"
@@ -52,7 +54,7 @@ def read(source: Source) -> RawData:
             splits[split] = _samples(top, files[split], labels, skipped)
     if lone := unmentioned(splits):
         skipped[NOT_MENTIONED] = lone
-    return RawData(root.resolve().name, classes, splits, kind="detection", skipped=skipped)
+    return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
 
 
 def check(source: Source) -> None:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from tasks.dataset import SPLITS, DataError, RawData, Source, Split, TextSample
 from tasks.files import read_text, split_files
 
+KIND = "text_classification"
+
 EMPTY_TEXT = "row skipped: its text is empty"
 EMPTY_LABEL = "row skipped: its label is empty"
 UNKNOWN_LABEL = "row skipped: train has nothing of its label"
@@ -53,9 +55,7 @@ def read(source: Source) -> RawData:
             for row in of_split
             if row.label in labels
         )
-    return RawData(
-        root.resolve().name, classes, splits, kind="text_classification", skipped=skipped
-    )
+    return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
 
 
 def check(source: Source) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from tasks.dataset import IGNORE, SPLITS, DataError, MaskSample, RawData, Source, Split, split_of
 from tasks.files import PICTURES, files_below, folders_in, hidden, read_text
 
+KIND = "segmentation"
+
 NO_PICTURE = "mask skipped: there is no picture for it"
 _MASKS = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff"})  # without loss
 
@@ -37,9 +39,7 @@ def read(source: Source) -> RawData:
         if split in pairs:
             splits[split], others = _samples(root, *pairs[split], skipped)
             ignored += others
-    return RawData(
-        root.resolve().name, classes, splits, ignored, kind="segmentation", skipped=skipped
-    )
+    return RawData(root.resolve().name, classes, splits, ignored, kind=KIND, skipped=skipped)
 
 
 def check(source: Source) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.dataset import SPLITS, QuestionSample, RawData, Source
 from tasks.grammar import questions
 
+KIND = "question_answering"
+
 
 def read(source: Source) -> RawData:
     """Make the questions; ``source`` is not looked at."""
@@ -18,4 +20,4 @@ def read(source: Source) -> RawData:
         )
         for split in SPLITS
     }
-    return RawData("questions", (), splits, kind="question_answering", synthetic=True)
+    return RawData("questions", (), splits, kind=KIND, synthetic=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.dataset import SPLITS, BoxSample, RawData, Source
 from tasks.scenes import DIGITS, SIDE, scenes
 
+KIND = "detection"
+
 
 def read(source: Source) -> RawData:
     """Make the scenes; ``source`` is not looked at."""
@@ -15,4 +17,4 @@ def read(source: Source) -> RawData:
         )
         for split in SPLITS
     }
-    return RawData("scenes", DIGITS, splits, kind="detection", synthetic=True)
+    return RawData("scenes", DIGITS, splits, kind=KIND, synthetic=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.dataset import SPLITS, MaskSample, RawData, Source
 from tasks.scenes import DIGITS, scenes
 
+KIND = "segmentation"
+
 
 def read(source: Source) -> RawData:
     """Make the scenes; ``source`` is not looked at. Class 0 is the background."""
@@ -16,4 +18,4 @@ def read(source: Source) -> RawData:
         for split in SPLITS
     }
     classes = ("background", *DIGITS)
-    return RawData("scenes", classes, splits, kind="segmentation", synthetic=True)
+    return RawData("scenes", classes, splits, kind=KIND, synthetic=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.dataset import SPLITS, RawData, Source, TextSample
 from tasks.grammar import intents, requests
 
+KIND = "text_classification"
+
 
 def read(source: Source) -> RawData:
     """Make the sentences; ``source`` is not looked at."""
@@ -16,4 +18,4 @@ def read(source: Source) -> RawData:
         )
         for split in SPLITS
     }
-    return RawData("sentences", classes, splits, kind="text_classification", synthetic=True)
+    return RawData("sentences", classes, splits, kind=KIND, synthetic=True)

@@ -14,6 +14,8 @@ from typing import Any
 from tasks.dataset import SPLITS, QuestionSample, RawData, Source, Split
 from tasks.files import JsonFile, split_files
 
+KIND = "question_answering"
+
 IMPOSSIBLE = "question skipped: it has no answer (version 2)"
 UNANSWERED = "question skipped: it has no usable answer"
 EMPTY_ANSWER = "answer skipped: it is empty"
@@ -34,7 +36,7 @@ def read(source: Source) -> RawData:
     splits: dict[Split, tuple[QuestionSample, ...]] = {
         split: tuple(_questions(files[split], skipped)) for split in SPLITS if split in files
     }
-    return RawData(root.resolve().name, (), splits, kind="question_answering", skipped=skipped)
+    return RawData(root.resolve().name, (), splits, kind=KIND, skipped=skipped)
 
 
 def check(source: Source) -> None:

@@ -21,6 +21,8 @@ from tasks.boxes_on_disk import find_picture, inside, picture_folders, with_endi
 from tasks.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
 from tasks.files import PICTURES, files_below, folders_in, hidden, read_text
 
+KIND = "detection"
+
 NO_BOX = "object skipped: its bndbox is not four numbers"
 NO_NAME = "object skipped: it has no name"
 UNKNOWN_NAME = "object skipped: classes.txt does not hold its name"
@@ -68,7 +70,7 @@ def read(source: Source) -> RawData:
         split: tuple(_sample(root, folders[split], each, labels, skipped) for each in objects)
         for split, objects in found.items()
     }
-    return RawData(root.resolve().name, classes, splits, kind="detection", skipped=skipped)
+    return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
 
 
 def check(source: Source) -> None:

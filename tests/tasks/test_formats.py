@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import DataError, RawData, Source, format_names, read_source
+from tasks.dataset import DataError, RawData, Source, format_names, kind_of, read_source
 from tasks.formats import digits, image_folder, keras, npz, tfds
 
 
@@ -24,11 +24,24 @@ def labels(raw: RawData) -> dict[str, list[int]]:
 
 
 def test_unknown_format_lists_those_that_exist() -> None:
-    assert {"digits", "image_folder", "keras", "npz", "tfds"} <= set(format_names())
-    with pytest.raises(DataError, match=r"must be one of digits, .*npz.* but got 'zip'"):
+    assert {"digits", "image_folder", "keras", "npz", "tfds", "coco", "voc", "mask_folder"} <= set(
+        format_names()
+    )
+    with pytest.raises(DataError, match=r"must be one of coco, .*npz.* but got 'zip'"):
         read_source("zip", Source())
     with pytest.raises(DataError, match=r"data.format must be one of"):
         read_source("../params", Source())
+
+
+def test_each_format_says_its_kind_before_it_is_read() -> None:
+    kinds = {name: kind_of(name) for name in format_names()}
+    assert kinds["digits"] == kinds["image_folder"] == "classification"
+    assert kinds["coco"] == kinds["voc"] == kinds["scenes_boxes"] == "detection"
+    assert kinds["mask_folder"] == kinds["scenes_masks"] == "segmentation"
+    assert kinds["csv_text"] == kinds["sentences"] == "text_classification"
+    assert kinds["squad"] == kinds["questions"] == "question_answering"
+    for name in ("digits", "scenes_boxes", "scenes_masks", "sentences", "questions"):
+        assert read_source(name, Source()).kind == kinds[name]
 
 
 def test_digits_are_there_offline() -> None:

@@ -11,7 +11,7 @@ TEXTS = [f"{a} the {b} of {c}" for a in ("open", "close") for b in ("gate", "gat
          for c in ("rome", "paris", "köln 7")]  # fmt: skip
 SCRIPT = (
     "from tasks.wordpiece import trained_vocabulary\n"
-    "words = [f'{a}{b}' for a in 'bcdfghjklm' for b in ('ation', 'ing', 'ed', 'er', 'ous', 'ly')]\n"
+    "words = [f'{a}{b}' for a in 'bcdfghjkm' for b in ('ation', 'ing', 'ed', 'er', 'ous', 'ly')]\n"
     "print(' '.join(trained_vocabulary([f'{x} {y}' for x in words for y in words], 100)))"
 )
 
