@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
-from tasks import objectives
 from tasks.client_run_book import ClientRunBook
 from tasks.model_registry import (
     FinalistModel,
@@ -53,6 +52,8 @@ CANDIDATE_PARAMS = (
     "share_grouped",
     "mean_width",
 )
+_NO_METRICS = frozenset({*CANDIDATE_PARAMS, "trial", "generation"})
+"""Numbers that describe a candidate; all others are results: scores, costs, place on the front."""
 _INHERITED_TAGS = ("space", "device", "problem")
 _STATUS = {"done": "FINISHED", "infeasible": "FINISHED", "failed": "FAILED"}
 _CHUNK = 64
@@ -266,8 +267,8 @@ def candidate_note(
         | {k: _short(v) for k in CANDIDATE_PARAMS if (v := record.get(k)) is not None},
         metrics={
             k: (float(v),)
-            for k in (*objectives.known(), "on_pareto", "rank")
-            if isinstance(v := record.get(k), int | float) and math.isfinite(v)
+            for k, v in record.items()
+            if k not in _NO_METRICS and isinstance(v, int | float) and math.isfinite(v)
         },
         tags={
             PARENT_TAG: parent,
@@ -302,7 +303,8 @@ def _run_name(record: Mapping[str, object]) -> str:
         if isinstance(value := record.get(f"share_{key}"), int | float) and value > 0
     }
     mix = " ".join(f"{label}{100 * value:.0f}" for label, value in shares.items())
-    return f"{short} d{record.get('depth')} {mix}" if mix else short
+    depth = "" if record.get("depth") is None else f"d{record['depth']}"
+    return " ".join(part for part in (short, depth, mix) if part)
 
 
 def _text(value: object) -> str:
