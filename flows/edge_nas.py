@@ -79,7 +79,7 @@ def register_models(session: Session) -> list[str]:
 def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     """The search loop: ask, evaluate as a Prefect task, mirror to MLflow, tell."""
     p = session.params
-    search = Search(p.space, p.search, p.cost, p.select, p.runtime, claim.workspace)
+    search = Search(p.problem, p.space, p.search, p.cost, p.select, p.runtime, claim.workspace)
     shown = cast(UUID, create_progress_artifact(0.0, key="search", description="Evaluated"))
     session.progress.start("search", p.search.budget)
     with session.mirrored() as log:

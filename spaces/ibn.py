@@ -11,9 +11,11 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from spaces import blocks
 from spaces.blocks import Block
+from spaces.extremes import towards
 from spaces.graph import (
     INPUT,
     Activation,
@@ -29,7 +31,6 @@ from spaces.space import (
     Architecture,
     Choice,
     Decisions,
-    SearchSpace,
     SpaceError,
     Value,
     architecture,
@@ -256,7 +257,7 @@ class IbnSpace:
         )
 
     def lower(self, architecture_: Architecture) -> OpGraph:
-        """The backbone as a graph; endpoints C1.. name the last op of each resolution.
+        """The backbone as a graph; endpoints C1.. name the last block of each resolution.
 
         Raises:
             SpaceError: The architecture is not one of this space.
@@ -352,6 +353,45 @@ class IbnSpace:
         if self.top_widths:
             yield Place((), (named[TOP_CHANNELS],), self._top)
 
+    def largest(self) -> Architecture:
+        """The greatest value of every choice; of ops the one with most weights."""
+        return walk(self, lambda _, domain: max(domain, key=_size))
+
+    def smallest(self) -> Architecture:
+        """The least value of every choice; blocks are skipped where they may be."""
+        return walk(self, lambda _, domain: min(domain, key=_size))
+
+    def extremes(self) -> Iterator[Architecture]:
+        """The largest architecture, and in each block each op where it needs most weights.
+
+        The depth of a group's kernel depends on all that a grouped block decides, and on the
+        channels before it.
+        """
+        largest = self.largest()
+        yield largest
+        for site in self._sites.values():
+            if site.part == "op":
+                yield from (towards(self, largest, one) for one in self._wanted(site))
+
+    def _wanted(self, site: _Site) -> Iterator[Mapping[str, Value]]:
+        place, widths = site.place, self._widths(site.width)
+        for op in place.ops:
+            if op not in blocks.GROUPED_OPS:
+                # The window may be larger than that of the largest architecture's op.
+                yield {f"{site.prefix}/op": op, f"{site.prefix}/kernel": max(place.kernels_of(op))}
+                continue
+            parts = product(widths, place.expansions, place.channels_per_group)
+            for width, expansion, per_group in parts:
+                yield {
+                    site.width: width,
+                    f"{site.prefix}/op": op,
+                    f"{site.prefix}/expansion": expansion,
+                    f"{site.prefix}/channels_per_group": per_group,
+                }
+
+    def _widths(self, name: str) -> tuple[Value, ...]:
+        return next(choice.values for choice in self.choices if choice.name == name)
+
     def for_input(self, input_shape: Shape) -> IbnSpace:
         """The same space for inputs (1, H, W, C).
 
@@ -439,43 +479,3 @@ _BY_WEIGHTS = (
 
 def _size(value: Value) -> float:
     return float(_BY_WEIGHTS.index(value)) if isinstance(value, str) else float(value)
-
-
-def largest(space: IbnSpace) -> Architecture:
-    """The greatest value of every choice; of ops the one with most weights."""
-    return walk(space, lambda _, domain: max(domain, key=_size))
-
-
-def smallest(space: IbnSpace) -> Architecture:
-    """The least value of every choice; blocks are skipped where they may be."""
-    return walk(space, lambda _, domain: min(domain, key=_size))
-
-
-def check_shareable(space: SearchSpace) -> None:
-    """Refuse a space whose weights a supernet does not share.
-
-    Raises:
-        SpaceError: It names the feature that stands in the way.
-    """
-    feature = _obstacle(space) if isinstance(space, IbnSpace) else "another form than stages"
-    if feature:
-        raise SpaceError(
-            f"{space.name}: a space to be searched with a supernet must not have {feature}, but "
-            "got one. Choose another space.name; `python -m spaces list` shows them."
-        )
-
-
-def _obstacle(space: IbnSpace) -> str | None:
-    places = [place for stage in space.stages for place in stage.blocks]
-    if any(place.expands_output for place in places):
-        return "blocks that expand their output channels"
-    if any(
-        place.strides > 1 and 1 in place.expansions and blocks.IBN_FUSED in place.ops
-        for place in places
-    ):
-        return "a strided ibn_fused block of expansion 1"
-    if 0 in space.top_widths:
-        return "networks without a top convolution"
-    if space.activation == "none":
-        return "no activation"
-    return None

@@ -7,8 +7,10 @@ the suffixes ``.bn`` and ``.act``.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimizati
 
 import tf_keras as keras
 
-from spaces.graph import INPUT, Op, OpGraph, OpKind
+from spaces.graph import Op, OpGraph, OpKind
+from spaces.tensor_ops import check_known, compute, weight_shapes
 
 BATCH_NORM_EPSILON = 1e-3  # of the released MobileNetEdgeTPU models
 WeightsByName = Mapping[str, NDArray[np.float32]]
@@ -27,51 +30,63 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "DepthwiseConv2D": ("depthwise_kernel", "bias"),
     "Dense": ("kernel", "bias"),
     "BatchNormalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "Computed": ("constant",),
 }
 
 
-class UnsupportedOpError(ValueError):
-    """A graph holds an op that has no Keras layer here."""
-
-
 def build_model(
-    graph: OpGraph, dropout: float = 0.0, momentum: float = 0.9, output: str | None = None
+    graph: OpGraph,
+    dropout: float = 0.0,
+    momentum: float = 0.9,
+    outputs: tuple[str, ...] | None = None,
 ) -> keras.Model:
     """A functional Keras model of ``graph``.
 
     Args:
-        graph: Input shape (1, H, W, C).
+        graph: Any inputs; ops behind ``outputs`` are left out.
         dropout: Rate before each fully connected layer, in training only.
         momentum: Of the batch normalisations' moving statistics.
-        output: Name of the op whose output the model returns; None: the last one.
+        outputs: Names of the ops whose outputs the model returns; None: the last one.
 
     Returns:
-        A model of inputs [batch, H, W, C] float32.
+        A model of the graph's inputs (a list where there are several, named as in the graph)
+        [batch, ...] float32. It returns a tensor, or a list where there are several outputs.
 
     Raises:
         UnsupportedOpError: An op has no layer here.
     """
     _use_native_group_convolution()
-    tensors = {INPUT: keras.Input(graph.input_shape[1:], name=INPUT)}
-    last = output or graph.output.name
-    for op in graph.ops:
+    wanted = outputs or (graph.output.name,)
+    sources = {name: keras.Input(shape[1:], name=name) for name, shape in graph.inputs}
+    tensors = dict(sources)
+    for op in up_to(graph, wanted).ops:
         inputs = [tensors[name] for name in op.inputs]
         tensors[op.name] = _apply(op, inputs, dropout, momentum)
-        if op.name == last:
-            break
-    return keras.Model(tensors[INPUT], tensors[last], name="network")
+    entries, results = list(sources.values()), [tensors[name] for name in wanted]
+    return keras.Model(_alone(entries), _alone(results), name="network")
+
+
+def up_to(graph: OpGraph, outputs: tuple[str, ...]) -> OpGraph:
+    """The ops that the ``outputs`` need."""
+    needed: set[str] = set(outputs)
+    kept: list[Op] = []
+    for op in reversed(graph.ops):
+        if op.name in needed:
+            kept.append(op)
+            needed.update(op.inputs)
+    return OpGraph(graph.input_shape, tuple(reversed(kept)), (), graph.more_inputs)
+
+
+def _alone(items: list[Any]) -> Any:
+    return items if len(items) > 1 else items[0]
 
 
 def _apply(op: Op, inputs: list[keras.KerasTensor], dropout: float, momentum: float):  # type: ignore[no-untyped-def]
     name = layer_name(op.name)
-    if op.kind not in _LAYERS:
-        raise UnsupportedOpError(
-            f"{op.name}: op kind must be one of {', '.join(_LAYERS)}, but got {op.kind}."
-        )
     tensor = inputs[0]
     if op.kind is OpKind.FULLY_CONNECTED and dropout:
         tensor = keras.layers.Dropout(dropout, name=f"{name}.dropout")(tensor)
-    layer = _LAYERS[op.kind](op, name)
+    layer = _layer(op, name)
     tensor = layer(inputs if len(inputs) > 1 else tensor)
     if op.batch_norm:
         norm = keras.layers.BatchNormalization(
@@ -84,12 +99,61 @@ def _apply(op: Op, inputs: list[keras.KerasTensor], dropout: float, momentum: fl
     return tensor
 
 
+def _layer(op: Op, name: str) -> keras.layers.Layer:
+    """Keras' own layer where it has one that does just this, else :class:`Computed`."""
+    if op.kind in _LAYERS and not op.constant:
+        return _LAYERS[op.kind](op, name)
+    return Computed(op, name=name)
+
+
+@keras.utils.register_keras_serializable("edgenas")
+class Computed(keras.layers.Layer):  # type: ignore[misc]
+    """An op that Keras has no layer for: :func:`spaces.tensor_ops.compute` of it."""
+
+    def __init__(self, op: Op | Mapping[str, Any], **kwargs: Any) -> None:
+        """``op`` may be a mapping of its fields, as :meth:`get_config` writes it."""
+        super().__init__(**kwargs)
+        self.op = op if isinstance(op, Op) else _op_of(op)
+        self.constant: Any = None
+        check_known(self.op)
+
+    def build(self, input_shape: Any) -> None:
+        """Create the learned operand, if there is one."""
+        shape = weight_shapes(self.op).get("constant")
+        if shape:
+            factor = self.op.kind is OpKind.MUL
+            self.constant = self.add_weight(
+                "constant", shape, initializer="ones" if factor else "zeros"
+            )
+        super().build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        """The op's output, before its activation."""
+        given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        weights = {} if self.constant is None else {"constant": self.constant}
+        return compute(self.op, given, weights)
+
+    def get_config(self) -> dict[str, Any]:
+        """What makes an equal layer."""
+        return {**super().get_config(), "op": dataclasses.asdict(self.op)}
+
+
+def _op_of(fields: Mapping[str, Any]) -> Op:
+    """An op from its fields, after a way through JSON perhaps."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list | tuple) else value
+        for name, value in fields.items()
+    }
+    return Op(**{**values, "kind": OpKind(values["kind"])})
+
+
 def _conv(op: Op, name: str) -> keras.layers.Layer:
     return keras.layers.Conv2D(
         op.out_channels,
         op.kernel_size,
         op.strides,
         "same",
+        dilation_rate=op.dilation,
         groups=op.groups,
         use_bias=op.use_bias,
         kernel_initializer="he_normal",
@@ -102,6 +166,7 @@ def _depthwise(op: Op, name: str) -> keras.layers.Layer:
         op.kernel_size,
         op.strides,
         "same",
+        dilation_rate=op.dilation,
         use_bias=op.use_bias,
         depthwise_initializer="he_normal",
         name=name,
@@ -115,20 +180,39 @@ def _sum(op: Op, name: str) -> keras.layers.Layer:
     return keras.layers.Add(name=name)
 
 
+def _mean(op: Op, name: str) -> keras.layers.Layer:
+    if len(op.input_shape) == 4 and len(op.output_shape) == 2:
+        return keras.layers.GlobalAveragePooling2D(name=name)
+    return Computed(op, name=name)
+
+
+def _multiply(op: Op, name: str) -> keras.layers.Layer:
+    """Of one input: by constants, which a batch normalisation behind it has."""
+    if len(op.inputs) == 1:
+        return keras.layers.Activation("linear", name=name)
+    return Computed(op, name=name)
+
+
 _LAYERS: dict[OpKind, Callable[[Op, str], keras.layers.Layer]] = {
     OpKind.CONV_2D: _conv,
     OpKind.DEPTHWISE_CONV_2D: _depthwise,
-    OpKind.ADD: lambda op, name: _sum(op, name),
+    OpKind.ADD: _sum,
     OpKind.AVERAGE_POOL_2D: lambda op, name: keras.layers.AveragePooling2D(
         op.kernel_size, op.strides, "same", name=name
     ),
-    # Of one input: by constants, which a batch normalisation behind it has.
-    OpKind.MUL: lambda _, name: keras.layers.Activation("linear", name=name),
+    OpKind.MAX_POOL_2D: lambda op, name: keras.layers.MaxPooling2D(
+        op.kernel_size, op.strides, "same", name=name
+    ),
+    OpKind.MUL: _multiply,
     OpKind.RELU: lambda _, name: keras.layers.ReLU(name=name),
-    OpKind.MEAN: lambda _, name: keras.layers.GlobalAveragePooling2D(name=name),
+    OpKind.MEAN: _mean,
     OpKind.FULLY_CONNECTED: lambda op, name: keras.layers.Dense(
         op.out_channels, use_bias=op.use_bias, name=name
     ),
+    OpKind.CONCATENATION: lambda op, name: keras.layers.Concatenate(
+        op.axes[0] if op.axes else -1, name=name
+    ),
+    OpKind.RESHAPE: lambda op, name: keras.layers.Reshape(op.output_shape[1:], name=name),
     OpKind.SOFTMAX: lambda _, name: keras.layers.Softmax(name=name),
 }
 

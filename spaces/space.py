@@ -14,7 +14,7 @@ import importlib
 import json
 import math
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,6 +121,22 @@ class SearchSpace(Protocol):
 
     def for_input(self, input_shape: Shape) -> SearchSpace:
         """The same space for inputs of another shape (1, H, W, C)."""
+
+
+class TrainableSpace(SearchSpace, Protocol):
+    """A space whose networks can share weights: see :mod:`spaces.supernet`."""
+
+    def for_input(self, input_shape: Shape) -> TrainableSpace:
+        """As :meth:`SearchSpace.for_input`."""
+
+    def largest(self) -> Architecture:
+        """The architecture with most weights; it teaches the others."""
+
+    def smallest(self) -> Architecture:
+        """The architecture with fewest."""
+
+    def extremes(self) -> Iterable[Architecture]:
+        """Architectures among which every weight has its largest size in each dimension."""
 
 
 class SearchAlgorithm(Protocol):
@@ -339,10 +355,36 @@ def load_space(name: str) -> SearchSpace:
     return space
 
 
+def load_trainable(name: str) -> TrainableSpace:
+    """As :func:`load_space`, for a space to be searched with a supernet.
+
+    Raises:
+        SpaceError: There is no such file, or its networks share no weights.
+    """
+    space: Any = load_space(name)
+    if not hasattr(space, "extremes"):
+        raise SpaceError(
+            "space.name must name a space whose networks share weights, "
+            f"but got {name!r}. `python -m spaces list` shows them."
+        )
+    trainable: TrainableSpace = space
+    return trainable
+
+
 def load_baselines(name: str) -> dict[str, Architecture]:
     """The ``BASELINES`` of a space by name: published or hand-made points of it."""
     baselines: dict[str, Architecture] = _catalog(name).BASELINES
     return dict(baselines)
+
+
+def load_problems(name: str) -> tuple[str, ...]:
+    """The problems that a space makes networks for; of pictures with a class, if it says nothing.
+
+    Raises:
+        SpaceError: There is no such space.
+    """
+    problems: tuple[str, ...] = getattr(_catalog(name), "PROBLEMS", ("classification",))
+    return problems
 
 
 def load_input_shapes(name: str) -> dict[str, Shape]:

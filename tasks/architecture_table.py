@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from spaces.graph import IntArray, OpBatch, Shape
 from spaces.notation import parser_of
-from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes
-from tasks.problem import load_problem
+from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes, load_problems
+from tasks.problem import Problem, completed, problem_of_space
 
 ARCHITECTURE = "architecture"
 _CHUNK = 1024  # as many architectures at once as fit into a processor's cache
 _SMALL_SIDE = 96  # pixels
+_CLASSES = {"classification": 1001, "segmentation": 32, "detection": 90}
+"""Of ImageNet with background, of the part of ADE20K that the release used, and of COCO."""
 
 
 class TableError(ValueError):
@@ -135,8 +137,11 @@ def _records(file: IO[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def default_classes(space: SearchSpace) -> int:
-    """10, as CIFAR-10 has, for small inputs; 1001, as the released ImageNet networks have."""
-    return 10 if max(space.input_shape[1:3]) <= _SMALL_SIDE else 1001
+    """What the released networks of a space had: see :data:`_CLASSES`; 10 for small pictures."""
+    problem = load_problems(space.name)[0]
+    if problem == "classification" and max(space.input_shape[1:3]) <= _SMALL_SIDE:
+        return 10
+    return _CLASSES.get(problem, 10)
 
 
 def lowered(table: Table, space: SearchSpace, classes: int) -> Iterator[tuple[IntArray, OpBatch]]:
@@ -151,12 +156,11 @@ def lowered(table: Table, space: SearchSpace, classes: int) -> Iterator[tuple[In
         TableError: An architecture cannot be read, or is not in the space.
         ShapeError: Fewer than two classes.
     """
-    points, problem = table.architectures(space), load_problem("classification")
+    points, problem = table.architectures(space), problem_of_space(space, classes)
     for sized, rows in _by_input(table, space):
         for begin in range(0, len(rows), _CHUNK):
             chunk = rows[begin : begin + _CHUNK]
-            batch = _lowered(table, sized, points, chunk)
-            yield np.array(chunk), problem.complete_many(batch, classes)
+            yield np.array(chunk), _lowered(table, sized, points, chunk, problem)
 
 
 def _by_input(table: Table, space: SearchSpace) -> list[tuple[SearchSpace, list[int]]]:
@@ -168,10 +172,14 @@ def _by_input(table: Table, space: SearchSpace) -> list[tuple[SearchSpace, list[
 
 
 def _lowered(
-    table: Table, space: SearchSpace, points: Sequence[Architecture], rows: Sequence[int]
+    table: Table,
+    space: SearchSpace,
+    points: Sequence[Architecture],
+    rows: Sequence[int],
+    problem: Problem,
 ) -> OpBatch:
     try:
-        return space.lower_many([points[row] for row in rows])
+        return completed(problem, space, [points[row] for row in rows])
     except SpaceError as refused:
         for row in rows:  # which one it was
             try:

@@ -27,7 +27,7 @@ from tasks.architecture_table import (
     default_classes,
     read_table,
 )
-from tasks.problem import load_problem
+from tasks.problem import problem_of_space
 from tasks.workspace import write_bytes
 
 LATENCY, TFLITE = "latency_ms", "tflite"
@@ -104,15 +104,15 @@ def _networks(table: Table, space_name: str | None, classes: int | None) -> Sequ
 
 
 def _of_space(table: Table, space_name: str, classes: int | None) -> list[Network]:
-    space, problem = load_space(space_name), load_problem("classification")
-    head = default_classes(space) if classes is None else classes
+    space = load_space(space_name)
+    problem = problem_of_space(space, default_classes(space) if classes is None else classes)
     shapes = load_input_shapes(space_name)
     networks: list[Network] = []
     points = table.architectures(space)
     for row, (text, point) in enumerate(zip(table.texts(ARCHITECTURE), points, strict=True)):
         sized = space.for_input(shapes[text]) if text in shapes else space
         try:
-            networks.append((problem.complete(sized.lower(point), head), {}))
+            networks.append((problem.complete(sized.lower(point)), {}))
         except SpaceError as error:
             raise table.error(row, ARCHITECTURE, error) from None
     return networks

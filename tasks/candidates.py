@@ -6,7 +6,7 @@ import errno
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, final
@@ -15,30 +15,52 @@ import numpy as np
 
 from hw.report import CostReport
 from spaces import blocks
-from spaces.graph import OpGraph
-from spaces.ibn import IbnSpace
+from spaces.graph import Op, OpGraph
 from spaces.space import Architecture
 from tasks.workspace import explain_full_disk
 
 Record = dict[str, Any]
 
 
-def describe(space: IbnSpace, architecture: Architecture) -> Record:
-    """A few typed numbers that people compare candidates by."""
-    live = space.blocks(architecture.values)
-    dense = {blocks.IBN_GROUPED, blocks.IBN_FUSED_GROUPED}
+def describe(graph: OpGraph) -> Record:
+    """A few typed numbers that people compare candidates by; None where a network has none.
 
-    def share(ops: set[str]) -> float:
-        return round(sum(block.op in ops for block in live) / len(live), 4)
+    Blocks are the ops of one prefix that bear the op of an inverted bottleneck as their variant.
+    """
+    found = [_block(ops) for ops in _blocks(graph).values()]
+    names = {op.name.rpartition("/")[0] for op in graph.ops if op.weights}
+
+    def mean(values: list[float]) -> float | None:
+        return round(float(np.mean(values)), 4) if values else None
 
     return {
-        "depth": len(live),
-        "mean_kernel": round(float(np.mean([block.kernel_size for block in live])), 4),
-        "mean_expansion": round(float(np.mean([block.expansion for block in live])), 4),
-        "mean_width": round(float(np.mean([block.out_channels for block in live])), 4),
-        "share_dw": share({blocks.IBN_DW}),
-        "share_fused": share({blocks.IBN_FUSED}),
-        "share_grouped": share(dense),
+        "depth": len(found) or len(names),
+        "mean_kernel": mean([block["kernel"] for block in found]),
+        "mean_expansion": mean([block["expansion"] for block in found]),
+        "mean_width": mean([block["width"] for block in found]),
+        "share_dw": mean([block["op"] == blocks.IBN_DW for block in found]),
+        "share_fused": mean([block["op"] == blocks.IBN_FUSED for block in found]),
+        "share_grouped": mean([block["op"] in blocks.GROUPED_OPS for block in found]),
+    }
+
+
+def _blocks(graph: OpGraph) -> dict[str, list[Op]]:
+    """Ops of each inverted bottleneck, by their prefix."""
+    found: dict[str, list[Op]] = {}
+    for op in graph.ops:
+        if op.variant in blocks.BLOCK_OPS and op.weights:
+            found.setdefault(op.name.rpartition("/")[0], []).append(op)
+    return found
+
+
+def _block(ops: Sequence[Op]) -> Record:
+    return {
+        "op": ops[0].variant,
+        "kernel": max(max(op.kernel_size) for op in ops),
+        "expansion": max(op.out_channels for op in ops[:-1] or ops) / ops[0].in_channels
+        if len(ops) > 1
+        else 1.0,
+        "width": ops[-1].out_channels,
     }
 
 

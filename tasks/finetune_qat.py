@@ -23,14 +23,16 @@ from tasks.arrays import load_split
 from tasks.params import (
     CostParams,
     FinetuneParams,
+    ProblemParams,
     RuntimeParams,
     SearchParams,
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import Problem, load_problem
+from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
-from tasks.search_architectures import choose_finalists
+from tasks.quantization import Network
+from tasks.search_architectures import choose_finalists, inputs_in_batches
 from tasks.train_supernet import load_supernet
 from tasks.workspace import (
     Workspace,
@@ -45,6 +47,7 @@ Manifest = dict[str, object]
 
 
 def run(
+    problem: ProblemParams,
     space: SpaceParams,
     search: SearchParams,
     cost: CostParams,
@@ -63,11 +66,14 @@ def run(
     """
     records = read_json(workspace.search / "candidates.json")
     chosen = choose_finalists(records, finetune.finalists, select)
+    chosen += hand_made(records, chosen, finetune.baselines)
     todo = [record for record in chosen if not _finished(workspace, record).exists()]
     per_model = _steps(workspace, finetune)
     progress.start("finetune", per_model * len(chosen))
     before = per_model * (len(chosen) - len(todo))
-    pieces = [(record, space, search, cost, finetune, runtime, workspace) for record in todo]
+    pieces = [
+        (record, problem, space, search, cost, finetune, runtime, workspace) for record in todo
+    ]
     workers.run_all(
         finish_one,
         pieces,
@@ -115,7 +121,7 @@ def _publish(workspace: Workspace, ids: list[str]) -> None:
 
 def _steps(workspace: Workspace, finetune: FinetuneParams) -> int:
     manifest = read_json(workspace.data / "manifest.json")
-    count = int(manifest["splits"]["train"]["images"])
+    count = int(manifest["splits"]["train"]["items"])
     per_epoch = count // min(finetune.batch_size, count)
     return per_epoch * (finetune.epochs + finetune.qat_epochs)
 
@@ -163,6 +169,7 @@ class Trainer:
 
     def __init__(
         self,
+        problem: ProblemParams,
         space: SpaceParams,
         search: SearchParams,
         cost: CostParams,
@@ -175,33 +182,22 @@ class Trainer:
         configure_tensorflow(runtime.threads, runtime.deterministic)
         self._params, self._workspace = finetune, workspace
         self._split = load_device(cost.device).compiler.grouped_convolution == "split"
-        self._problem: Problem = load_problem("classification")
-        self._net = load_supernet(space.name, workspace)
-        self._calibration = load_split(workspace, "train", search.calibration_images)["images"]
-        self._ranges = load_split(workspace, "train", finetune.calibration_images)["images"]
+        self._problem: Problem = open_problem(problem, workspace)
+        self._net = load_supernet(space.name, self._problem, workspace)
+        self._calibration = load_split(workspace, "train", search.calibration_images)
+        self._ranges = load_split(workspace, "train", finetune.calibration_images)
         train = load_split(workspace, "train")
         self._batches = Batches(
-            train["images"],
-            train["labels"],
-            finetune.batch_size,
-            finetune.seed,
-            finetune.augment.flip,
-            finetune.augment.crop,
+            self._problem, train, finetune.batch_size, finetune.seed, finetune.augment
         )
-
-    @property
-    def classes(self) -> int:
-        """Number of classes of the data."""
-        return int(self._net.classes)
 
     def finish(self, record: Any, progress: Progress) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done."""
-        from tasks.quantization import normalise
-
         point = architecture(self._net.space, record["architecture"])
-        statistics = self._net.recalibrate(point, normalise(self._calibration))
-        weights = self._net.extract(point, statistics)
-        graph = self._problem.complete(self._net.space.lower(point), self._net.classes)
+        graph = self._net.graph(point)
+        batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
+        weights = self._net.extract(point, self._net.recalibrate(point, batches))
+        graph = self._problem.complete(self._net.space.lower(point))
         self.train_and_export(record, point, graph, weights, progress)
 
     def train_and_export(
@@ -220,30 +216,37 @@ class Trainer:
 
         keras.backend.clear_session()  # names, and so bytes, must not depend on models before
         keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
-        model = build_model(graph, output=self._problem.trained_output)
+        model = build_model(graph, self._params.dropout, outputs=self._problem.trained)
         if weights is not None:
             set_weights(model, weights)
         steps = self._batches.per_epoch * self._params.epochs
-        self._fit(model, f"{point.id}-float", steps, self._params.learning_rate, progress)
+        self._fit(model, graph, f"{point.id}-float", steps, self._params.learning_rate, progress)
+        network = self._network(model, graph)
+        ranges = self._problem.inputs(self._ranges, graph)
         files = {
-            "float": export_float(model),
-            "ptq": self._deployed(export_post_training(model, self._ranges)),
-            "int8": self._deployed(self._quantize_aware(model, point, steps, progress)),
+            "float": export_float(network),
+            "ptq": self._deployed(export_post_training(network, ranges)),
+            "int8": self._deployed(self._quantize_aware(model, graph, point, steps, progress)),
         }
-        self._write(record, point, files, get_weights(model))
+        self._write(record, point, graph, files, get_weights(model))
+
+    def _network(self, model: Any, graph: OpGraph) -> Network:
+        return Network(model, graph, self._problem.trained, self._problem.deployed)
 
     def _quantize_aware(
-        self, model: Any, point: Architecture, before: int, progress: Progress
+        self, model: Any, graph: OpGraph, point: Architecture, before: int, progress: Progress
     ) -> bytes:
         from tasks.quantization import export_quantize_aware, quantize_aware
 
         quantized = quantize_aware(model)
         steps = self._batches.per_epoch * self._params.qat_epochs
-        rate = self._params.qat_learning_rate
-        self._fit(quantized, f"{point.id}-qat", steps, rate, _Offset(progress, before))
-        return export_quantize_aware(quantized)
+        rate, after = self._params.qat_learning_rate, _Offset(progress, before)
+        self._fit(quantized, graph, f"{point.id}-qat", steps, rate, after)
+        return export_quantize_aware(self._network(quantized, graph))
 
-    def _fit(self, model: Any, name: str, steps: int, rate: float, progress: Progress) -> None:
+    def _fit(
+        self, model: Any, graph: OpGraph, name: str, steps: int, rate: float, progress: Progress
+    ) -> None:
         from tasks.training import Checkpoint, Recipe, train_model
 
         recipe = Recipe(
@@ -255,9 +258,10 @@ class Trainer:
             clip_norm=1.0,
             label_smoothing=self._params.label_smoothing,
             seed=self._params.seed,
+            optimizer=self._params.optimizer,
         )
         checkpoint = Checkpoint(self._workspace.state / f"{name}.npz", every=200)
-        train_model(model, self._batches, recipe, self._net.classes, checkpoint, progress)
+        train_model(model, graph, self._problem, self._batches, recipe, checkpoint, progress)
 
     def _deployed(self, tflite: bytes) -> bytes:
         from tasks.quantization import split_grouped_convolutions
@@ -265,7 +269,12 @@ class Trainer:
         return split_grouped_convolutions(tflite) if self._split else tflite
 
     def _write(
-        self, record: Any, point: Architecture, files: dict[str, bytes], weights: Any
+        self,
+        record: Any,
+        point: Architecture,
+        graph: OpGraph,
+        files: dict[str, bytes],
+        weights: Any,
     ) -> None:
         """Fill a folder beside the final one, then move it there."""
         final = self._workspace.state / "finished" / point.id
@@ -275,27 +284,52 @@ class Trainer:
             write_bytes(partial / f"{name}.tflite", content)
         write_npz(partial / "weights.npz", weights)
         write_json(partial / "architecture.json", {"space": point.space, **point.values})
-        write_json(partial / "metrics.json", self._metrics(record, files))
+        write_json(partial / "metrics.json", self._metrics(record, graph, files))
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, final)
         for checkpoint in self._workspace.state.glob(f"{point.id}-*.npz"):
             checkpoint.unlink()
 
-    def _metrics(self, record: Any, files: dict[str, bytes]) -> Manifest:
-        metric = self._problem.metric.name
+    def _metrics(self, record: Any, graph: OpGraph, files: dict[str, bytes]) -> Manifest:
+        metric, held = self._problem.metric.name, load_split(self._workspace, "validation")
+        scores = {
+            f"{name}_{kind}": value
+            for kind, content in files.items()
+            for name, value in score_file(self._problem, content, held, graph).items()
+        }
         return {
             "id": record["id"],
             "name": record["name"],
+            "origin": record["origin"],
             f"supernet_{metric}": record[metric],
-            **{
-                f"{metric}_{kind}": self._problem.score(*self._outputs(content))
-                for kind, content in files.items()
-            },
+            **scores,
             "bytes": {kind: len(content) for kind, content in files.items()},
         }
 
-    def _outputs(self, tflite: bytes) -> tuple[Any, Any]:
-        from tasks.interpreter import predict
 
-        held = load_split(self._workspace, "validation")
-        return predict(tflite, held["images"]), held["labels"]
+def score_file(
+    problem: Problem, tflite: bytes | Path, arrays: Any, graph: OpGraph
+) -> dict[str, float]:
+    """Metrics of an exported file on a split."""
+    from tasks.interpreter import predict
+
+    outputs = predict(tflite, problem.inputs(arrays, graph), problem.deployed)
+    return problem.score(outputs, arrays, graph)
+
+
+def hand_made(records: Any, chosen: Any, count: int) -> list[Any]:
+    """Up to ``count`` baselines beside ``chosen``, spread over latency, the best of each part.
+
+    What they reach with equal training is what a search must beat.
+    """
+    known = {record["id"] for record in chosen}
+    rest = [
+        record
+        for record in records
+        if record["origin"] == "baseline"
+        and record["status"] == "done"
+        and record["id"] not in known
+    ]
+    rest.sort(key=lambda record: float(record["latency_ms"]))
+    parts = [rest[len(rest) * i // count : len(rest) * (i + 1) // count] for i in range(count)]
+    return [min(part, key=lambda record: (record["rank"], record["id"])) for part in parts if part]

@@ -103,6 +103,8 @@ class ProblemParams(Block):
 
     name: Name = "classification"
     finalize: Literal["resize_argmax", "argmax_resize"] = "resize_argmax"
+    argmax_side: Count | None = None
+    predictor: Literal["ssdlite", "pointwise"] = "ssdlite"
     anchors: Count = 3
     detections: Count = 20
     answer_tokens: Count = 16

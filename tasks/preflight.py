@@ -6,13 +6,19 @@ import numpy as np
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.ibn import check_shareable, largest, smallest
 from spaces.proposals import CostLimits
-from spaces.space import load_algorithm, load_baselines, load_space
+from spaces.space import (
+    SpaceError,
+    load_algorithm,
+    load_baselines,
+    load_problems,
+    load_trainable,
+    names_in,
+)
 from tasks import objectives
 from tasks.dataset import Source, check_source
 from tasks.params import Params
-from tasks.problem import load_problem
+from tasks.problem import load_problem, open_problem
 from tasks.search_architectures import Coster
 from tasks.workspace import Workspace, read_json
 
@@ -23,11 +29,12 @@ def check(params: Params) -> None:
     Raises:
         ValueError: The class of the room that knows better; the message is one line.
     """
-    check_shareable(load_space(params.space.name))
+    load_problem(params.problem.name)
+    check_space(params.space.name, params.problem.name)
     load_algorithm(params.search.algorithm)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)
-    goals = [goal.name for goal in objectives.parse(params.select.objectives)]
+    goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
     if "energy_mj" in goals and device.energy is None:
         raise objectives.ObjectiveError(
             "energy_mj must be known to be an objective, but got device "
@@ -35,6 +42,20 @@ def check(params: Params) -> None:
             "select.objectives."
         )
     check_source(params.data.format, Source(params.data.source))
+
+
+def check_space(space: str, problem: str) -> None:
+    """Refuse a space that makes no networks for a problem.
+
+    Raises:
+        SpaceError: The message lists those that do.
+    """
+    load_trainable(space)
+    if problem not in load_problems(space):
+        fit = [name for name in names_in("catalog") if problem in load_problems(name)]
+        raise SpaceError(
+            f"space.name must name a space for {problem} ({', '.join(fit)}), but got {space!r}."
+        )
 
 
 def check_target(params: Params, workspace: Workspace) -> None:
@@ -45,12 +66,15 @@ def check_target(params: Params, workspace: Workspace) -> None:
         Infeasible: No architecture was found within the limits of ``cost``.
     """
     manifest = read_json(workspace.data / "manifest.json")
-    coster = Coster(params.space.name, manifest, params.cost, load_problem("classification"))
-    coster.costs(largest(coster.space))
+    problem = open_problem(params.problem, workspace)
+    coster = Coster(params.space.name, manifest, params.cost, problem)
+    coster.costs(coster.space.largest())
     if not coster.limits:
         return
-    names = tuple(goal.name for goal in objectives.parse(params.select.objectives))
-    known = (smallest(coster.space), *load_baselines(params.space.name).values())
+    names = tuple(
+        goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)
+    )
+    known = (coster.space.smallest(), *load_baselines(params.space.name).values())
     load_algorithm(params.search.algorithm)(
         coster.space,
         np.random.default_rng(params.search.seed),

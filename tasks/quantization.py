@@ -9,55 +9,79 @@ quantization, so the rewrite changes no bit of the result.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-UInt8Images = NDArray[np.uint8]
+from spaces.graph import Op, OpGraph, OpKind
+
+Inputs = Mapping[str, NDArray[Any]]
+"""What a network reads, [n, ...] by the names of its graph's inputs."""
 
 
-def normalise(images: UInt8Images) -> NDArray[np.float32]:
-    """uint8 pixels [N, H, W, C] to float32 in [-1, 1], as every model here is trained."""
-    return images.astype(np.float32) / np.float32(127.5) - np.float32(1.0)
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A trained Keras model, and what stands behind it when it is exported.
+
+    Attributes:
+        model: From :func:`spaces.keras_model.build_model`, up to ``trained``.
+        graph: Of the whole network.
+        trained: Ops whose outputs the model gives.
+        deployed: Ops whose outputs the file gives.
+    """
+
+    model: Any
+    graph: OpGraph
+    trained: tuple[str, ...]
+    deployed: tuple[str, ...]
 
 
 def quantize_aware(model: Any) -> Any:
     """The model with fake quantization on weights (per channel) and activations (per tensor)."""
     import tensorflow_model_optimization as tfmot
+    import tf_keras as keras
 
-    return tfmot.quantization.keras.quantize_model(model)
+    from spaces.keras_model import Computed
+    from tasks.quantize_configs import MOVING, Arithmetic, Moved
+
+    annotate = tfmot.quantization.keras.quantize_annotate_layer
+
+    def annotated(layer: Any) -> Any:
+        if not isinstance(layer, Computed):
+            return annotate(layer)
+        config = Moved() if layer.op.kind in MOVING else Arithmetic()
+        return annotate(layer, quantize_config=config)
+
+    known = {one.__name__: one for one in (Computed, Moved, Arithmetic)}
+    with tfmot.quantization.keras.quantize_scope(known):
+        marked = keras.models.clone_model(model, clone_function=annotated)
+        marked.set_weights(model.get_weights())
+        return tfmot.quantization.keras.quantize_apply(marked)
 
 
-def export_float(model: Any) -> bytes:
-    """The model as a float32 ``.tflite``, softmax appended."""
-    return _convert(_with_softmax(model), lambda converter: None)
+def export_float(network: Network) -> bytes:
+    """A float32 ``.tflite``."""
+    return _convert(network, lambda converter: None)
 
 
-def export_post_training(model: Any, images: UInt8Images) -> bytes:
-    """Full-integer ``.tflite`` (int8 in and out) with ranges observed on ``images``."""
+def export_post_training(network: Network, samples: Inputs) -> bytes:
+    """Full-integer ``.tflite`` (int8 in and out) with ranges observed on ``samples``."""
     import tensorflow as tf
 
     def configure(converter: Any) -> None:
         _full_integer(converter)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: _representative(images)
+        converter.representative_dataset = lambda: _representative(samples)
 
-    return _convert(_with_softmax(model), configure)
+    return _convert(network, configure)
 
 
-def export_quantize_aware(model: Any) -> bytes:
+def export_quantize_aware(network: Network) -> bytes:
     """Full-integer ``.tflite`` (int8 in and out) with the ranges learned in training."""
-    return _convert(_with_softmax(model), _full_integer)
-
-
-def _with_softmax(model: Any) -> Any:
-    import tf_keras as keras
-
-    probabilities = keras.layers.Softmax(name="probabilities")(model.outputs[0])
-    # The name is part of every tensor's name; Keras would number it by the models made before.
-    return keras.Model(model.inputs, probabilities, name="network")
+    return _convert(network, _full_integer)
 
 
 def _full_integer(converter: Any) -> None:
@@ -68,25 +92,57 @@ def _full_integer(converter: Any) -> None:
     converter.inference_output_type = tf.int8
 
 
-def _representative(images: UInt8Images) -> Iterator[list[NDArray[np.float32]]]:
-    for image in images:
-        yield [normalise(image[np.newaxis])]
+def _representative(samples: Inputs) -> Iterator[list[NDArray[Any]]]:
+    for index in range(len(next(iter(samples.values())))):
+        yield [array[index : index + 1] for array in samples.values()]
 
 
-def _convert(model: Any, configure: Callable[[Any], None]) -> bytes:
+def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     import tensorflow as tf
 
-    specification = tf.TensorSpec((1, *model.inputs[0].shape[1:]), tf.float32, name="input")
+    graph, integers = network.graph, _integer_inputs(network.graph)
+    specifications = [
+        tf.TensorSpec(shape, tf.int32 if name in integers else tf.float32, name=name)
+        for name, shape in graph.inputs
+    ]
     # A bare module around the variables: given the Keras model, the converter would trace every
     # one of its layers again to save them, which is three quarters of the time.
     module = tf.Module(name="network")
-    module.held = model.variables
-    module.call = tf.function(lambda image: model(image, training=False))
-    concrete = module.call.get_concrete_function(specification)
+    module.held = network.model.variables
+    module.call = tf.function(lambda *inputs: _deployed(network, list(inputs)))
+    concrete = module.call.get_concrete_function(*specifications)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     configure(converter)
     converted: bytes = converter.convert()
     return converted
+
+
+def _integer_inputs(graph: OpGraph) -> frozenset[str]:
+    """Inputs that are numbers of rows of a table."""
+    return frozenset(name for op in graph.ops if op.kind is OpKind.GATHER for name in op.inputs)
+
+
+def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:
+    """The deployed outputs: all that is computed behind the model's has no weights of its own."""
+    from spaces.tensor_ops import activate, compute
+
+    given = network.model(inputs if len(inputs) > 1 else inputs[0], training=False)
+    outputs = list(given) if isinstance(given, list | tuple) else [given]
+    tensors = dict(zip(network.trained, outputs, strict=True))
+    for op in _tail(network):
+        sources = [tensors[name] for name in op.inputs]
+        tensors[op.name] = activate(op, compute(op, sources, {}))
+    return {name: tensors[name] for name in network.deployed}
+
+
+def _tail(network: Network) -> list[Op]:
+    """The ops between the trained and the deployed outputs, in order."""
+    needed, kept = set(network.deployed) - set(network.trained), []
+    for op in reversed(network.graph.ops):
+        if op.name in needed:
+            kept.append(op)
+            needed.update(name for name in op.inputs if name not in network.trained)
+    return kept[::-1]
 
 
 def split_grouped_convolutions(tflite: bytes) -> bytes:

@@ -10,12 +10,13 @@ import numpy as np
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
 from spaces.dominance import hypervolume, pareto_ranks
-from spaces.ibn import IbnSpace, largest, smallest
+from spaces.graph import OpGraph
 from spaces.proposals import CostLimits
 from spaces.space import (
     Architecture,
     Exhausted,
     SearchAlgorithm,
+    TrainableSpace,
     Trial,
     load_algorithm,
     load_baselines,
@@ -25,14 +26,14 @@ from tasks.arrays import load_split
 from tasks.candidates import Record, ScoreStore, costs, describe
 from tasks.params import (
     CostParams,
+    ProblemParams,
     RuntimeParams,
     SearchParams,
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import load_problem
+from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
-from tasks.quantization import normalise
 from tasks.train_supernet import load_supernet, sized
 from tasks.workspace import Workspace, read_json, sha256_file, write_json
 
@@ -46,6 +47,7 @@ class SearchError(ValueError):
 
 
 def run(
+    problem: ProblemParams,
     space: SpaceParams,
     search: SearchParams,
     cost: CostParams,
@@ -55,7 +57,7 @@ def run(
     progress: Progress,
 ) -> Manifest:
     """Write ``search/{candidates.json,front.json}``: the whole search in one call."""
-    session = Search(space, search, cost, select, runtime, workspace)
+    session = Search(problem, space, search, cost, select, runtime, workspace)
     progress.start("search", search.budget)
     for chunk in session.chunks():
         session.tell(chunk, session.evaluate(chunk))
@@ -75,6 +77,7 @@ class Search:
 
     def __init__(
         self,
+        problem: ProblemParams,
         space: SpaceParams,
         search: SearchParams,
         cost: CostParams,
@@ -85,8 +88,8 @@ class Search:
         """Load what is needed to propose and to cost; TensorFlow only when first evaluating."""
         self._params, self._runtime, self._workspace = search, runtime, workspace
         self._manifest = read_json(workspace.data / "manifest.json")
-        self._problem = load_problem("classification")
-        self._objectives = objectives.parse(select.objectives)
+        self._problem = open_problem(problem, workspace)
+        self._objectives = objectives.parse(select.objectives, problem.name)
         self._coster = Coster(space.name, self._manifest, cost, self._problem)
         self._store = ScoreStore(workspace.candidates, self._context())
         self._names = self._named(space.name)
@@ -103,6 +106,7 @@ class Search:
         return {
             "supernet": sha256_file(self._workspace.supernet / "weights.npz"),
             "data": self._manifest["splits"],
+            "problem": self._problem.setting.options.model_dump(mode="json"),
             "calibration_images": self._params.calibration_images,
             "validation_images": self._params.validation_images,
             "threads": self._runtime.threads,
@@ -111,7 +115,10 @@ class Search:
     def _named(self, space_name: str) -> dict[Architecture, tuple[str, str]]:
         """Architectures that are always looked at: (name, origin)."""
         space = self._coster.space
-        ends = {largest(space): ("largest", "largest"), smallest(space): ("smallest", "smallest")}
+        ends = {
+            space.largest(): ("largest", "largest"),
+            space.smallest(): ("smallest", "smallest"),
+        }
         baselines = load_baselines(space_name)
         return ends | {point: (name, "baseline") for name, point in baselines.items()}
 
@@ -172,7 +179,6 @@ class Search:
             "status": "done",
             "reason": None,
             self._problem.metric.name: None,
-            **describe(self._coster.space, point),
             **self._coster.costs(point),
         }
         score = self._store.get(point)
@@ -184,10 +190,10 @@ class Search:
     def _score(self, point: Architecture) -> Record:
         if self._evaluator is None:
             self._evaluator = Evaluator(
-                self._space_name, self._params, self._runtime, self._workspace
+                self._space_name, self._problem, self._params, self._runtime, self._workspace
             )
         try:
-            return {self._problem.metric.name: self._evaluator.score(point)}
+            return dict(self._evaluator.score(point))
         except Exception as error:  # one bad candidate must not end the search
             if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
                 raise  # the latter is TensorFlow's; no candidate's fault, not to be remembered
@@ -271,8 +277,8 @@ class Search:
 class Coster:
     """Cost of architectures from their graphs, remembered."""
 
-    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Any) -> None:
-        self.space: IbnSpace = sized(space_name, manifest)
+    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
+        self.space: TrainableSpace = sized(space_name, manifest)
         self.device, self.method = cost.device, cost.method
         self.limits: dict[str, float] = {}
         if cost.target_latency_ms is not None:
@@ -280,41 +286,64 @@ class Coster:
         if cost.max_weight_bytes is not None:
             self.limits["weight_bytes"] = float(cost.max_weight_bytes)
         self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
-        self._classes, self._problem = len(manifest["classes"]), problem
+        self._problem = problem
         self._known: dict[Architecture, Record] = {}
 
     def costs(self, point: Architecture) -> Record:
-        """The numbers that :func:`tasks.candidates.costs` names."""
+        """The numbers that :func:`tasks.candidates.describe` and ``costs`` there name."""
         if point not in self._known:
-            graph = self._problem.complete(self.space.lower(point), self._classes)
-            self._known[point] = costs(graph, self._model.estimate(graph))
+            graph = self._problem.complete(self.space.lower(point))
+            self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
         return self._known[point]
 
 
 @final
 class Evaluator:
-    """Accuracy of architectures with the supernet's weights."""
+    """Scores of architectures with the supernet's weights."""
 
     def __init__(
-        self, space_name: str, search: SearchParams, runtime: RuntimeParams, workspace: Workspace
+        self,
+        space_name: str,
+        problem: Problem,
+        search: SearchParams,
+        runtime: RuntimeParams,
+        workspace: Workspace,
     ) -> None:
         from tasks.training import configure_tensorflow
 
         configure_tensorflow(runtime.threads, runtime.deterministic)
-        self._net = load_supernet(space_name, workspace)
-        self._problem = load_problem("classification")
-        train = load_split(workspace, "train", search.calibration_images)
-        self._calibration = normalise(train["images"])
-        held = load_split(workspace, "validation", search.validation_images)
-        self._images, self._labels = normalise(held["images"]), held["labels"]
+        self._net, self._problem = load_supernet(space_name, problem, workspace), problem
+        self._calibration = load_split(workspace, "train", search.calibration_images)
+        self._held = load_split(workspace, "validation", search.validation_images)
 
-    def score(self, point: Architecture) -> float:
-        """The problem's metric on validation, batch statistics recalibrated on training images."""
-        statistics = self._net.recalibrate(point, self._calibration)
-        logits = self._net.predict_all(point, self._images, statistics)
-        if not np.isfinite(logits).all():
-            raise ArithmeticError("logits must be finite, but got NaN or infinity")
-        return self._problem.score(logits, self._labels)
+    def score(self, point: Architecture) -> Mapping[str, float]:
+        """The problem's metrics on validation, batch statistics recalibrated on train."""
+        graph = self._net.graph(point)
+        batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
+        statistics = self._net.recalibrate(point, batches)
+        deployed = self._problem.deployed
+        batches = inputs_in_batches(self._problem, self._held, graph)
+        outputs = self._net.predict(point, batches, statistics, deployed)
+        if not all(np.isfinite(one).all() for one in outputs):
+            raise ArithmeticError("outputs must be finite, but got NaN or infinity")
+        return self._problem.score(outputs, self._held, self._net.graph(point, deployed))
+
+
+BATCH_BYTES = 2**23
+"""Of inputs that are looked at together: 8 MiB, or 64 samples if that is more."""
+
+
+def inputs_in_batches(
+    problem: Problem, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Inputs of a network in batches of equal size; with ``whole`` a rest is dropped."""
+    inputs = problem.inputs(arrays, graph)
+    count = len(next(iter(inputs.values())))
+    sample_bytes = sum(array.nbytes for array in inputs.values()) // max(1, count)
+    size = min(count, max(64, min(256, BATCH_BYTES // max(1, sample_bytes))))
+    last = count - size + 1 if whole else count
+    for at in range(0, last, size):
+        yield {name: array[at : at + size] for name, array in inputs.items()}
 
 
 def choose_finalists(records: Sequence[Record], count: int, select: SelectParams) -> list[Record]:

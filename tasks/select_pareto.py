@@ -16,8 +16,8 @@ from tasks import objectives
 from tasks.candidates import Record
 from tasks.estimate_cost import estimate_file
 from tasks.objectives import Objective
-from tasks.params import CostParams, SelectParams
-from tasks.problem import load_problem
+from tasks.params import CostParams, ProblemParams, SelectParams
+from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.train_supernet import sized
 from tasks.workspace import Workspace, read_json, write_json
@@ -30,7 +30,11 @@ class TargetMissedError(ValueError):
 
 
 def run(
-    cost: CostParams, select: SelectParams, workspace: Workspace, progress: Progress
+    problem: ProblemParams,
+    cost: CostParams,
+    select: SelectParams,
+    workspace: Workspace,
+    progress: Progress,
 ) -> Manifest:
     """Write ``selection/{front.json,metrics.json,plots/*.json}``.
 
@@ -44,21 +48,26 @@ def run(
     progress.start("select", len(folders))
     candidates = {record["id"]: record for record in read_json(_candidates(workspace))}
     manifest = read_json(workspace.data / "manifest.json")
+    opened = open_problem(problem, workspace)
     models = []
     for done, path in enumerate(folders, 1):
-        models.append(_model(path, candidates[path.parent.name], cost, manifest))
+        graph = deployed_graph(path.parent, manifest, opened)
+        models.append(_model(path, candidates[path.parent.name], cost, opened, graph))
         progress.advance(done)
     models = _within(models, cost)
-    goals = objectives.parse(select.objectives)
+    goals = objectives.parse(select.objectives, problem.name)
     ranks = pareto_ranks(objectives.loss_table(models, goals))
     for model, rank in zip(models, ranks, strict=True):
         model.update(rank=int(rank), on_pareto=bool(rank == 0))
     models.sort(key=lambda model: float(model["latency_ms"]))
-    summary = _summary(models, goals)
+    metric = opened.metric.name
+    summary = _summary(models, goals, metric)
     write_json(workspace.selection / "front.json", models)
     write_json(workspace.selection / "metrics.json", summary)
-    write_json(workspace.selection / "plots" / "front.json", _points(models))
-    write_json(workspace.selection / "plots" / "candidates.json", _points(candidates.values()))
+    write_json(workspace.selection / "plots" / "front.json", _points(models, metric))
+    write_json(
+        workspace.selection / "plots" / "candidates.json", _points(candidates.values(), metric)
+    )
     progress.finish()
     return summary
 
@@ -67,10 +76,11 @@ def _candidates(workspace: Workspace) -> Path:
     return workspace.search / "candidates.json"
 
 
-def _model(path: Path, candidate: Record, cost: CostParams, manifest: Record) -> Record:
-    """A finalist's record: accuracies of its files, cost of its int8 file."""
-    metrics, metric = read_json(path), load_problem("classification").metric.name
-    graph = deployed_graph(path.parent, manifest)
+def _model(
+    path: Path, candidate: Record, cost: CostParams, problem: Problem, graph: OpGraph
+) -> Record:
+    """A finalist's record: scores of its files, cost of its int8 file."""
+    metrics, metric = read_json(path), problem.metric.name
     report = estimate_file(path.parent / "int8.tflite", cost, graph)
     return {
         **metrics,
@@ -89,12 +99,11 @@ def _model(path: Path, candidate: Record, cost: CostParams, manifest: Record) ->
     }
 
 
-def deployed_graph(folder: Path, manifest: Mapping[str, Any]) -> OpGraph:
+def deployed_graph(folder: Path, manifest: Mapping[str, Any], problem: Problem) -> OpGraph:
     """The graph of a finalist, head included, from the architecture beside its files."""
     decisions = read_json(folder / "architecture.json")
     point = Architecture.of(decisions.pop("space"), decisions)
-    backbone = sized(point.space, manifest).lower(point)
-    return load_problem("classification").complete(backbone, len(manifest["classes"]))
+    return problem.complete(sized(point.space, manifest).lower(point))
 
 
 def _within(models: list[Record], cost: CostParams) -> list[Record]:
@@ -118,8 +127,7 @@ def _within(models: list[Record], cost: CostParams) -> list[Record]:
     return kept
 
 
-def _summary(models: Sequence[Record], goals: Sequence[Objective]) -> Manifest:
-    metric = load_problem("classification").metric.name
+def _summary(models: Sequence[Record], goals: Sequence[Objective], metric: str) -> Manifest:
     best = max(models, key=lambda model: (model[metric], -model["latency_ms"]))
     table = objectives.loss_table(models, goals)
     low, span = table.min(axis=0), np.ptp(table, axis=0)
@@ -134,8 +142,8 @@ def _summary(models: Sequence[Record], goals: Sequence[Objective]) -> Manifest:
     }
 
 
-def _points(records: Any) -> list[Record]:
+def _points(records: Any, metric: str) -> list[Record]:
     """What a scatter plot needs."""
-    keys = ("id", "name", "latency_ms", "macs", "top1", "on_pareto")
+    keys = ("id", "name", "latency_ms", "macs", metric, "on_pareto")
     good = [record for record in records if record.get("status", "done") == "done"]
     return [{key: record.get(key) for key in keys} for record in good]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from spaces.ibn import IbnSpace
-from spaces.space import SpaceError, load_space
-from tasks.params import RuntimeParams, SpaceParams, SupernetParams
+from spaces.graph import OpGraph
+from spaces.space import SearchSpace, SpaceError, TrainableSpace, load_trainable
+from tasks.params import ProblemParams, RuntimeParams, SpaceParams, SupernetParams
+from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.workspace import Workspace, read_json, read_npz, write_json, write_npz
 
@@ -18,6 +19,7 @@ LOSSES = ("loss_largest", "loss_smallest")
 
 
 def run(
+    problem: ProblemParams,
     space: SpaceParams,
     supernet: SupernetParams,
     runtime: RuntimeParams,
@@ -35,24 +37,17 @@ def run(
         SpaceError: The space has no supernet.
         TrainingDivergedError: The loss is not finite, or above that of guessing.
     """
-    from spaces.supernet import Supernet
     from tasks.training import Batches, Checkpoint, configure_tensorflow, train_supernet
 
     configure_tensorflow(runtime.threads, runtime.deterministic)
-    manifest = read_json(workspace.data / "manifest.json")
+    opened = open_problem(problem, workspace)
+    network = new_supernet(space.name, opened, workspace, supernet.seed)
     train = read_npz(workspace.data / "train.npz")
-    network = Supernet(sized(space.name, manifest), len(manifest["classes"]), supernet.seed)
-    batches = Batches(
-        train["images"],
-        train["labels"],
-        supernet.batch_size,
-        supernet.seed,
-        supernet.augment.flip,
-        supernet.augment.crop,
-    )
+    batches = Batches(opened, train, supernet.batch_size, supernet.seed, supernet.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
     losses = train_supernet(
         network,
+        opened,
         batches,
         recipe_of(supernet),
         supernet.dropout,
@@ -70,25 +65,44 @@ def run(
     return summary | curves
 
 
-def sized(name: str, manifest: Any) -> IbnSpace:
-    """A space for the images of a data manifest.
+def sized(name: str, manifest: Any) -> TrainableSpace:
+    """A space for the data of a manifest.
 
     Raises:
-        SpaceError: There is no such space, or it is not of the family that has a supernet.
+        SpaceError: There is no such space, or its networks share no weights.
     """
-    side, channels = int(manifest["image_size"]), int(manifest["channels"])
-    space = load_space(name).for_input((1, side, side, channels))
-    if not isinstance(space, IbnSpace):
-        raise SpaceError(f"space.name must name a space with a supernet, but got {name!r}.")
+    space: TrainableSpace = fitted(load_trainable(name), manifest)
     return space
 
 
-def load_supernet(space: str, workspace: Workspace) -> Any:
-    """The trained :class:`spaces.supernet.Supernet` of a workspace."""
+def fitted(space: Any, manifest: Any) -> Any:
+    """Any space for the inputs, and the vocabulary if there is one, of a manifest."""
+    sized_space: SearchSpace = space.for_input(tuple(manifest["input_shape"]))
+    if "vocabulary_size" not in manifest:
+        return sized_space
+    if not hasattr(sized_space, "for_vocabulary"):
+        raise SpaceError(
+            f"space.name must name a space of language networks for {manifest['problem']}, but "
+            f"got {space.name!r}."
+        )
+    return sized_space.for_vocabulary(manifest["vocabulary_size"], manifest["token_types"])
+
+
+def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -> Any:
+    """An untrained :class:`spaces.supernet.Supernet` for the data of a workspace."""
     from spaces.supernet import Supernet
 
-    manifest = read_json(workspace.data / "manifest.json")
-    network = Supernet(sized(space, manifest), len(manifest["classes"]), seed=0)
+    space = sized(name, read_json(workspace.data / "manifest.json"))
+
+    def complete(backbone: OpGraph) -> OpGraph:
+        return problem.complete(backbone)
+
+    return Supernet(space, complete, problem.trained, seed, problem.first_bias)
+
+
+def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
+    """The trained :class:`spaces.supernet.Supernet` of a workspace."""
+    network = new_supernet(name, problem, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
 
@@ -106,7 +120,6 @@ def _summary(network: Any, losses: Any) -> Manifest:
     return {
         "space": network.space.name,
         "input_shape": list(network.space.input_shape),
-        "classes": network.classes,
         "parameters": sum(int(np.prod(v.shape)) for v in network.parameters.values()),
         "steps": len(losses),
         "loss_largest": float(window[:, 0].mean()),

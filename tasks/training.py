@@ -7,20 +7,22 @@ bytes as an undisturbed one.
 
 from __future__ import annotations
 
+import functools
 import math
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from spaces.ibn import IbnSpace, largest, smallest
-from spaces.space import sample
+from spaces.graph import Op, OpGraph
+from spaces.space import Architecture, sample
+from tasks.params import AugmentParams
+from tasks.problem import Problem
 from tasks.progress import Progress
-from tasks.quantization import normalise
 from tasks.workspace import read_npz, write_npz
 
 Arrays = dict[str, NDArray[Any]]
@@ -40,10 +42,11 @@ class Recipe:
         learning_rate: Peak; linear warm-up, then half a cosine to zero.
         warmup_steps: Length of the warm-up.
         momentum: Of Nesterov's method.
-        weight_decay: L2 factor on kernels.
+        weight_decay: L2 factor on kernels; with Adam decoupled from the gradient.
         clip_norm: Bound on the global norm of the gradient.
         label_smoothing: Mass spread over all classes.
         seed: Of everything random.
+        optimizer: ``sgd`` (with Nesterov momentum) or ``adam``.
     """
 
     steps: int
@@ -54,6 +57,7 @@ class Recipe:
     clip_norm: float
     label_smoothing: float
     seed: int
+    optimizer: Literal["sgd", "adam"] = "sgd"
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -68,51 +72,37 @@ class Batches:
     """Shuffled, augmented batches, each a function of its step.
 
     Args:
-        images: uint8 [n, H, W, C].
-        labels: int32 [n].
+        problem: It changes samples together with their targets.
+        arrays: Of the train split, [n, ...] each.
         batch_size: At most n.
         seed: Of order and augmentation.
-        flip: Mirror half of the images.
-        crop: Shift each image by up to this many pixels both ways, zeros moving in.
+        augment: What is changed at random.
     """
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int32],
+        problem: Problem,
+        arrays: Mapping[str, NDArray[Any]],
         batch_size: int,
         seed: int,
-        flip: bool,
-        crop: int,
+        augment: AugmentParams,
     ) -> None:
-        self._images, self._labels = images, labels
-        self._size, self._seed = min(batch_size, len(images)), seed
-        self._flip, self._crop = flip, crop
-        self.per_epoch = len(images) // self._size
+        self._problem, self._arrays, self._augment = problem, dict(arrays), augment
+        self._count = len(next(iter(arrays.values())))
+        self._size, self._seed = min(batch_size, self._count), seed
+        self.per_epoch = self._count // self._size
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
-    def at(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Images [batch, H, W, C] in [-1, 1] and labels [batch] of a step."""
+    def at(self, step: int) -> Arrays:
+        """The arrays [batch, ...] of a step."""
         epoch, index = divmod(step, self.per_epoch)
         if self._order[0] != epoch:
-            order = np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._images))
+            order = np.random.default_rng([self._seed, 0, epoch]).permutation(self._count)
             self._order = (epoch, order)
         chosen = self._order[1][index * self._size : (index + 1) * self._size]
-        images = self._augment(self._images[chosen], np.random.default_rng([self._seed, 1, step]))
-        return normalise(images), self._labels[chosen]
-
-    def _augment(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        count, height, width, _ = images.shape
-        if self._crop:
-            pad = ((0, 0), (self._crop, self._crop), (self._crop, self._crop), (0, 0))
-            windows = sliding_window_view(np.pad(images, pad), (height, width), axis=(1, 2))
-            shifts = rng.integers(0, 2 * self._crop + 1, (2, count))
-            shifted = windows[np.arange(count), shifts[0], shifts[1]]
-            images = np.ascontiguousarray(np.moveaxis(shifted, 1, -1))
-        if self._flip:
-            mirrored = np.less(rng.random(count), 0.5)
-            images = np.where(mirrored[:, None, None, None], images[:, :, ::-1], images)
-        return images
+        batch = {name: array[chosen] for name, array in self._arrays.items()}
+        rng = np.random.default_rng([self._seed, 1, step])
+        return self._problem.augment(batch, self._augment, rng)
 
 
 @final
@@ -141,10 +131,13 @@ class Checkpoint:
 
 @final
 class DivergenceGuard:
-    """Stops a training that is not finite, or does worse than guessing after its start."""
+    """Stops a training that is not finite, or does worse than guessing after its start.
 
-    def __init__(self, classes: int, learning_rate: float) -> None:
-        self._chance = math.log(classes)
+    ``guessing`` is the loss of knowing nothing; None: any finite loss will do.
+    """
+
+    def __init__(self, guessing: float | None, learning_rate: float) -> None:
+        self._chance = math.inf if guessing is None else guessing
         self._rate = learning_rate
         self._recent: list[float] = []
 
@@ -153,7 +146,7 @@ class DivergenceGuard:
 
         Raises:
             TrainingDivergedError: At once if the loss is not finite; else, from step 200 on, when
-                its mean over the last 100 steps is above the loss of guessing, ln(classes).
+                its mean over the last 100 steps is above the loss of guessing.
         """
         self._recent = [*self._recent[-GUARD_STEPS + 1 :], loss]
         mean = sum(self._recent) / len(self._recent)
@@ -175,64 +168,69 @@ class DivergenceGuard:
         self._recent = list(recent)
 
 
-def smooth(labels: NDArray[np.int32], classes: int, amount: float) -> NDArray[np.float32]:
-    """One-hot targets [batch, classes] with ``amount`` of the mass spread over all classes."""
-    targets = np.full((len(labels), classes), amount / classes, np.float32)
-    targets[np.arange(len(labels)), labels] += np.float32(1.0 - amount)
-    return targets
-
-
 @final
 class Optimizer:
-    """SGD with Nesterov momentum on accumulated gradients, as traced functions.
+    """SGD with Nesterov momentum, or Adam, on accumulated gradients, as traced functions.
 
     ``decayed`` names the variables under weight decay.
     """
 
     def __init__(self, variables: Mapping[str, Any], recipe: Recipe, decayed: frozenset[str]):
         import tensorflow as tf
-        import tf_keras as keras
 
-        self._variables = list(variables.values())
-        self._sums = [tf.Variable(tf.zeros_like(v), trainable=False) for v in self._variables]
-        self._sgd = keras.optimizers.SGD(
-            recipe.learning_rate, recipe.momentum, nesterov=True, global_clipnorm=recipe.clip_norm
-        )
-        self._sgd.build(self._variables)
-        self._decay = [recipe.weight_decay if name in decayed else 0.0 for name in variables]
+        self._variables = dict(variables)
+        self._sums = {
+            name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in variables.items()
+        }
+        self._method = _method(recipe)
+        self._method.build(list(self._variables.values()))
+        self._decay = {n: recipe.weight_decay if n in decayed else 0.0 for n in variables}
         self._recipe = recipe
         self._step = tf.function(self._apply)
 
-    def add(self, gradients: list[Any]) -> None:
-        """Accumulate (inside a traced function)."""
-        for total, gradient in zip(self._sums, gradients, strict=True):
+    def add(self, gradients: Mapping[str, Any]) -> None:
+        """Accumulate, by the names of the variables."""
+        import tensorflow as tf
+
+        for name, gradient in gradients.items():
             if gradient is not None:
-                total.assign_add(gradient)
+                self._sums[name].assign_add(tf.convert_to_tensor(gradient))
 
     def apply(self, step: int) -> None:
         """Take one step with what was accumulated."""
-        self._sgd.learning_rate.assign(self._recipe.rate(step))
+        self._method.learning_rate.assign(self._recipe.rate(step))
         self._step()
 
     def _apply(self) -> None:
-        gradients = [
-            total + decay * variable if decay else total.read_value()
-            for total, variable, decay in zip(
-                self._sums, self._variables, self._decay, strict=True
-            )
-        ]
-        self._sgd.apply_gradients(zip(gradients, self._variables, strict=True))
-        for total in self._sums:
+        adam = self._recipe.optimizer == "adam"
+        gradients = []
+        for name, variable in self._variables.items():
+            total, decay = self._sums[name], self._decay[name]
+            gradients.append(total + decay * variable if decay and not adam else total + 0.0)
+            if decay and adam:  # Loshchilov, Hutter 2017, arXiv:1711.05101
+                variable.assign_sub(self._method.learning_rate * decay * variable)
+        self._method.apply_gradients(zip(gradients, self._variables.values(), strict=True))
+        for total in self._sums.values():
             total.assign(total * 0.0)
 
     def state(self) -> Arrays:
         """Momenta and counters."""
-        return {f"optimizer/{i:05d}": v.numpy() for i, v in enumerate(self._sgd.variables)}
+        return {f"optimizer/{i:05d}": v.numpy() for i, v in enumerate(self._method.variables)}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
-        for index, variable in enumerate(self._sgd.variables):
+        for index, variable in enumerate(self._method.variables):
             variable.assign(state[f"optimizer/{index:05d}"])
+
+
+def _method(recipe: Recipe) -> Any:
+    import tf_keras as keras
+
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(recipe.learning_rate, global_clipnorm=recipe.clip_norm)
+    return keras.optimizers.SGD(
+        recipe.learning_rate, recipe.momentum, nesterov=True, global_clipnorm=recipe.clip_norm
+    )
 
 
 @final
@@ -240,67 +238,94 @@ class SandwichStep:
     """One step of the sandwich rule: largest, smallest and random architectures.
 
     The largest one learns from the labels, under dropout and weight decay; the others learn from
-    its predictions (in-place distillation). Source: BigNAS, arXiv:2003.11142, section 3.
+    its outputs (in-place distillation). Source: BigNAS, arXiv:2003.11142, section 3.
+
+    Largest and smallest are traced once; the others run op by op, since no two are alike.
     """
 
-    def __init__(self, net: Any, recipe: Recipe, dropout: float, random_subnets: int) -> None:
+    def __init__(
+        self, net: Any, problem: Problem, recipe: Recipe, dropout: float, random_subnets: int
+    ) -> None:
         import tensorflow as tf
 
-        self._net, self._recipe = net, recipe
+        self._net, self._problem, self._recipe = net, problem, recipe
         self._dropout, self._random = dropout, random_subnets
-        self._ends = (largest(net.space), smallest(net.space))
+        self._ends = (net.space.largest(), net.space.smallest())
         kernels = {name for name in net.used_by(self._ends[0]) if name.endswith("kernel")}
         self.optimizer = Optimizer(net.parameters, recipe, frozenset(kernels))
-        images = tf.TensorSpec([None, *net.space.input_shape[1:]], tf.float32)
-        targets = tf.TensorSpec([None, net.classes], tf.float32)
-        encoded = tf.TensorSpec([None, 5], tf.int32)
-        scalar, pair = tf.TensorSpec([], tf.float32), tf.TensorSpec([2], tf.int32)
-        self.accumulate = tf.function(
-            self._accumulate, input_signature=[encoded, images, targets, scalar, pair]
-        )
+        self._teach = tf.function(functools.partial(self.accumulate, self._ends[0]))
+        self._least = tf.function(functools.partial(self.accumulate, self._ends[1]))
 
-    def _accumulate(
-        self, encoded: Any, images: Any, targets: Any, dropout: Any, seed: Any
+    def accumulate(
+        self, architecture: Architecture, inputs: Any, targets: Any, teacher: Any, seed: Any
     ) -> tuple[Any, Any]:
-        """Add one architecture's gradient; returns its loss and its class probabilities."""
+        """Add one architecture's gradient; returns its loss and its outputs.
+
+        ``teacher`` is empty for the one that learns from the labels.
+        """
         import tensorflow as tf
 
+        drop = functools.partial(_drop, self._dropout, seed) if not teacher else None
         with tf.GradientTape() as tape:
-            logits, _ = self._net.logits(encoded, images, None, dropout, seed)
-            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, list(self._net.parameters.values()))
-        self.optimizer.add(gradients)
-        return loss, tf.nn.softmax(logits)
+            outputs, _ = self._net.run(self._net.graph(architecture), inputs, drop=drop)
+            if teacher:
+                loss = self._problem.distill(targets, teacher, outputs)
+            else:
+                loss = self._problem.loss(targets, outputs, self._recipe.label_smoothing)
+        read = {name: self._net.parameters[name] for name in self._reads(architecture)}
+        self.optimizer.add(tape.gradient(loss, read))
+        return loss, outputs
 
-    def __call__(
-        self, step: int, images: NDArray[np.float32], labels: NDArray[np.int32]
-    ) -> tuple[float, float]:
+    def _reads(self, architecture: Architecture) -> list[str]:
+        return sorted(self._net.used_by(architecture))
+
+    def __call__(self, step: int, batch: Arrays) -> tuple[float, float]:
         """Train on one batch; returns the losses of the largest and the smallest."""
         import tensorflow as tf
 
-        from spaces.supernet import encode
-
-        space: IbnSpace = self._net.space
         rng = np.random.default_rng([self._recipe.seed, 2, step])
-        batch = tf.constant(images)
         # The same 32 bits: TensorFlow takes signed ones only.
         seed = tf.constant(np.array([self._recipe.seed, step], np.uint32).astype(np.int32))
-        targets = tf.constant(smooth(labels, self._net.classes, self._recipe.label_smoothing))
-        losses = []
-        for index in range(2 + self._random):
-            architecture = self._ends[index] if index < 2 else sample(space, rng)
-            encoded = tf.constant(encode(space, architecture))
-            rate = tf.constant(0.0 if index else self._dropout, tf.float32)
-            loss, probabilities = self.accumulate(encoded, batch, targets, rate, seed)
+        sampled = [sample(self._net.space, rng) for _ in range(self._random)]
+        losses, teacher = [], ()
+        for index, architecture in enumerate((*self._ends, *sampled)):
+            inputs, targets = self._read(batch, self._net.graph(architecture))
+            function = (self._teach, self._least)[index] if index < 2 else None
+            run = function or functools.partial(self.accumulate, architecture)
+            loss, outputs = run(inputs, targets, teacher, seed)
             losses.append(loss)
-            targets = targets if index else probabilities
+            teacher = teacher or tuple(outputs)
         self.optimizer.apply(step)
         return float(losses[0]), float(losses[1])
+
+    def _read(self, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:
+        return as_tensors(self._problem, batch, graph)
+
+
+def as_tensors(problem: Problem, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:
+    """Inputs and targets of a batch for a network, by name."""
+    import tensorflow as tf
+
+    inputs, targets = problem.inputs(batch, graph), problem.targets(batch, graph)
+    return (
+        {name: tf.constant(array) for name, array in inputs.items()},
+        {name: tf.constant(array) for name, array in targets.items()},
+    )
+
+
+def _drop(rate: float, seed: Any, op: Op, x: Any) -> Any:
+    """Dropout, another one at each op."""
+    import tensorflow as tf
+
+    if not rate:
+        return x
+    own = seed + tf.constant([0, zlib.crc32(op.name.encode()) & 0xFFFF], tf.int32)
+    return tf.nn.experimental.stateless_dropout(x, rate, own)
 
 
 def train_supernet(
     net: Any,
+    problem: Problem,
     batches: Batches,
     recipe: Recipe,
     dropout: float,
@@ -316,8 +341,8 @@ def train_supernet(
     Raises:
         TrainingDivergedError: See :class:`DivergenceGuard`.
     """
-    one_step = SandwichStep(net, recipe, dropout, random_subnets)
-    guard = DivergenceGuard(net.classes, recipe.learning_rate)
+    one_step = SandwichStep(net, problem, recipe, dropout, random_subnets)
+    guard = DivergenceGuard(problem.guessing, recipe.learning_rate)
     losses = np.zeros((recipe.steps, 2))
     done, state = checkpoint.load()
     if done:
@@ -327,7 +352,7 @@ def train_supernet(
         guard.restore(losses[max(0, done - GUARD_STEPS) : done, 0].tolist())
     progress.start("train_supernet", recipe.steps)
     for step in range(done, recipe.steps):
-        losses[step] = one_step(step, *batches.at(step))
+        losses[step] = one_step(step, batches.at(step))
         guard.check(step, losses[step, 0])
         progress.advance(step + 1, f"loss {losses[step, 0]:.3f} / {losses[step, 1]:.3f}")
         checkpoint.save(
@@ -344,13 +369,14 @@ def train_supernet(
 
 def train_model(
     model: Any,
+    graph: OpGraph,
+    problem: Problem,
     batches: Batches,
     recipe: Recipe,
-    classes: int,
     checkpoint: Checkpoint,
     progress: Progress,
 ) -> NDArray[np.float64]:
-    """Train a Keras model of logits [batch, classes] in place; float or quantization-aware.
+    """Train a Keras model of a graph in place; float or quantization-aware.
 
     Returns:
         Losses [steps].
@@ -363,13 +389,15 @@ def train_model(
     named = {f"{i:05d}:{v.name}": v for i, v in enumerate(model.trainable_variables)}
     kernels = frozenset(name for name in named if "kernel" in name)
     optimizer = Optimizer(named, recipe, kernels)
+    names = [name for name, _ in graph.inputs]
 
     @tf.function  # type: ignore[untyped-decorator]
-    def accumulate(images: Any, targets: Any) -> Any:
+    def accumulate(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            loss = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
-        optimizer.add(tape.gradient(loss, model.trainable_variables))
+            outputs = model([inputs[name] for name in names], training=True)
+            outputs = tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
+            loss = problem.loss(targets, outputs, recipe.label_smoothing)
+        optimizer.add(tape.gradient(loss, named))
         return loss
 
     def state() -> Arrays:
@@ -379,7 +407,7 @@ def train_model(
             "losses": losses,
         }
 
-    guard = DivergenceGuard(classes, recipe.learning_rate)
+    guard = DivergenceGuard(problem.guessing, recipe.learning_rate)
     losses = np.zeros(recipe.steps)
     done, saved = checkpoint.load()
     if done:
@@ -389,9 +417,7 @@ def train_model(
         losses[:] = saved["losses"]
         guard.restore(losses[max(0, done - GUARD_STEPS) : done].tolist())
     for step in range(done, recipe.steps):
-        images, labels = batches.at(step)
-        targets = smooth(labels, classes, recipe.label_smoothing)
-        losses[step] = float(accumulate(tf.constant(images), tf.constant(targets)))
+        losses[step] = float(accumulate(*as_tensors(problem, batches.at(step), graph)))
         optimizer.apply(step)
         guard.check(step, losses[step])
         progress.advance(step + 1, f"loss {losses[step]:.3f}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hw.report import CostReport, OpCost
+from spaces.graph import OpGraph
 from tasks import report_page
 from tasks.arrays import has_split, load_split
 from tasks.exhibits import Exhibit
@@ -17,6 +18,7 @@ from tasks.params import (
     DataParams,
     FinetuneParams,
     Params,
+    ProblemParams,
     ReportParams,
     RuntimeParams,
     SearchParams,
@@ -24,7 +26,8 @@ from tasks.params import (
     SpaceParams,
     SupernetParams,
 )
-from tasks.problem import load_problem
+from tasks.finetune_qat import score_file
+from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.select_pareto import deployed_graph
 from tasks.workspace import Workspace, read_json, write_bytes, write_json
@@ -35,6 +38,7 @@ PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-
 
 
 def run(
+    problem: ProblemParams,
     data: DataParams,
     space: SpaceParams,
     supernet: SupernetParams,
@@ -57,9 +61,11 @@ def run(
     """
     models = read_json(workspace.selection / "front.json")
     chosen = read_json(workspace.selection / "metrics.json")["best"]
-    scores = _scores(models, chosen, workspace, progress)
+    opened = open_problem(problem, workspace)
+    scores = _scores(models, chosen, opened, workspace, progress)
     write_json(workspace.report / "metrics.json", scores)
     params = Params(
+        problem=problem,
         data=data,
         space=space,
         supernet=supernet,
@@ -70,52 +76,79 @@ def run(
         report=report,
         runtime=runtime,
     )
-    page = report_page.render(_page(params, models, scores, workspace))
+    exhibits = _exhibits(scores, report.samples, opened, workspace)
+    page = report_page.render(_page(params, models, scores, opened, workspace, exhibits))
     write_bytes(workspace.report / "index.html", page.encode())
     return scores
 
 
 def _scores(
-    models: Sequence[Any], chosen: str, workspace: Workspace, progress: Progress
+    models: Sequence[Any], chosen: str, problem: Problem, workspace: Workspace, progress: Progress
 ) -> Manifest:
-    """Accuracy of every file; ``chosen`` was the best on validation, whatever the test says."""
-    from tasks.interpreter import predict
-
+    """Metrics of every file; ``chosen`` was the best on validation, whatever the test says."""
     split = "test" if has_split(workspace, "test") else "validation"
-    arrays, problem = load_split(workspace, split), load_problem("classification")
+    arrays, metric = load_split(workspace, split), problem.metric.name
     finalists: list[Manifest] = []
     progress.start("report", len(models) * len(KINDS))
     for model in models:
         scores: Manifest = {"id": model["id"], "on_pareto": model["on_pareto"]}
+        more: dict[str, dict[str, float]] = {}
+        graph = _graph(model["id"], problem, workspace)
         for kind in KINDS:
             path = workspace.finalists / model["id"] / f"{kind}.tflite"
-            outputs = predict(path, arrays["images"])
-            scores[kind] = problem.score(outputs, arrays["labels"])
+            found = score_file(problem, path, arrays, graph)
+            scores[kind], more[kind] = found.pop(metric), found
             progress.advance(len(finalists) * len(KINDS) + KINDS.index(kind) + 1, model["id"])
-        finalists.append(scores)
+        finalists.append({**scores, "more": more})
     progress.finish()
     best = next(scores for scores in finalists if scores["id"] == chosen)
     return {
         "split": split,
-        "images": len(arrays["labels"]),
-        "metric": problem.metric.name,
+        "items": len(next(iter(arrays.values()))),
+        "metric": metric,
         "best": best["id"],
         "best_int8": best["int8"],
         "finalists": finalists,
     }
 
 
+def _exhibits(
+    scores: Mapping[str, Any], samples: int, problem: Problem, workspace: Workspace
+) -> tuple[Exhibit, ...]:
+    """The first samples of the split, as the best finalist's float and int8 files see them."""
+    from tasks.interpreter import predict
+
+    arrays = {
+        name: array[:samples] for name, array in load_split(workspace, scores["split"]).items()
+    }
+    if not samples:
+        return ()
+    graph = _graph(scores["best"], problem, workspace)
+    folder, inputs = workspace.finalists / scores["best"], problem.inputs(arrays, graph)
+    outputs = {
+        kind: predict(folder / f"{kind}.tflite", inputs, problem.deployed)
+        for kind in ("float", "int8")
+    }
+    return problem.exhibits(arrays, outputs, graph)
+
+
+def _graph(name: str, problem: Problem, workspace: Workspace) -> OpGraph:
+    manifest = read_json(workspace.data / "manifest.json")
+    return deployed_graph(workspace.finalists / name, manifest, problem)
+
+
 def _page(
     params: Params,
     models: Sequence[Any],
     scores: Mapping[str, Any],
+    problem: Problem,
     workspace: Workspace,
     exhibits: tuple[Exhibit, ...] = (),
 ) -> report_page.ReportData:
     """All of the page; ``exhibits`` are of the best finalist's float and int8 files."""
     manifest = read_json(workspace.data / "manifest.json")
     candidates = read_json(workspace.search / "candidates.json")
-    metric = load_problem(manifest.get("problem", "classification")).metric
+    metric = problem.metric
     tested = {entry["id"]: entry for entry in scores["finalists"]}
     origins = {record["id"]: record["origin"] for record in candidates}
     return report_page.ReportData(
@@ -130,7 +163,7 @@ def _page(
         ),
         finalists=tuple(
             dataclasses.replace(
-                _finalist(model, tested[model["id"]], scores, manifest, workspace),
+                _finalist(model, tested[model["id"]], scores, problem, workspace),
                 origin=origins.get(model["id"], "search"),
             )
             for model in models
@@ -166,34 +199,25 @@ def _finalist(
     model: Mapping[str, Any],
     tested: Mapping[str, Any],
     scores: Mapping[str, Any],
-    manifest: Mapping[str, Any],
+    problem: Problem,
     workspace: Workspace,
 ) -> report_page.Finalist:
     path = workspace.finalists / model["id"] / "int8.tflite"
-    graph = deployed_graph(path.parent, manifest)
-    metric = scores["metric"]
+    graph = _graph(model["id"], problem, workspace)
     return report_page.Finalist(
         id=model["id"],
         name=model["name"] or model["id"][:6],  # as MLflow shows it
-        score_float=_scores_of(tested["float"], metric)[metric],
-        score_ptq=_scores_of(tested["ptq"], metric)[metric],
-        score_int8=_scores_of(tested["int8"], metric)[metric],
+        score_float=tested["float"],
+        score_ptq=tested["ptq"],
+        score_int8=tested["int8"],
         split=scores["split"],
         cost=_cost(model["cost"]),
         blocks=report_page.blocks_of(graph),
         file=str(path),
         file_bytes=path.stat().st_size,
-        supernet_score=model[f"supernet_{metric}"],
-        more={
-            kind: {n: v for n, v in _scores_of(tested[kind], metric).items() if n != metric}
-            for kind in KINDS
-        },
+        supernet_score=model[f"supernet_{scores['metric']}"],
+        more=tested["more"],
     )
-
-
-def _scores_of(tested: float | Mapping[str, float], metric: str) -> Mapping[str, float]:
-    """Metrics by name; a plain number is that of ``metric``."""
-    return tested if isinstance(tested, Mapping) else {metric: tested}
 
 
 def _cost(record: Mapping[str, Any]) -> CostReport:

@@ -15,6 +15,8 @@ from spaces.language_space import LanguageSpace
 from spaces.space import Architecture, prune
 from spaces.transformer import LAYER_NORM, NO_NORM
 
+PROBLEMS = ("text_classification", "question_answering")
+
 SPACE = LanguageSpace(
     name="mobilebert_edgetpu",
     input_shape=(1, 384),

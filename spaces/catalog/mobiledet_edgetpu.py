@@ -43,6 +43,8 @@ def _extra(number: int, *widths: int) -> Node:
     return Node(f"extra{number}", (5 + number,), widths, (layer,), (before,))
 
 
+PROBLEMS = ("detection",)
+
 SPACE = SpaghettiSpace(
     name="mobiledet_edgetpu",
     input_shape=(1, 320, 320, 3),

@@ -44,6 +44,8 @@ def _head(
     return Node(name, levels or (level,), widths, _MANY, inputs, resamples=True)
 
 
+PROBLEMS = ("detection",)
+
 SPACE = SpaghettiSpace(
     name="spaghettinet_edgetpu",
     input_shape=(1, 320, 320, 3),

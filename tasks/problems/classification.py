@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spaces import heads
-from spaces.graph import OpBatch, OpGraph
-from tasks.problem import Metric
-
-TOP1 = Metric("top1", "top-1 accuracy", "max")
+from spaces.graph import Op, OpBatch, OpGraph
+from tasks import augment, categories
+from tasks.exhibits import Exhibit, Panel, label_picture
+from tasks.params import AugmentParams
+from tasks.pixels import normalise
+from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
 
 
 @final
@@ -20,21 +24,82 @@ TOP1 = Metric("top1", "top-1 accuracy", "max")
 class Classification:
     """See :class:`tasks.problem.Problem`."""
 
-    name: str = "classification"
-    metric: Metric = TOP1
-    trained_output: str = "logits"
+    name: ClassVar[str] = "classification"
+    metric: ClassVar[Metric] = Metric("top1", "top-1 accuracy", "max")
+    trained: ClassVar[tuple[str, ...]] = ("logits",)
+    deployed: ClassVar[tuple[str, ...]] = ("probabilities",)
+    setting: Setting
 
-    def complete(self, backbone: OpGraph, classes: int) -> OpGraph:
+    @property
+    def guessing(self) -> float:
+        """Cross entropy of an even guess."""
+        return math.log(len(self.setting.classes))
+
+    def complete(self, backbone: OpGraph) -> OpGraph:
         """Global average pool, dense layer and softmax on top of the backbone."""
-        return heads.classification(backbone, classes)
+        return heads.classification(backbone, len(self.setting.classes))
 
-    def complete_many(self, backbones: OpBatch, classes: int) -> OpBatch:
+    def complete_many(self, backbones: OpBatch) -> OpBatch:
         """The same of each graph of a batch."""
-        return heads.classification_many(backbones, classes)
+        return heads.classification_many(backbones, len(self.setting.classes))
 
-    def score(self, outputs: NDArray[Any], labels: NDArray[np.int32]) -> float:
-        """Share of rows of ``outputs`` [n, classes] whose greatest entry is the label."""
-        return float(np.mean(outputs.argmax(axis=-1) == labels))
+    def first_bias(self, op: Op) -> float:
+        """All begin at zero."""
+        return 0.0
+
+    def augment(
+        self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        """See :func:`tasks.augment.pictures`."""
+        return augment.pictures(dict(arrays), params, rng)
+
+    def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Pixels in [-1, 1]."""
+        return {"input": normalise(arrays["images"])}
+
+    def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """``labels`` int32 [n]."""
+        return {"labels": arrays["labels"]}
+
+    def loss(
+        self, targets: Mapping[str, Tensor], outputs: tuple[Tensor, ...], smoothing: float
+    ) -> Tensor:
+        """Cross entropy."""
+        return categories.cross_entropy(targets["labels"], outputs[0], smoothing)
+
+    def distill(
+        self,
+        targets: Mapping[str, Tensor],
+        teacher: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Cross entropy against the teacher's probabilities."""
+        return categories.imitation(teacher[0], outputs[0])
+
+    def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
+        """Share of images whose greatest output is the label."""
+        return {self.metric.name: categories.accuracy(outputs[0], arrays["labels"])}
+
+    def exhibits(
+        self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
+    ) -> tuple[Exhibit, ...]:
+        """Pictures with their label and what each file takes them for."""
+        names = self.setting.classes
+        return tuple(
+            Exhibit(
+                str(index),
+                (
+                    Panel("truth", label_picture(image), note=names[label]),
+                    *(
+                        Panel(kind, note=categories.verdict(found[0][index], names))
+                        for kind, found in outputs.items()
+                    ),
+                ),
+            )
+            for index, (image, label) in enumerate(
+                zip(arrays["images"], arrays["labels"], strict=True)
+            )
+        )
 
 
-PROBLEM = Classification()
+PROBLEM = Classification

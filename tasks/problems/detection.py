@@ -1,0 +1,179 @@
+"""Object detection: boxes with classes, scored by COCO's average precision at IoU 0.5."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spaces.graph import Op, OpGraph
+from spaces.ssd_head import ssd
+from tasks import anchors, augment
+from tasks.detections import Detections, Truth, coco_metrics, non_max_suppression
+from tasks.exhibits import Exhibit, Panel, draw_boxes, legend
+from tasks.params import AugmentParams
+from tasks.pixels import normalise
+from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+
+FOCUS, POSITIVE_SHARE = 2.0, 0.75
+"""Of the focal loss, as SpaghettiNet was trained (its released configuration)."""
+PRIOR = 0.01
+"""Score of every anchor before training: nearly all are background (arXiv:1708.02002, 4.1)."""
+SHOWN = 0.3
+"""Least score of a box that is drawn for people."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """See :class:`tasks.problem.Problem`."""
+
+    name: ClassVar[str] = "detection"
+    metric: ClassVar[Metric] = Metric("map50", "mAP at IoU 0.5", "max")
+    trained: ClassVar[tuple[str, ...]] = ("boxes", "class_logits")
+    deployed: ClassVar[tuple[str, ...]] = ("boxes", "scores")
+    guessing: ClassVar[None] = None
+    setting: Setting
+    _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def complete(self, backbone: OpGraph) -> OpGraph:
+        """Predictors at each level, and the suppression of double finds on the host."""
+        options = self.setting.options
+        counts = [options.anchors] * len(backbone.endpoints)
+        classes = len(self.setting.classes)
+        return ssd(backbone, classes, counts, options.detections, options.predictor)
+
+    def first_bias(self, op: Op) -> float:
+        """That of a score is such that nearly nothing is found."""
+        return -math.log((1 - PRIOR) / PRIOR) if "/class_logits/" in op.name else 0.0
+
+    def anchors(self, graph: OpGraph) -> NDArray[np.float32]:
+        """[A, 4] of a network, in the order of its outputs; by the boxes of train."""
+        predictors = [op for op in graph.ops if op.name.endswith("/boxes/predict")]
+        sizes = tuple((op.output_shape[1], op.output_shape[2]) for op in predictors)
+        if sizes not in self._memo:
+            self._memo[sizes] = anchors.anchors(self._shapes(graph, len(sizes)), sizes)
+        made: NDArray[np.float32] = self._memo[sizes]
+        return made
+
+    def _shapes(self, graph: OpGraph, levels: int) -> Any:
+        if levels not in self._memo:
+            train = self.setting.train()
+            real = (train["labels"] >= 0) & ~train["crowd"]
+            size = (graph.input_shape[1], graph.input_shape[2])
+            counts = [self.setting.options.anchors] * levels
+            self._memo[levels] = anchors.anchor_shapes(train["boxes"][real], size, counts)
+        return self._memo[levels]
+
+    def augment(
+        self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        """See :func:`tasks.augment.pictures`."""
+        return augment.pictures(dict(arrays), params, rng)
+
+    def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Pixels in [-1, 1]."""
+        return {"input": normalise(arrays["images"])}
+
+    def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """``labels`` int32 [n, A] and ``boxes`` float32 [n, A, 4], see :mod:`tasks.anchors`."""
+        of_anchors = self.anchors(graph)
+        key = (id(arrays), id(of_anchors))
+        if self._memo.get("key") != key:  # networks of one step mostly share their anchors
+            dealt = [
+                anchors.assign(boxes, labels, crowd, of_anchors)
+                for boxes, labels, crowd in zip(
+                    arrays["boxes"], arrays["labels"], arrays["crowd"], strict=True
+                )
+            ]
+            self._memo["targets"] = {
+                "labels": np.stack([one.labels for one in dealt]),
+                "boxes": np.stack([one.boxes for one in dealt]),
+            }
+            self._memo["key"], self._memo["arrays"] = key, arrays
+        targets: dict[str, NDArray[Any]] = self._memo["targets"]
+        return targets
+
+    def loss(
+        self, targets: Mapping[str, Tensor], outputs: tuple[Tensor, ...], smoothing: float
+    ) -> Tensor:
+        """Focal loss of the scores and Huber loss of the boxes, each a matched anchor.
+
+        Source: Lin et al. 2017, arXiv:1708.02002. ``smoothing`` is not used.
+        """
+        import tensorflow as tf
+
+        boxes, logits = outputs
+        labels = targets["labels"]
+        matched = tf.cast(labels >= 0, tf.float32)
+        count = tf.maximum(tf.reduce_sum(matched), 1.0)
+        counted = tf.cast(labels != anchors.IGNORED, tf.float32)[..., None]
+        truth = tf.one_hot(labels, logits.shape[-1])  # of background: zeros
+        focal = tf.reduce_sum(_focal(truth, logits) * counted) / count
+        off = tf.abs(boxes - targets["boxes"])
+        huber = tf.where(off < 1.0, 0.5 * off * off, off - 0.5)
+        located = tf.reduce_sum(tf.reduce_sum(huber, -1) * matched) / count
+        return focal + located
+
+    def distill(
+        self,
+        targets: Mapping[str, Tensor],
+        teacher: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+    ) -> Tensor:
+        """The labels: networks need not have levels, so anchors, in common."""
+        return self.loss(targets, outputs, 0.0)
+
+    def detections(
+        self, outputs: Outputs, graph: OpGraph, least: float = 0.02
+    ) -> list[Detections]:
+        """What is found in each picture: boxes decoded, double finds suppressed."""
+        boxes = anchors.decode(outputs[0], self.anchors(graph))
+        most = self.setting.options.detections
+        return [
+            non_max_suppression(one, scores, most, score_threshold=least)
+            for one, scores in zip(boxes, outputs[1], strict=True)
+        ]
+
+    def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
+        """Average precision as COCO has it."""
+        parts = ("boxes", "labels", "crowd", "sizes")
+        truth = Truth(*(arrays[part] for part in parts))
+        metrics = coco_metrics(self.detections(outputs, graph), truth)
+        return {"map50": metrics.map50, "map": metrics.map, "map75": metrics.map75}
+
+    def exhibits(
+        self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
+    ) -> tuple[Exhibit, ...]:
+        """Pictures with their boxes."""
+        names = self.setting.classes
+        found = {kind: self.detections(one, graph, SHOWN) for kind, one in outputs.items()}
+        exhibits = []
+        for index, image in enumerate(arrays["images"]):
+            labels = arrays["labels"][index]
+            drawn = draw_boxes(image, arrays["boxes"][index], labels, None, names)
+            panels = [Panel("truth", drawn, note=f"{(labels >= 0).sum()} boxes")]
+            for kind, each in found.items():
+                one = each[index]
+                drawn = draw_boxes(image, one.boxes, one.labels, one.scores, names)
+                panels.append(Panel(kind, drawn, note=f"{len(one.labels)} above {SHOWN}"))
+            exhibits.append(Exhibit(str(index), tuple(panels), legend(names, labels[labels >= 0])))
+        return tuple(exhibits)
+
+
+def _focal(truth: Tensor, logits: Tensor) -> Tensor:
+    """Focal loss of each score."""
+    import tensorflow as tf
+
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(truth, logits)
+    probability = tf.sigmoid(logits)
+    wrong = truth * (1 - probability) + (1 - truth) * probability
+    weight = truth * POSITIVE_SHARE + (1 - truth) * (1 - POSITIVE_SHARE)
+    return weight * wrong**FOCUS * entropy
+
+
+PROBLEM = Detection

@@ -1,0 +1,100 @@
+"""Text classification: one label a sentence, scored by accuracy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spaces import language_heads
+from spaces.graph import Op, OpGraph
+from tasks import augment, categories, sentences
+from tasks.exhibits import Exhibit, Panel
+from tasks.params import AugmentParams
+from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TextClassification:
+    """See :class:`tasks.problem.Problem`."""
+
+    name: ClassVar[str] = "text_classification"
+    metric: ClassVar[Metric] = Metric("accuracy", "accuracy", "max")
+    trained: ClassVar[tuple[str, ...]] = ("logits",)
+    deployed: ClassVar[tuple[str, ...]] = ("probabilities",)
+    setting: Setting
+
+    @property
+    def guessing(self) -> float:
+        """Cross entropy of an even guess."""
+        return math.log(len(self.setting.classes))
+
+    def complete(self, backbone: OpGraph) -> OpGraph:
+        """Mean over tokens, dense layer and softmax on top of the backbone."""
+        return language_heads.text_classification(backbone, len(self.setting.classes))
+
+    def first_bias(self, op: Op) -> float:
+        """All begin at zero."""
+        return 0.0
+
+    def augment(
+        self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        """See :func:`tasks.augment.tokens`."""
+        return augment.tokens(dict(arrays), params, rng)
+
+    def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """See :func:`tasks.sentences.inputs`."""
+        return sentences.inputs(arrays, graph)
+
+    def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """``labels`` int32 [n]."""
+        return {"labels": arrays["labels"]}
+
+    def loss(
+        self, targets: Mapping[str, Tensor], outputs: tuple[Tensor, ...], smoothing: float
+    ) -> Tensor:
+        """Cross entropy."""
+        return categories.cross_entropy(targets["labels"], outputs[0], smoothing)
+
+    def distill(
+        self,
+        targets: Mapping[str, Tensor],
+        teacher: tuple[Tensor, ...],
+        outputs: tuple[Tensor, ...],
+    ) -> Tensor:
+        """Cross entropy against the teacher's probabilities."""
+        return categories.imitation(teacher[0], outputs[0])
+
+    def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
+        """Share of sentences whose greatest output is the label."""
+        return {self.metric.name: categories.accuracy(outputs[0], arrays["labels"])}
+
+    def exhibits(
+        self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
+    ) -> tuple[Exhibit, ...]:
+        """Sentences with their label and what each file takes them for."""
+        names = self.setting.classes
+        return tuple(
+            Exhibit(
+                str(index),
+                (
+                    Panel("truth", text=((str(text), ""),), note=names[label]),
+                    *(
+                        Panel(kind, note=categories.verdict(found[0][index], names))
+                        for kind, found in outputs.items()
+                    ),
+                ),
+            )
+            for index, (text, label) in enumerate(
+                zip(arrays["texts"], arrays["labels"], strict=True)
+            )
+        )
+
+
+PROBLEM = TextClassification
