@@ -227,7 +227,7 @@ def test_baselines_are_marked_in_table_and_plot(pages: Any) -> None:
 # Drawings of whole graphs
 
 
-@pytest.mark.parametrize("name", [name for name in names_in("catalog") if name != "nas_bench_201"])
+@pytest.mark.parametrize("name", names_in("catalog"))
 def test_networks_of_every_space_are_drawn_in_few_boxes_that_account_for_everything(
     name: str,
 ) -> None:
