@@ -19,15 +19,17 @@ def mask_of(kinds: frozenset[OpKind]) -> BoolArray:
 
 
 def op_macs(ops: OpColumns) -> FloatArray:
-    """Multiply-accumulates of each op, ``[n_ops]``; 0 for ops without weights."""
+    """Multiply-accumulates of each op, ``[n_ops]``, as :attr:`spaces.graph.Op.macs` has them."""
     weighted = mask_of(WEIGHTED_KINDS)[ops.kind]
     depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
     transposed = ops.kind == KINDS.index(OpKind.TRANSPOSE_CONV)
     inputs = np.where(depthwise, 1, ops.input_hwc[:, 2] // np.maximum(ops.groups, 1))
     weights = ops.kernel_size.prod(axis=1) * inputs * ops.output_hwc[:, 2]
     maps = np.where(transposed[:, None], ops.input_hwc, ops.output_hwc)
-    macs = weights * maps[:, 0] * maps[:, 1]
-    result: FloatArray = np.where(weighted, macs, 0).astype(np.float64)
+    macs = np.where(weighted, weights * maps[:, 0] * maps[:, 1], 0)
+    product = ops.kind == KINDS.index(OpKind.BATCH_MATMUL)
+    macs = np.where(product, ops.output_hwc.prod(axis=1) * ops.input_hwc[:, 2], macs)
+    result: FloatArray = macs.astype(np.float64)
     return result
 
 

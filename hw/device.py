@@ -40,7 +40,9 @@ class Chip:
         output_lanes: Output channels that a tile computes at once.
         input_lanes: Products that an output lane adds in a cycle.
         depthwise_factor: Cycles of a depthwise convolution over the lane law's.
-        pool_factor: The same of pooling and averaging.
+        pool_factor: The same of pooling, averaging and interpolation.
+        element_cycles: Of a tile for one element, in each step of an element-wise op, SOFTMAX,
+            ARG_MAX or TRANSPOSE; 0: moving is all that they cost.
         small_window_factor: The same of a convolution of 2 to 5 taps a side.
         narrow_memory_bytes: For activations, all tiles.
         wide_memory_bytes: For weights and activations that overflow, all tiles.
@@ -67,6 +69,7 @@ class Chip:
     input_lanes: int = _unit("lanes")
     depthwise_factor: float = _unit("ratio")
     pool_factor: float = _unit("ratio")
+    element_cycles: float = _unit("cycles")
     small_window_factor: float = _unit("ratio")
     narrow_memory_bytes: int = _unit("B")
     wide_memory_bytes: int = _unit("B")
@@ -114,12 +117,15 @@ class Host:
         gmacs_per_s: Quantized convolution and dense ops, in 1e9 multiply-accumulates a second.
         elements_per_us: Everything else, elements of all inputs and of the output together.
         scores_per_us: Post-processing of detections, in class scores of all anchors.
+        pairs_per_us: The same once more, in pairs of an anchor and a detection: each detection is
+            compared with what is left.
         op_us: Start of an op.
     """
 
     gmacs_per_s: float = _unit("GMAC/s")
     elements_per_us: float = _unit("elements/us")
     scores_per_us: float = _unit("scores/us")
+    pairs_per_us: float = _unit("pairs/us")
     op_us: float = _unit("us")
 
 
@@ -241,7 +247,7 @@ DIVISORS = frozenset(
     (
         "clock_mhz tile_rows tile_columns output_lanes input_lanes tiled_map_bytes "
         "activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s output_mb_per_s "
-        "gmacs_per_s elements_per_us scores_per_us residual_length"
+        "gmacs_per_s elements_per_us scores_per_us pairs_per_us residual_length"
     ).split()
 )
 """Leaves by which something is divided."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.columns import FloatArray, mask_of
-from hw.laws import ELEMENTWISE, POOLS
+from hw.laws import ELEMENTWISE, POOLS, PRODUCTS
 from spaces.graph import IntArray, OpColumns, OpKind
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def features(placement: Placement, parts: Parts) -> FloatArray:
 
 def _classes(ops: OpColumns) -> IntArray:
     """Number of the class in ``COUNTS`` of each op on the TPU."""
-    dense = mask_of(frozenset({OpKind.CONV_2D, OpKind.TRANSPOSE_CONV, OpKind.FULLY_CONNECTED}))
+    dense = mask_of(PRODUCTS | {OpKind.CONV_2D, OpKind.TRANSPOSE_CONV})
     window = ops.kernel_size.prod(axis=1) > 1
     table = np.full(len(ops.kind), MOVING)
     table = np.where(mask_of(ELEMENTWISE)[ops.kind], 4, table)

@@ -5,7 +5,9 @@ All laws are functions of one op alone, so they are evaluated on the distinct op
 ========== =====================================================================================
 compute    the lane law: ceil(H / rows) * ceil(W / columns) * ceil(C_out / lanes) *
            k_h * k_w * ceil(C_in / input lanes) cycles; depthwise and pooling replace the last
-           factor by lanes / input lanes: no two lanes share an input, so that they take turns
+           factor by lanes / input lanes: no two lanes share an input, so that they take turns;
+           rows of a dense op and of a product of two activations share all tiles; bilinear
+           interpolation is a pooling of four taps; element-wise steps come on top
 movement   input and output in words of all lanes: narrow maps move as much as wide ones; byte by
            byte once more where they exceed narrow memory
 start      of an op, by its kind, and of the exchange of borders between tiles, by its window
@@ -21,18 +23,26 @@ Jorgitou98/EdgeTPU-QuantRL-Evaluation, whole models of coral.ai, google-coral/py
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, op_macs
 from hw.device import Chip
-from hw.memory import chip_bytes, occupied_tiles, package_bytes
+from hw.memory import chip_bytes, chip_words, occupied_tiles, package_bytes
 from spaces.graph import IntArray, OpColumns, OpKind
 
 CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
 WEIGHTED = CONVOLUTIONS | {OpKind.FULLY_CONNECTED}
+PRODUCTS = frozenset({OpKind.FULLY_CONNECTED, OpKind.BATCH_MATMUL, OpKind.GATHER})
+"""Products of matrices: their rows have no neighbours, so any tile may take any of them.
+
+That a GATHER is one, of the table with rows that are 1 at the token and 0 elsewhere, is assumed:
+as a copy of rows it would take nothing, and all MobileBERTs come out too fast by some 1.4 ms."""
 POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN, OpKind.SUM})
+POOLED = POOLS | {OpKind.RESIZE_BILINEAR}
+"""What takes means of places, each channel by itself."""
 BINARY = frozenset(
     {
         OpKind.ADD,
@@ -56,6 +66,17 @@ ELEMENTWISE = BINARY | {
     OpKind.SOFTMAX,
     OpKind.TANH,
 }
+ELEMENT_STEPS: Mapping[OpKind, int] = {
+    **dict.fromkeys(ELEMENTWISE, 1),
+    OpKind.ARG_MAX: 1,
+    OpKind.REDUCE_MAX: 1,
+    OpKind.TRANSPOSE: 1,
+    OpKind.SOFTMAX: 5,
+}
+"""Times that an op goes through its elements one by one: a SOFTMAX seeks the largest, subtracts,
+exponentiates, sums and divides."""
+INTERPOLATED_TAPS = 4
+"""Of a RESIZE_BILINEAR: each output is a weighted mean of four inputs."""
 REGROUPING = (OpKind.SPLIT, OpKind.CONCATENATION)
 BORDER_ROWS = 6
 """Rows of a window beyond the first that cost more; a global pool exchanges no borders."""
@@ -156,21 +177,54 @@ def _cycles(ops: OpColumns, chip: Chip) -> FloatArray:
     kind, before, after = ops.kind, ops.input_hwc, ops.output_hwc
     transposed = (kind == KINDS.index(OpKind.TRANSPOSE_CONV))[:, None]
     maps = np.where(transposed, before[:, :2], after[:, :2])
-    rows = -(-maps[:, 0] // chip.tile_rows)
-    columns = -(-maps[:, 1] // chip.tile_columns)
+    positions = _positions(kind, maps, chip)
     passes = -(-after[:, 2] // chip.output_lanes)
     window = ops.kernel_size.prod(axis=1)
-    steps = window * -(-before[:, 2] // chip.input_lanes)
+    steps = window * -(-_summed(ops) // chip.input_lanes)
     side = ops.kernel_size.max(axis=1)
     small = (side >= SMALL_WINDOW[0]) & (side <= SMALL_WINDOW[1])
     full = np.where(small, chip.small_window_factor * steps, steps)
     depthwise = kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
-    weighted, pooled = mask_of(WEIGHTED)[kind], mask_of(POOLS)[kind]
+    window = np.where(kind == KINDS.index(OpKind.RESIZE_BILINEAR), INTERPOLATED_TAPS, window)
+    multiplied, pooled = mask_of(WEIGHTED | PRODUCTS)[kind], mask_of(POOLED)[kind]
     turns = window * (chip.output_lanes / chip.input_lanes)
     each = np.where(pooled, chip.pool_factor * turns, 0.0)
-    each = np.where(weighted, full, each)
+    each = np.where(multiplied, full, each)
     each = np.where(depthwise, chip.depthwise_factor * turns, each)
-    result: FloatArray = rows * columns * passes * each
+    result: FloatArray = positions * passes * each + _element_cycles(ops, chip)
+    return result
+
+
+def _positions(kind: IntArray, maps: IntArray, chip: Chip) -> IntArray:
+    """Places of a map that the fullest tile works on."""
+    rows, columns = -(-maps[:, 0] // chip.tile_rows), -(-maps[:, 1] // chip.tile_columns)
+    tiles = chip.tile_rows * chip.tile_columns
+    batched = kind == KINDS.index(OpKind.BATCH_MATMUL)
+    one, all_of_them = -(-maps[:, 1] // tiles), -(-maps.prod(axis=1) // tiles)
+    # Products of a BATCH_MATMUL follow each other: each has a second matrix of its own.
+    shared = np.where(batched, maps[:, 0] * one, all_of_them)
+    result: IntArray = np.where(mask_of(PRODUCTS)[kind], shared, rows * columns)
+    return result
+
+
+def _summed(ops: OpColumns) -> IntArray:
+    """Numbers that are multiplied and added for each tap of an output: of a table, its rows."""
+    rows = ops.constant // np.maximum(ops.output_hwc[:, 2], 1)
+    result: IntArray = np.where(ops.kind == KINDS.index(OpKind.GATHER), rows, ops.input_hwc[:, 2])
+    return result
+
+
+def _element_cycles(ops: OpColumns, chip: Chip) -> FloatArray:
+    """Of what takes one element after the other, a part of them in each tile."""
+    steps = np.array([ELEMENT_STEPS.get(kind, 0) for kind in KINDS])[ops.kind]
+    most = np.maximum(ops.input_hwc.prod(axis=1), ops.output_hwc.prod(axis=1))
+    result: FloatArray = steps * -(-most // (chip.tile_rows * chip.tile_columns))
+    return result * chip.element_cycles
+
+
+def _operands(ops: OpColumns) -> IntArray:
+    """Tensors that a binary op reads; a learned one lies beside the weights."""
+    result: IntArray = np.where(ops.constant > 0, 1, 2)
     return result
 
 
@@ -179,7 +233,16 @@ def _movement_ms(ops: OpColumns, chip: Chip) -> FloatArray:
     operands = _operand_bytes(ops)
     overflowing = np.where(operands > USABLE * chip.narrow_memory_bytes, operands, 0)
     moved = _moved_bytes(ops, chip) / (chip.activation_gb_per_s * 1e6)
+    moved += _second_operand_bytes(ops) / (chip.weight_gb_per_s * 1e6)
     result: FloatArray = moved + overflowing / (chip.overflow_gb_per_s * 1e6)
+    return result
+
+
+def _second_operand_bytes(ops: OpColumns) -> IntArray:
+    """Of a product of two activations: it goes where weights lie, and from there to the lanes."""
+    product = ops.kind == KINDS.index(OpKind.BATCH_MATMUL)
+    matrices = ops.output_hwc[:, 0] * chip_words(ops.input_hwc[:, 2], ops.output_hwc[:, 2])
+    result: IntArray = np.where(product, 2 * matrices, 0)
     return result
 
 
@@ -201,7 +264,7 @@ def _moved_bytes(ops: OpColumns, chip: Chip) -> IntArray:
     windowed = mask_of(CONVOLUTIONS - {OpKind.TRANSPOSE_CONV})[kind]
     before[:, :2] = np.where(windowed[:, None], reach, before[:, :2])
     read, written = _padded(before, chip), _padded(after, chip)
-    read = np.where(mask_of(BINARY)[kind], 2 * written, read)
+    read = np.where(mask_of(BINARY)[kind], _operands(ops) * written, read)
     read = np.where(kind == KINDS.index(OpKind.CONCATENATION), written, read)
     written = np.where(kind == KINDS.index(OpKind.SPLIT), read, written)
     result: IntArray = read + written
@@ -244,7 +307,7 @@ def _passes(ops: OpColumns, chip: Chip) -> IntArray:
 def _start_us(ops: OpColumns, chip: Chip) -> FloatArray:
     table = np.full(len(KINDS), chip.movement_us)
     for kinds, start in (
-        (WEIGHTED, chip.convolution_us),
+        (WEIGHTED | PRODUCTS, chip.convolution_us),
         (POOLS, chip.pool_us),
         (ELEMENTWISE, chip.elementwise_us),
     ):

@@ -99,6 +99,11 @@ def chip_bytes(ops: OpColumns) -> IntArray:
     return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes)
 
 
+def chip_words(inputs: IntArray, outputs: IntArray) -> IntArray:
+    """Bytes of matrices as they lie in wide memory, inputs padded to 4 and outputs to 64."""
+    return _up(inputs, INPUT_LANES) * _up(outputs, OUTPUT_LANES)
+
+
 def occupied_tiles(ops: OpColumns, tiles: int) -> IntArray:
     """Tiles whose wide memory holds the weights of each op, ``[n_ops]``.
 

@@ -30,7 +30,7 @@ from hw.mapping import Mapped, rules_of
 from hw.placement import Placement, place, place_many
 from hw.report import Bound, CostReport, OpCost
 from hw.residual import interval_ms, out_of_range
-from spaces.graph import BoolArray, IntArray, OpBatch, OpGraph, OpKind
+from spaces.graph import BoolArray, IntArray, OpBatch, OpColumns, OpGraph, OpKind
 
 MIB = 1 << 20
 HOST_VIEWS = frozenset({OpKind.RESHAPE, OpKind.SQUEEZE, OpKind.EXPAND_DIMS})
@@ -277,6 +277,10 @@ class Analytic:
         pace = np.where(detects, host.scores_per_us, host.elements_per_us)[batch.index]
         ops = placement.parts + 2 * (placement.parts > 1)
         moving = placement.host_elements / (pace * 1e3)
+        if detects.any():
+            moving += np.where(detects, _pairs(batch.distinct), 0)[batch.index] / (
+                host.pairs_per_us * 1e3
+            )
         time = ops * host.op_us / 1e3 + laws.macs[batch.index] / (host.gmacs_per_s * 1e6) + moving
         result: FloatArray = np.where(here, time, 0.0)
         return result
@@ -359,6 +363,13 @@ class Analytic:
             dynamic_pj = macs * table.mac_pj + streamed_bytes * table.streamed_byte_pj
             energy = dynamic_pj * 1e-9 + table.idle_w * latency_ms
         return OpCost(name, kind, unit, latency_ms, energy, streamed_bytes, bound)
+
+
+def _pairs(ops: OpColumns) -> IntArray:
+    """Anchors (1, A, n) times detections (1, D, n) of post-processing, ``[n_ops]``."""
+    anchors, detections = ops.input_hwc[:, :2].prod(axis=1), ops.output_hwc[:, :2].prod(axis=1)
+    result: IntArray = anchors * detections
+    return result
 
 
 def _unhidden_ms(

@@ -363,6 +363,7 @@ def make_device():
             "gmacs_per_s": 10.0,
             "elements_per_us": 100.0,
             "scores_per_us": 20.0,
+            "pairs_per_us": 10.0,
             "op_us": 4.0,
         },
         "macs_line": {"fixed_ms": 1.0, "slope_ms_per_gmac": 2.0},

@@ -156,8 +156,11 @@ def test_many_boundaries_cost_more_than_the_host(several, round_device):
         (op("h", OpKind.SPLIT, "a", after=(1, 8, 8, 4)), 4 + 2 * 1024 / 100),
         # Weights: 10 multiply-accumulates a ns.
         (op("h", CONV, "a", after=(1, 8, 8, 64)), 4 + 64 * 16 * 64 / 10e3),
-        # Scores of all anchors at 20 a us.
-        (op("h", OpKind.TFLITE_DETECTION_POSTPROCESS, "a", after=(1, 16)), 4 + 1040 / 20),
+        # Scores of all 64 anchors at 20 a us, and each of 2 detections beside each anchor at 10.
+        (
+            op("h", OpKind.TFLITE_DETECTION_POSTPROCESS, "a", after=(1, 2, 6)),
+            4 + (1024 + 12) / 20 + 64 * 2 / 10,
+        ),
         # A view moves nothing.
         (op("h", OpKind.RESHAPE, "a", after=(1, 1024)), 0),
     ],
