@@ -30,7 +30,7 @@ import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, op_macs
 from hw.device import Chip
-from hw.memory import chip_bytes, chip_words, occupied_tiles, package_bytes
+from hw.memory import chip_bytes, chip_words, occupied_tiles, package_bytes, table_bytes
 from spaces.graph import IntArray, OpColumns, OpKind
 
 CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
@@ -100,6 +100,7 @@ class OpLaws:
         movement_ms: Of activations.
         load_ms: Of its weights, when they are resident.
         package_bytes: Parameters in the compiled file; what is sent when they are streamed.
+        table_bytes: Parameters of which only some rows are sent.
         chip_bytes: Parameters as they lie in wide memory.
         tiles: Tiles that hold them.
         parts: Convolutions that it is split into; 1: it is not.
@@ -115,6 +116,7 @@ class OpLaws:
     movement_ms: FloatArray
     load_ms: FloatArray
     package_bytes: IntArray
+    table_bytes: IntArray
     chip_bytes: IntArray
     tiles: IntArray
     parts: IntArray
@@ -152,6 +154,7 @@ def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
         movement_ms=movement_ms * parts + regroup_ms,
         load_ms=on_chip / (chip.weight_gb_per_s * 1e6),
         package_bytes=weights,
+        table_bytes=table_bytes(ops),
         chip_bytes=on_chip,
         tiles=occupied_tiles(one, chip.tile_rows * chip.tile_columns),
         parts=parts,

@@ -44,6 +44,8 @@ class Rules:
     Attributes:
         kinds: Supported op kinds.
         softmax_elements: Most elements of a SOFTMAX.
+        softmax_rows: Most rows of a SOFTMAX, all but the last dimension together.
+        dense_rows: The same of a FULLY_CONNECTED.
         resize_elements: Most elements of a resize's output.
         resize_factor: Largest factor of a resize in height or width.
         innermost_dimensions: Most dimensions of a tensor, leading ones of size 1 not counted.
@@ -52,6 +54,8 @@ class Rules:
 
     kinds: frozenset[OpKind]
     softmax_elements: int
+    softmax_rows: int
+    dense_rows: int
     resize_elements: int
     resize_factor: int
     innermost_dimensions: int
@@ -64,6 +68,12 @@ class Rules:
         if kind in RESIZE_KINDS:
             return self.resize_elements
         return self.softmax_elements if kind is OpKind.SOFTMAX else UNLIMITED
+
+    def most_rows(self, kind: OpKind) -> int:
+        """Of the output of an op of that kind."""
+        if kind is OpKind.FULLY_CONNECTED:
+            return self.dense_rows
+        return self.softmax_rows if kind is OpKind.SOFTMAX else UNLIMITED
 
     def most_upscaling(self, kind: OpKind) -> int:
         """Of height or width by an op of that kind."""
@@ -112,6 +122,8 @@ def refusal(op: Op, rules: Rules) -> str | None:
     if _rank(op) > rules.innermost_dimensions:
         return RANK
     if math.prod(op.output_shape) > rules.most_elements(op.kind):
+        return UNSPECIFIED
+    if math.prod(op.output_shape[:-1]) > rules.most_rows(op.kind):
         return UNSPECIFIED
     if _upscaling(op) > rules.most_upscaling(op.kind):
         return UNSPECIFIED
@@ -199,14 +211,17 @@ def map_ops(
 def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     """Slots that run on the TPU, ``[n_architectures, n_op_slots]``.
 
-    A batch does not know which op reads which, so each slot is taken to depend on the one before:
-    exact for chains with residual additions, which is what search spaces make.
+    A batch does not know all that an op reads, so each slot is taken to depend on the one before:
+    exact for chains with residual additions, which is what search spaces of classifiers make.
+    :func:`is_told` says of which networks that is certain.
     """
     kinds, ops = tuple(OpKind), batch.distinct
     limit = np.array([rules.most_elements(kind) for kind in kinds])
     factor = np.array([rules.most_upscaling(kind) for kind in kinds])
     known = np.array([kind in rules.kinds for kind in kinds])
+    rows = np.array([rules.most_rows(kind) for kind in kinds])
     able = known[ops.kind] & (ops.output_hwc.prod(axis=1) <= limit[ops.kind])
+    able &= ops.output_hwc[:, :2].prod(axis=1) <= rows[ops.kind]
     able &= _ceil_ratio(ops.output_hwc[:, :2], ops.input_hwc[:, :2]) <= factor[ops.kind]
     if able.all():
         return batch.live
@@ -215,6 +230,50 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     closed = np.logical_or.accumulate(begun & batch.live & ~supported, axis=1)
     mapped: BoolArray = batch.live & supported & ~closed
     return mapped
+
+
+UNTOLD = frozenset({OpKind.GATHER, OpKind.EMBEDDING_LOOKUP, OpKind.TFLITE_DETECTION_POSTPROCESS})
+"""Ops of networks that have further inputs, or that read most in their second one."""
+
+
+def is_told(batch: OpBatch, mapped: BoolArray) -> BoolArray:
+    """Whether a batch tells enough of each network to place it, ``[n_architectures]``.
+
+    Certain of what an op reads are its first input, and each tensor of which it is the last
+    reader. Where ops stay on the host, all ops behind them must be known to depend on one that
+    depends on the TPU, and one tensor alone may enter the subgraph.
+    """
+    kinds = np.array([kind in UNTOLD for kind in OpKind])
+    told = np.logical_not((kinds[batch.distinct.kind][batch.index] & batch.live).any(axis=1))
+    rows = np.flatnonzero(told & (batch.live & ~mapped).any(axis=1) & mapped.any(axis=1))
+    if rows.size:
+        told[rows] = _is_chain(batch.rows(rows), mapped[rows])
+    return told
+
+
+def _is_chain(batch: OpBatch, mapped: BoolArray) -> BoolArray:
+    every, slots = np.arange(len(mapped)), mapped.shape[1]
+    begin = mapped.argmax(axis=1)
+    # Of each tensor: made on the TPU; made by the host of such. Column 0 is the graph's input.
+    here, behind = (np.zeros((len(mapped), slots + 1), np.bool_) for _ in range(2))
+    reads_here, reads_behind = np.zeros_like(here), np.zeros_like(here)
+    told = np.ones(len(mapped), np.bool_)
+    for slot in range(slots):
+        first, live = batch.first_input[:, slot], batch.live[:, slot]
+        on_host = live & ~mapped[:, slot] & (slot > begin)
+        from_host = behind[every, first] | reads_behind[:, slot]
+        from_tpu = here[every, first] | reads_here[:, slot]
+        ends_it = mapped[:, slot - 1] & (slot > begin)  # cannot be mapped, whatever it reads
+        told[on_host & ~from_host & ~(from_tpu & ends_it)] = False
+        here[:, slot + 1] = mapped[:, slot]
+        behind[:, slot + 1] = on_host
+        last = np.clip(batch.last_reader[:, slot + 1], 0, slots)
+        reads_here[every, last] |= mapped[:, slot]
+        reads_behind[every, last] |= on_host
+    entering = batch.last_reader[:, :-1] >= begin[:, None]
+    before = np.arange(slots) <= begin[:, None]  # the tensors of inputs and slots before it
+    told[(entering & before).sum(axis=1) != 1] = False
+    return told
 
 
 def _ceil_ratio(after: IntArray, before: IntArray) -> IntArray:

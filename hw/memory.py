@@ -43,6 +43,9 @@ VIEWS = frozenset(
 """Ops that the compiler folds into their neighbours. A ReLU of its own takes 0.4 us in the
 NAS-Bench-201 networks of HW-NAS-Bench, where an addition takes 8."""
 
+LOOKUPS = frozenset({OpKind.GATHER, OpKind.EMBEDDING_LOOKUP})
+"""Ops that read rows of a table by their numbers."""
+
 WINDOWED = frozenset(
     {
         OpKind.CONV_2D,
@@ -97,6 +100,16 @@ def chip_bytes(ops: OpColumns) -> IntArray:
     narrow = dense & (outputs <= NARROW_OUTPUTS)
     lanes = np.where(narrow, _up(outputs, NARROW_OUTPUTS), _up(outputs, OUTPUT_LANES))
     return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes)
+
+
+def table_bytes(ops: OpColumns) -> IntArray:
+    """Bytes of the tables that ops read rows of, ``[n_ops]``.
+
+    They are parameters of the network, but of no use to the lanes: they stay in the memory of the
+    host, and the rows that are read go to the chip.
+    """
+    result: IntArray = np.where(mask_of(LOOKUPS)[ops.kind], ops.constant, 0)
+    return result
 
 
 def chip_words(inputs: IntArray, outputs: IntArray) -> IntArray:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of
+from hw.cost_model import CostModelError
 from hw.device import Device
 from hw.laws import BINARY
-from hw.mapping import Mapped, map_ops, on_tpu, rules_of
-from hw.memory import free_slots, peak_bytes, peak_bytes_many
+from hw.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
+from hw.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
 from spaces.graph import (
     WEIGHTED_KINDS,
     BoolArray,
@@ -31,6 +32,8 @@ from spaces.graph import (
     split_grouped_convolutions,
 )
 
+NUMBER_BYTES = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -42,8 +45,8 @@ class Placement:
         free: Slots that cost nothing there: views, padding taken in by the next op.
         peak_bytes: High-water mark of activations.
         calls: Calls of the TPU in one inference, one for each subgraph.
-        arriving: Elements that go to the TPU.
-        leaving: Elements that come back, as laid out for the output.
+        arriving: Bytes that go to the TPU.
+        leaving: Bytes that come back, as laid out for the output.
         parts: Convolutions that a slot stands for: a grouped one that is still to be split.
         host_elements: Elements that a slot reads and writes, were it on the host; 0 where its time
             there is that of its multiply-accumulates.
@@ -73,10 +76,15 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
     """Networks of a space: one subgraph, entered at its first op; what the host reads comes back.
 
     Equal to :func:`place` for networks that the compiler takes whole, or up to a point behind
-    which nothing is mapped (see :func:`hw.mapping.on_tpu`).
+    which nothing is mapped.
+
+    Raises:
+        CostModelError: A network of which a batch does not tell where its ops run
+            (:func:`hw.mapping.is_told`).
     """
     splits = device.compiler.grouped_convolution == "split"
     mapped, free = on_tpu(batch, rules_of(device.compiler.rules)), free_slots(batch)
+    _check_told(is_told(batch, mapped), device)
     ops, any_mapped = batch.distinct, mapped.any(axis=1)
     arriving, leaving = np.zeros(len(mapped)), np.zeros(len(mapped))
     if mapped.shape[1]:
@@ -84,6 +92,8 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
         arriving = np.where(any_mapped, ops.input_hwc.prod(axis=1)[first], 0.0)
         padded = np.maximum(ops.output_hwc[:, 2], device.link.output_channels)
         out = ops.output_hwc[:, 0] * ops.output_hwc[:, 1] * padded
+        numbers = ops.kind == KINDS.index(OpKind.ARG_MAX)
+        out = np.where(numbers, NUMBER_BYTES * ops.output_hwc.prod(axis=1), out)
         leaving = np.where(_returning(batch, mapped), out[batch.index], 0.0).sum(axis=1)
     grouped = splits & (ops.kind == KINDS.index(OpKind.CONV_2D))
     parts = np.where(grouped, np.maximum(ops.groups, 1), 1)
@@ -98,6 +108,15 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
         parts=parts[batch.index],
         host_elements=_host_elements_many(ops, parts)[batch.index],
     )
+
+
+def _check_told(told: BoolArray, device: Device) -> None:
+    if not told.all():
+        raise CostModelError(
+            f"{device.name}: networks of a batch must have one input, no detections and no branch "
+            f"beside ops of the host, but got others in {np.count_nonzero(~told)} of {len(told)}. "
+            "Cost them one by one."
+        )
 
 
 def _returning(batch: OpBatch, mapped: BoolArray) -> BoolArray:
@@ -170,10 +189,11 @@ def place(
 
 
 def _traffic(graph: OpGraph, mapped: Mapped, device: Device) -> tuple[float, float]:
-    """Elements that go to the TPU and, as laid out, those that come back, over all subgraphs.
+    """Bytes that go to the TPU and, as laid out, those that come back, over all subgraphs.
 
     A tensor crosses once into each subgraph that reads it and was not made there, and comes back
-    if the host or another subgraph reads it, or nobody: then it is a result.
+    if the host or another subgraph reads it, or nobody: then it is a result. Elements have 8 bits,
+    but numbers of tokens and of classes 32.
     """
     shapes: dict[str, Shape] = {op.name: op.output_shape for op in graph.ops}
     shapes |= dict(graph.inputs)
@@ -193,9 +213,21 @@ def _traffic(graph: OpGraph, mapped: Mapped, device: Device) -> tuple[float, flo
         if name in here and here.get(op.name) != here[name]
     } | {name for name in here if name not in read}
     least = device.link.output_channels
-    arriving = math.fsum(math.prod(shapes[name]) for name, _ in entering)
-    leaving = math.fsum(_laid_out(shapes[name], least) for name in returning)
+    wide = _numbers(graph)
+    arriving = math.fsum(
+        math.prod(shapes[name]) * (NUMBER_BYTES if name in wide else 1) for name, _ in entering
+    )
+    leaving = math.fsum(
+        math.prod(shapes[name]) * NUMBER_BYTES if name in wide else _laid_out(shapes[name], least)
+        for name in returning
+    )
     return arriving, leaving
+
+
+def _numbers(graph: OpGraph) -> set[str]:
+    """Tensors of numbers of tokens or classes, 32 bits each."""
+    read = {op.inputs[0] for op in graph.ops if op.kind in LOOKUPS and op.inputs}
+    return read | {op.name for op in graph.ops if op.kind is OpKind.ARG_MAX}
 
 
 def _laid_out(shape: Shape, least_channels: int) -> int:

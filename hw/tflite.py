@@ -19,9 +19,14 @@ from hw.mapping import DATA_TYPE, NOT_SUPPORTED
 from hw.tflite_calls import IDENTIFIER, Call, Subgraph, Tensor, at, read_subgraph
 from hw.tflite_ops import OPERANDS, make_op, weights_of
 from hw.tflite_schema import COMPILED_OP, FLOATS
-from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
+from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError
 
 QUANTIZED = frozenset({"int8", "uint8"})
+INTEGERS = frozenset({"int32", "int64"})
+NUMBERING = frozenset(
+    {OpKind.ARG_MAX, OpKind.CAST, OpKind.EMBEDDING_LOOKUP, OpKind.GATHER, OpKind.GATHER_ND}
+)
+"""Ops that read or make numbers of things; compilers that have them take wide integers there."""
 HEAVY = frozenset({*OPERANDS, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
 UNSIZED = frozenset({OpKind.OTHER, OpKind.TFLITE_DETECTION_POSTPROCESS})
 """Ops of the host, whose results may be of any length."""
@@ -162,7 +167,8 @@ class _Builder:
         self._path = path
         self._subgraph = subgraph
         self._tensors = subgraph.tensors
-        self._producers = dict.fromkeys(subgraph.inputs, INPUT)
+        self._producers = dict.fromkeys(subgraph.inputs[:1], INPUT)
+        self._more_inputs: list[tuple[str, Shape]] = []
         self._constants = {
             # Empty lists (of axes, of sizes) are constants without data.
             number
@@ -177,8 +183,11 @@ class _Builder:
         inputs = [self._tensors[number] for number in self._subgraph.inputs]
         if not inputs:
             raise FlatbufferError("there must be an input, but is none")
-        for tensor in inputs:
+        for number, tensor in zip(self._subgraph.inputs, inputs, strict=True):
             _check_sizes(tensor)
+            if number not in self._producers:
+                self._producers[number] = self._unique(tensor.name or INPUT)
+                self._more_inputs.append((self._producers[number], tensor.shape))
         for number, call in enumerate(self._subgraph.calls):
             with at(f"op {number} ({call.operator.name})"):
                 self._add(call)
@@ -188,7 +197,11 @@ class _Builder:
         live = self._live
         return TfliteModel(
             path=self._path,
-            graph=OpGraph(inputs[0].shape, tuple(op for op, _ in live)),
+            graph=OpGraph(
+                inputs[0].shape,
+                tuple(op for op, _ in live),
+                more_inputs=tuple(self._more_inputs),
+            ),
             data_types=tuple(
                 (op.name, self._tensors[call.outputs[0]].type) for op, call in live if call.outputs
             ),
@@ -240,8 +253,13 @@ class _Builder:
         return {self._tensors[number].type for number in (*used, *call.outputs)}
 
     def _is_quantized(self, call: Call) -> bool:
-        """Whether activations and weights have 8 bits (16 in the state of an LSTM)."""
+        """Whether activations and weights have 8 bits (16 in the state of an LSTM).
+
+        Numbers of tokens and of classes are wider by nature, which is the kind's affair.
+        """
         types = self._activations(call)
+        if call.kind in NUMBERING:
+            types -= INTEGERS
         if call.kind in OPERANDS:
             types.add(weights_of(call, self._tensors).type)
         if call.kind is OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM:

@@ -91,7 +91,18 @@ def make_op(
         weight_bits=bits,
         activation=activation,
         use_bias=bias,
+        constant=_constant(call, tensors, data),
     )
+
+
+def _constant(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> Shape:
+    """Shape of the table of a lookup, or of the constant operand of an element-wise op."""
+    place = {OpKind.GATHER: 0, OpKind.EMBEDDING_LOOKUP: 1}.get(call.kind)
+    if place is not None:
+        numbers = call.inputs[place : place + 1]
+    else:
+        numbers = call.inputs[:2] if call.kind in BROADCASTING else ()
+    return next((tensors[number].shape for number in numbers if number not in data), ())
 
 
 def weights_of(call: Call, tensors: Sequence[Tensor]) -> Tensor:

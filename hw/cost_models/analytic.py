@@ -49,6 +49,7 @@ class Parts:
         exposed_ms: Streaming that no work hides.
         host_ms: Of ops on the host.
         weight_bytes: Parameters as the package holds them; those of host ops are not among them.
+            Tables of embeddings are, though they are neither cached nor streamed.
         cached_bytes: Of them, those that stay on the chip.
         streamed_bytes: Of them, those that do not.
         fetched_bytes: What is streamed at every inference, passes counted.
@@ -147,8 +148,9 @@ class Analytic:
         :meth:`estimate` for networks that :func:`hw.placement.place_many` places exactly.
 
         Raises:
-            CostModelError: Some ops stay on the host, and the profile's compiler makes several
-                subgraphs: a batch does not tell where they begin.
+            CostModelError: A batch does not tell where ops of some network run, see
+                :func:`hw.mapping.is_told`; or some stay on the host, and the profile's compiler
+                makes several subgraphs: a batch does not tell where they begin.
         """
         placement = place_many(batch, self.device)
         self._check_whole(placement)
@@ -191,7 +193,7 @@ class Analytic:
             movement_ms=work.sum(laws.movement_ms),
             exposed_ms=streaming.exposed_ms,
             host_ms=self._host_slots_ms(placement, laws).sum(axis=1),
-            weight_bytes=held,
+            weight_bytes=held + work.sum(laws.table_bytes),
             cached_bytes=held - streaming.streamed_bytes,
             streamed_bytes=streaming.streamed_bytes,
             fetched_bytes=streaming.fetched_bytes,
