@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization needs tf-keras
 
+import tensorflow as tf
 import tf_keras as keras
 
 from spaces.graph import Op, OpGraph, OpKind
@@ -127,8 +128,9 @@ class Computed(keras.layers.Layer):  # type: ignore[misc]
             )
         super().build(input_shape)
 
-    def call(self, inputs: Any) -> Any:
-        """The op's output, before its activation."""
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """The op's output, before its activation; the same in training."""
         given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         weights = {} if self.constant is None else {"constant": self.constant}
         return compute(self.op, given, weights)

@@ -12,7 +12,7 @@ from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
 from spaces.transformer import MASK
 
 POOLED_LENGTH = 256
-"""Longest sequence whose mean leaves out padding: one of so many equal weights is a step of int8."""
+"""Longest sequence whose mean leaves out padding: int8 tells 1/256 from nothing."""
 
 
 def text_classification(backbone: OpGraph, classes: int) -> OpGraph:
@@ -78,26 +78,24 @@ def _features(backbone: OpGraph) -> Op:
 def _classification(end: str, shape: Shape, classes: int) -> tuple[Op, ...]:
     if classes < 2:
         raise ShapeError(f"classes must be at least 2, but got {classes}.")
-    pooled, scores = (1, shape[-1]), (1, classes)
+    pooled, wide, scores = (1, 1, 1, shape[-1]), (1, 1, 1, classes), (1, classes)
     return (
         *_pool(end, shape),
-        Op("logits", OpKind.FULLY_CONNECTED, ("pool",), pooled, scores, use_bias=True),
+        Op("classes", OpKind.CONV_2D, ("pool",), pooled, wide, use_bias=True),
+        Op("logits", OpKind.RESHAPE, ("classes",), wide, scores),
         Op("probabilities", OpKind.SOFTMAX, ("logits",), scores, scores),
     )
 
 
 def _pool(end: str, shape: Shape) -> tuple[Op, ...]:
     _, length, channels = shape
+    mask, tokens, pooled = (1, 1, 1, length), (1, 1, length, channels), (1, 1, 1, channels)
+    rows = Op("pool/tokens", OpKind.RESHAPE, (end,), shape, tokens)
     if length > POOLED_LENGTH:
-        return (Op("pool", OpKind.MEAN, (end,), shape, (1, channels), (1, length)),)
-    mask, tokens, one = (1, 1, 1, length), (1, 1, length, channels), (1, 1, 1, channels)
-    parts = ("pool/weights", "pool/tokens")
-    return (
-        Op(parts[0], OpKind.SOFTMAX, (MASK,), mask, mask),
-        Op(parts[1], OpKind.RESHAPE, (end,), shape, tokens),
-        Op("pool/mean", OpKind.BATCH_MATMUL, parts, mask, one),
-        Op("pool", OpKind.RESHAPE, ("pool/mean",), one, (1, channels)),
-    )
+        return rows, Op("pool", OpKind.MEAN, (rows.name,), tokens, pooled, (1, length))
+    weights = Op("pool/weights", OpKind.SOFTMAX, (MASK,), mask, mask)
+    inputs = (weights.name, rows.name)
+    return rows, weights, Op("pool", OpKind.BATCH_MATMUL, inputs, mask, pooled)
 
 
 def _spans(end: str, shape: Shape) -> tuple[Op, ...]:

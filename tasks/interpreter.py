@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from tasks.problem import Outputs
 
 
-def predict(tflite: bytes | Path, inputs: Mapping[str, NDArray[Any]], threads: int = 1) -> Outputs:
-    """Outputs [n, ...] of a file for inputs [n, ...] by name, one inference a sample.
+def predict(
+    tflite: bytes | Path,
+    inputs: Mapping[str, NDArray[Any]],
+    outputs: Sequence[str],
+    threads: int = 1,
+) -> Outputs:
+    """The named outputs [n, ...] of a file for inputs [n, ...] by name, one inference a sample.
 
     Integer models are fed and read by their own scales and zero points, as a person's program
     would; outputs without a scale (labels) are given as they are.
@@ -21,24 +26,16 @@ def predict(tflite: bytes | Path, inputs: Mapping[str, NDArray[Any]], threads: i
     from ai_edge_litert.interpreter import Interpreter
 
     content = tflite.read_bytes() if isinstance(tflite, Path) else tflite
-    interpreter = Interpreter(model_content=content, num_threads=threads)
-    interpreter.allocate_tensors()
     # The signature keeps the names that tensors lose on their way through the converter.
-    signature = interpreter.get_signature_runner()
-    sources, ends = signature.get_input_details(), signature.get_output_details()
-    results = [ends[name] for name in outputs]
-    fed = [
-        (sources[name]["index"], quantize(array, sources[name])) for name, array in inputs.items()
+    network = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
+    sources, ends = network.get_input_details(), network.get_output_details()
+    fed = {name: quantize(array, sources[name]) for name, array in inputs.items()}
+    rows = [
+        network(**{name: array[at : at + 1] for name, array in fed.items()})
+        for at in range(len(next(iter(fed.values()))))
     ]
-    found: list[list[NDArray[Any]]] = [[] for _ in results]
-    for sample in range(len(next(iter(inputs.values())))):
-        for index, array in fed:
-            interpreter.set_tensor(index, array[sample : sample + 1])
-        interpreter.invoke()
-        for rows, result in zip(found, results, strict=True):
-            rows.append(interpreter.get_tensor(result["index"])[0])
     return tuple(
-        dequantize(np.asarray(rows), result) for rows, result in zip(found, results, strict=True)
+        dequantize(np.concatenate([row[name] for row in rows]), ends[name]) for name in outputs
     )
 
 

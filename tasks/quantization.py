@@ -109,7 +109,7 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     # one of its layers again to save them, which is three quarters of the time.
     module = tf.Module(name="network")
     module.held = network.model.variables
-    module.call = tf.function(lambda *inputs: _deployed(network, list(inputs)))
+    module.call = tf.function(lambda *inputs: _deployed(network, list(inputs)), autograph=False)
     concrete = module.call.get_concrete_function(*specifications)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     configure(converter)

@@ -186,7 +186,7 @@ class Optimizer:
         self._method.build(list(self._variables.values()))
         self._decay = {n: recipe.weight_decay if n in decayed else 0.0 for n in variables}
         self._recipe = recipe
-        self._step = tf.function(self._apply)
+        self._step = tf.function(self._apply, autograph=False)
 
     def add(self, gradients: Mapping[str, Any]) -> None:
         """Accumulate, by the names of the variables."""
@@ -253,8 +253,12 @@ class SandwichStep:
         self._ends = (net.space.largest(), net.space.smallest())
         kernels = {name for name in net.used_by(self._ends[0]) if name.endswith("kernel")}
         self.optimizer = Optimizer(net.parameters, recipe, frozenset(kernels))
-        self._teach = tf.function(functools.partial(self.accumulate, self._ends[0]))
-        self._least = tf.function(functools.partial(self.accumulate, self._ends[1]))
+        self._teach = tf.function(
+            functools.partial(self.accumulate, self._ends[0]), autograph=False
+        )
+        self._least = tf.function(
+            functools.partial(self.accumulate, self._ends[1]), autograph=False
+        )
 
     def accumulate(
         self, architecture: Architecture, inputs: Any, targets: Any, teacher: Any, seed: Any
@@ -391,7 +395,7 @@ def train_model(
     optimizer = Optimizer(named, recipe, kernels)
     names = [name for name, _ in graph.inputs]
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def accumulate(inputs: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = model([inputs[name] for name in names], training=True)
