@@ -51,7 +51,6 @@ COEFFICIENTS: dict[str, float] = {
     "host.gmacs_per_s": 1.5,
     "host.elements_per_us": 1.5,
     "host.scores_per_us": 2.0,
-    "host.pairs_per_us": 1.5,
     "host.op_us": 1.5,
 }
 """What is fitted, and the standard deviation of the logarithm within which it is expected.
