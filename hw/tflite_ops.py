@@ -102,7 +102,8 @@ def _constant(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> Sha
         numbers = call.inputs[place : place + 1]
     else:
         numbers = call.inputs[:2] if call.kind in BROADCASTING else ()
-    return next((tensors[number].shape for number in numbers if number not in data), ())
+    shapes = (tensors[number].shape or (1,) for number in numbers if number not in data)
+    return next(shapes, ())
 
 
 def weights_of(call: Call, tensors: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ quantization, so the rewrite changes no bit of the result.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,8 @@ def export_post_training(network: Network, samples: Inputs) -> bytes:
     def configure(converter: Any) -> None:
         _full_integer(converter)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.representative_dataset = lambda: _representative(samples)
+        arrays = [samples[name] for name, _ in network.graph.inputs]
+        converter.representative_dataset = lambda: _representative(arrays)
 
     return _convert(network, configure)
 
@@ -92,9 +93,9 @@ def _full_integer(converter: Any) -> None:
     converter.inference_output_type = tf.int8
 
 
-def _representative(samples: Inputs) -> Iterator[list[NDArray[Any]]]:
-    for index in range(len(next(iter(samples.values())))):
-        yield [array[index : index + 1] for array in samples.values()]
+def _representative(arrays: Sequence[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
+    for index in range(len(arrays[0])):
+        yield [array[index : index + 1] for array in arrays]
 
 
 def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:

@@ -9,6 +9,7 @@ import math
 import numpy as np
 import pytest
 
+from hw.columns import op_macs
 from hw.laws import op_laws
 from spaces.graph import (
     INPUT,
@@ -68,6 +69,13 @@ def one(chip, *what, splits=True, **more):
         ((OpKind.MEAN, (1, 7, 7, 128), (1, 128), (7, 7)), 1 * 2 * 2 * 49 * 16),
         # A transpose convolution has work for each position of its input: 5 x 5 in 2 x 2 turns.
         ((OpKind.TRANSPOSE_CONV, (1, 5, 5, 8), (1, 10, 10, 16), (4, 4)), 4 * 1.25 * 16 * 2),
+        # Rows of tokens have no neighbours: 50 of them in 4 turns of 16 tiles.
+        ((OpKind.FULLY_CONNECTED, (1, 50, 100), (1, 50, 70)), 4 * 2 * 25),
+        # 3 products, each of 50 rows by 20 columns, 33 inputs in 9 steps.
+        ((OpKind.BATCH_MATMUL, (1, 3, 50, 33), (1, 3, 50, 20)), 3 * 4 * 1 * 9),
+        # Interpolation: pooling of 4 taps over 16 x 16 outputs.
+        ((OpKind.RESIZE_BILINEAR, (1, 8, 8, 65), (1, 16, 16, 65)), 4 * 4 * 2 * 2 * 4 * 16),
+        ((OpKind.RESIZE_NEAREST_NEIGHBOR, (1, 8, 8, 65), (1, 16, 16, 65)), 0),
         # What has no weights and no window computes nothing.
         ((OpKind.ADD, (1, 8, 8, 64), (1, 8, 8, 64)), 0),
         ((OpKind.CONCATENATION, (1, 8, 8, 32), (1, 8, 8, 64)), 0),
@@ -76,6 +84,45 @@ def one(chip, *what, splits=True, **more):
 )
 def test_cycles_follow_the_lane_law(chip, what, cycles):
     assert one(chip, *what)["compute_ms"] == pytest.approx(cycles * CYCLE_MS, rel=1e-12)
+
+
+def test_a_lookup_is_a_product_with_the_table(chip):
+    # 20 tokens in 2 turns, 40 channels in one pass, 1000 rows in 250 steps.
+    table = Op("t", OpKind.GATHER, (INPUT,), (1, 20), (1, 20, 40), constant=(1000, 40))
+    laws = op_laws(columns(table), chip, True)
+    assert laws.compute_ms[0] == pytest.approx(2 * 1 * 250 * CYCLE_MS)
+    assert (laws.table_bytes[0], laws.package_bytes[0], laws.macs[0]) == (40_000, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after", "elements"),
+    [
+        (OpKind.ADD, (1, 8, 8, 65), (1, 8, 8, 65), 64 * 65),
+        (OpKind.LOGISTIC, (1, 100, 91), (1, 100, 91), 9100),
+        # The largest is sought, and subtracted; the exponents, their sum, the division.
+        (OpKind.SOFTMAX, (1, 4, 32, 32), (1, 4, 32, 32), 5 * 4096),
+        (OpKind.ARG_MAX, (1, 16, 16, 21), (1, 16, 16), 256 * 21),
+        (OpKind.TRANSPOSE, (1, 32, 4, 8), (1, 4, 32, 8), 1024),
+        (OpKind.CONCATENATION, (1, 8, 8, 32), (1, 8, 8, 64), 0),
+    ],
+)
+def test_a_tile_takes_elements_one_after_the_other(chip, kind, before, after, elements):
+    slow = dataclasses.replace(chip, element_cycles=2.0)
+    # 16 tiles share them.
+    assert one(slow, kind, before, after)["compute_ms"] == pytest.approx(
+        2 * (elements / 16) * CYCLE_MS
+    )
+    assert one(chip, kind, before, after)["compute_ms"] == 0
+
+
+def test_macs_of_columns_are_those_of_ops():
+    made = [
+        op(OpKind.BATCH_MATMUL, (1, 3, 50, 33), (1, 3, 50, 20)),
+        op(OpKind.FULLY_CONNECTED, (1, 50, 100), (1, 50, 70)),
+        op(OpKind.CONV_2D, (1, 8, 8, 16), (1, 8, 8, 64), (3, 3), groups=4),
+        Op("t", OpKind.GATHER, (INPUT,), (1, 20), (1, 20, 40), constant=(1000, 40)),
+    ]
+    assert op_macs(columns(*made)).tolist() == [one.macs for one in made]
 
 
 @pytest.mark.parametrize(
