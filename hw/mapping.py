@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hw.columns import KINDS
 from spaces.graph import BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind
 
 NOT_SUPPORTED = "Operation not supported"
@@ -232,10 +233,6 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     return mapped
 
 
-UNTOLD = frozenset({OpKind.GATHER, OpKind.EMBEDDING_LOOKUP, OpKind.TFLITE_DETECTION_POSTPROCESS})
-"""Ops of networks that have further inputs, or that read most in their second one."""
-
-
 def is_told(batch: OpBatch, mapped: BoolArray) -> BoolArray:
     """Whether a batch tells enough of each network to place it, ``[n_architectures]``.
 
@@ -243,8 +240,12 @@ def is_told(batch: OpBatch, mapped: BoolArray) -> BoolArray:
     reader. Where ops stay on the host, all ops behind them must be known to depend on one that
     depends on the TPU, and one tensor alone may enter the subgraph.
     """
-    kinds = np.array([kind in UNTOLD for kind in OpKind])
-    told = np.logical_not((kinds[batch.distinct.kind][batch.index] & batch.live).any(axis=1))
+    kind = batch.distinct.kind
+    # Who looks up tokens may have further inputs; who detects reads most in a second one.
+    untold = (kind == KINDS.index(OpKind.GATHER)) & (batch.distinct.constant > 0)
+    untold |= kind == KINDS.index(OpKind.EMBEDDING_LOOKUP)
+    untold |= kind == KINDS.index(OpKind.TFLITE_DETECTION_POSTPROCESS)
+    told: BoolArray = np.logical_not((untold[batch.index] & batch.live).any(axis=1))
     rows = np.flatnonzero(told & (batch.live & ~mapped).any(axis=1) & mapped.any(axis=1))
     if rows.size:
         told[rows] = _is_chain(batch.rows(rows), mapped[rows])

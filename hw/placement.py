@@ -226,7 +226,7 @@ def _traffic(graph: OpGraph, mapped: Mapped, device: Device) -> tuple[float, flo
 
 def _numbers(graph: OpGraph) -> set[str]:
     """Tensors of numbers of tokens or classes, 32 bits each."""
-    read = {op.inputs[0] for op in graph.ops if op.kind in LOOKUPS and op.inputs}
+    read = {op.inputs[0] for op in graph.ops if op.kind in LOOKUPS and op.constant}
     return read | {op.name for op in graph.ops if op.kind is OpKind.ARG_MAX}
 
 

@@ -97,21 +97,20 @@ def test_a_lookup_is_a_product_with_the_table(chip):
 @pytest.mark.parametrize(
     ("kind", "before", "after", "elements"),
     [
-        (OpKind.ADD, (1, 8, 8, 65), (1, 8, 8, 65), 64 * 65),
-        (OpKind.LOGISTIC, (1, 100, 91), (1, 100, 91), 9100),
+        # Of a tile: a sixteenth.
+        (OpKind.ADD, (1, 8, 8, 65), (1, 8, 8, 65), 4 * 65),
+        (OpKind.LOGISTIC, (1, 100, 91), (1, 100, 91), 569),  # 568.75
         # The largest is sought, and subtracted; the exponents, their sum, the division.
-        (OpKind.SOFTMAX, (1, 4, 32, 32), (1, 4, 32, 32), 5 * 4096),
-        (OpKind.ARG_MAX, (1, 16, 16, 21), (1, 16, 16), 256 * 21),
-        (OpKind.TRANSPOSE, (1, 32, 4, 8), (1, 4, 32, 8), 1024),
+        (OpKind.SOFTMAX, (1, 4, 32, 32), (1, 4, 32, 32), 5 * 256),
+        (OpKind.ARG_MAX, (1, 16, 16, 21), (1, 16, 16), 16 * 21),
+        (OpKind.TRANSPOSE, (1, 32, 4, 8), (1, 4, 32, 8), 64),
         (OpKind.CONCATENATION, (1, 8, 8, 32), (1, 8, 8, 64), 0),
     ],
 )
 def test_a_tile_takes_elements_one_after_the_other(chip, kind, before, after, elements):
     slow = dataclasses.replace(chip, element_cycles=2.0)
-    # 16 tiles share them.
-    assert one(slow, kind, before, after)["compute_ms"] == pytest.approx(
-        2 * (elements / 16) * CYCLE_MS
-    )
+    expected = pytest.approx(2 * elements * CYCLE_MS)
+    assert one(slow, kind, before, after)["compute_ms"] == expected
     assert one(chip, kind, before, after)["compute_ms"] == 0
 
 
@@ -185,6 +184,21 @@ def test_a_chip_of_another_shape_has_other_turns(chip):
 def test_activations_move_in_words_of_64(chip, what, words):
     expected = pytest.approx(64 * words * MOVED_MS, rel=1e-12)
     assert one(chip, *what)["movement_ms"] == expected
+
+
+def test_a_learned_operand_does_not_move(chip):
+    factor = Op("m", OpKind.MUL, (INPUT,), (1, 8, 8, 16), (1, 8, 8, 16), constant=(16,))
+    laws = op_laws(columns(factor), chip, True)
+    assert laws.movement_ms[0] == pytest.approx(64 * 2 * 64 * MOVED_MS)
+
+
+def test_the_second_matrix_of_a_product_moves_as_weights_do(chip):
+    # 3 matrices of 33 x 20, padded to 36 x 64, to wide memory and to the lanes, at 16 GB/s.
+    laws = one(chip, OpKind.BATCH_MATMUL, (1, 3, 50, 33), (1, 3, 50, 20))
+    words = 64 * (150 + 150) * MOVED_MS
+    assert laws["movement_ms"] == pytest.approx(words + 2 * 3 * 36 * 64 / 16e6)
+    assert laws["macs"] == 3 * 50 * 33 * 20
+    assert laws["load_ms"] == laws["package_bytes"] == 0
 
 
 def test_operands_beyond_narrow_memory_move_once_more(chip):

@@ -82,6 +82,47 @@ def test_a_dense_op_flattens_its_input(tmp_path, model_bytes):
     assert op.macs == 160  # derived: 16 * 10
 
 
+def test_further_inputs_have_names_and_shapes(tmp_path, model_bytes):
+    tensors = [
+        ("x", [1, 4], INT8, False),
+        ("more", [1, 1, 4], INT8, False),
+        ("y", [1, 1, 4], INT8, False),
+    ]
+    graph = read(tmp_path, model_bytes(tensors, [(0, [0, 1], [2], None)], inputs=(0, 1))).graph
+    assert graph.inputs == ((INPUT, (1, 4)), ("more", (1, 1, 4)))
+    assert graph.ops[0].inputs == (INPUT, "more")
+
+
+def test_a_lookup_has_a_table_and_may_have_wide_numbers(tmp_path, model_bytes):
+    tensors = [
+        ("tokens", [1, 8], INT32, False),
+        ("table", [100, 4], INT8, True),
+        ("rows", [1, 8, 4], INT8, False),
+        ("best", [1, 8], INT32, False),
+        ("axis", [1], INT32, True),
+    ]
+    ops = [(36, [1, 0], [2], None), (56, [2, 4], [3], None)]
+    model = read(tmp_path, model_bytes(tensors, ops))
+    table, best = model.graph.ops
+    assert (table.kind, table.constant, table.input_shape) == (OpKind.GATHER, (100, 4), (1, 8))
+    assert best.kind is OpKind.ARG_MAX
+    assert model.unsupported == ()
+
+
+def test_a_constant_operand_is_told_from_a_second_input(tmp_path, model_bytes):
+    tensors = [
+        ("x", [1, 2, 4], INT8, False),
+        ("c", [4], INT8, True),
+        ("s", [], INT8, True),
+        ("y", [1, 2, 4], INT8, False),
+        ("z", [1, 2, 4], INT8, False),
+        ("w", [1, 2, 4], INT8, False),
+    ]
+    ops = [(18, [0, 1], [3], None), (0, [2, 3], [4], None), (0, [3, 4], [5], None)]
+    constants = [op.constant for op in read(tmp_path, model_bytes(tensors, ops)).graph.ops]
+    assert constants == [(4,), (1,), ()]
+
+
 def test_names_are_made_unique(tmp_path, model_bytes):
     tensors = [(name, [1, 4], INT8, False) for name in ("input", "input", "")]
     data = model_bytes(tensors, [(19, [0], [1], None), (19, [1], [2], None)])
