@@ -226,7 +226,7 @@ class Trainer:
         files = {
             "float": export_float(network),
             "ptq": self._deployed(export_post_training(network, ranges)),
-            "int8": self._deployed(self._quantize_aware(model, graph, point, steps, progress)),
+            "int8": self._deployed(self._quantize_aware(network, ranges, point, steps, progress)),
         }
         self._write(record, point, graph, files, get_weights(model))
 
@@ -234,15 +234,15 @@ class Trainer:
         return Network(model, graph, self._problem.trained, self._problem.deployed)
 
     def _quantize_aware(
-        self, model: Any, graph: OpGraph, point: Architecture, before: int, progress: Progress
+        self, network: Network, ranges: Any, point: Architecture, before: int, progress: Progress
     ) -> bytes:
         from tasks.quantization import export_quantize_aware, quantize_aware
 
-        quantized = quantize_aware(model)
+        quantized = quantize_aware(network, ranges)
         steps = self._batches.per_epoch * self._params.qat_epochs
         rate, after = self._params.qat_learning_rate, _Offset(progress, before)
-        self._fit(quantized, graph, f"{point.id}-qat", steps, rate, after)
-        return export_quantize_aware(self._network(quantized, graph))
+        self._fit(quantized.model, network.graph, f"{point.id}-qat", steps, rate, after)
+        return export_quantize_aware(quantized)
 
     def _fit(
         self, model: Any, graph: OpGraph, name: str, steps: int, rate: float, progress: Progress

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,16 @@ class Network:
     deployed: tuple[str, ...]
 
 
-def quantize_aware(model: Any) -> Any:
-    """The model with fake quantization on weights (per channel) and activations (per tensor)."""
+def quantize_aware(network: Network, samples: Inputs) -> Network:
+    """The network with fake quantization on weights (per channel) and activations (per tensor).
+
+    Ranges of activations begin with those observed on ``samples``.
+    """
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
 
     from spaces.keras_model import Computed
-    from tasks.quantize_configs import MOVING, Arithmetic, Moved
+    from tasks.quantize_configs import MOVING, Arithmetic, Moved, leave_alone, observed_ranges
 
     annotate = tfmot.quantization.keras.quantize_annotate_layer
 
@@ -57,9 +60,24 @@ def quantize_aware(model: Any) -> Any:
 
     known = {one.__name__: one for one in (Computed, Moved, Arithmetic)}
     with tfmot.quantization.keras.quantize_scope(known):
-        marked = keras.models.clone_model(model, clone_function=annotated)
-        marked.set_weights(model.get_weights())
-        return tfmot.quantization.keras.quantize_apply(marked)
+        marked = keras.models.clone_model(network.model, clone_function=annotated)
+        marked.set_weights(network.model.get_weights())
+        model = tfmot.quantization.keras.quantize_apply(marked)
+    leave_alone(model, _integer_inputs(network.graph))
+    with observed_ranges():
+        for batch in _batches(samples, network.graph):
+            model(batch if len(batch) > 1 else batch[0], training=False)
+    return replace(network, model=model)
+
+
+_OBSERVED = 32
+"""Samples that are observed together."""
+
+
+def _batches(samples: Inputs, graph: OpGraph) -> Iterator[list[NDArray[Any]]]:
+    arrays = [samples[name] for name, _ in graph.inputs]
+    for at in range(0, len(arrays[0]), _OBSERVED):
+        yield [array[at : at + _OBSERVED] for array in arrays]
 
 
 def export_float(network: Network) -> bytes:

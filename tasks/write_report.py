@@ -13,6 +13,7 @@ from spaces.graph import OpGraph
 from tasks import report_page
 from tasks.arrays import has_split, load_split
 from tasks.exhibits import Exhibit
+from tasks.finetune_qat import score_file
 from tasks.params import (
     CostParams,
     DataParams,
@@ -26,7 +27,6 @@ from tasks.params import (
     SpaceParams,
     SupernetParams,
 )
-from tasks.finetune_qat import score_file
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.select_pareto import deployed_graph
