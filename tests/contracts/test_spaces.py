@@ -19,7 +19,7 @@ from spaces.graph import (
     split_grouped_convolutions,
 )
 from spaces.heads import classification, classification_many
-from spaces.language_heads import text_classification
+from spaces.language_heads import text_classification, text_classification_many
 from spaces.space import (
     Architecture,
     Choice,
@@ -132,7 +132,8 @@ def test_lower_many_equals_the_loop(space: SearchSpace, odd: bool) -> None:
 def test_heads_can_be_added_to_all_at_once(space: SearchSpace) -> None:
     chosen = _samples(space, 20)
     expected = OpBatch.of([_classified(space.lower(one)) for one in chosen])
-    _assert_same(classification_many(space.lower_many(chosen), 13), expected)
+    many = text_classification_many if len(space.input_shape) == 2 else classification_many
+    _assert_same(many(space.lower_many(chosen), 13), expected)
 
 
 def _corrupted(space: SearchSpace, one: Architecture, rng: np.random.Generator) -> Architecture:
