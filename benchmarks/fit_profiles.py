@@ -28,7 +28,8 @@ from benchmarks.profile_text import number, numbers, section_text, with_leaf, wi
 from benchmarks.published import PublishedRow, read_rows
 from hw.calibration import fit_macs_line
 from hw.columns import FloatArray
-from hw.device import CHIPS, DEVICES, Calibration, Device, load_device
+from hw.device import CHIPS, DEVICES, load_device
+from hw.profile import Calibration, Device
 
 CHIP_FILE = CHIPS / "coral.yaml"
 COMMAND = "python -m benchmarks.fit_profiles"

@@ -39,9 +39,10 @@ from hw.calibration import (
 )
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
-from hw.device import CHIPS, DEVICES, Calibration, Device, load_device
+from hw.device import CHIPS, DEVICES, load_device
 from hw.features import features
 from hw.placement import place
+from hw.profile import Calibration, Device
 
 CLOCK_MHZ = 900.0
 FASTER = CLOCK_MHZ / 500.0

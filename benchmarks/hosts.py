@@ -21,7 +21,8 @@ from benchmarks.joint_fit import Group, group_of
 from benchmarks.published import PublishedRow
 from hw.calibration import COEFFICIENTS
 from hw.columns import FloatArray
-from hw.device import Device, load_device
+from hw.device import load_device
+from hw.profile import Device
 
 ERROR_SCALE = 0.06
 """Relative error from which on a row counts as an outlier: rows of several laboratories."""

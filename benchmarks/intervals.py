@@ -12,8 +12,8 @@ from benchmarks.joint_fit import Group, LeftOut
 from hw.calibration import conformal_quantile, judge
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
-from hw.device import Calibration, Device
 from hw.features import features
+from hw.profile import Calibration, Device
 from hw.residual import WIDENING, outside
 
 LEAST_MODELS = 9

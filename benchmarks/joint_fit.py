@@ -18,9 +18,9 @@ from benchmarks.published import PublishedRow
 from hw.calibration import Measured, scaled
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
-from hw.device import Device
 from hw.features import FEATURES, features
 from hw.placement import place
+from hw.profile import Device
 
 SHARED = "chip."
 STEP = 1e-6

@@ -18,9 +18,9 @@ import numpy as np
 
 from hw.columns import FloatArray, op_macs, slot_sum
 from hw.cost_models.analytic import Analytic
-from hw.device import Calibration, Device, MacsLine
 from hw.features import features
 from hw.placement import Placement
+from hw.profile import Calibration, Device, MacsLine
 from hw.residual import kernel
 from spaces.graph import IntArray
 

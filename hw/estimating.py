@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hw.text import short, table
 
 if TYPE_CHECKING:
-    from hw.device import Device
+    from hw.profile import Device
     from hw.report import CostReport, OpCost
     from spaces.graph import OpGraph
 

@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, op_macs
-from hw.device import Chip
 from hw.memory import chip_bytes, chip_words, occupied_tiles, package_bytes, table_bytes
+from hw.profile import Chip
 from spaces.graph import IntArray, OpColumns, OpKind
 
 CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})

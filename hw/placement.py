@@ -15,10 +15,10 @@ import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of
 from hw.cost_model import CostModelError
-from hw.device import Device
 from hw.laws import BINARY
 from hw.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
 from hw.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
+from hw.profile import Device
 from spaces.graph import (
     WEIGHTED_KINDS,
     BoolArray,

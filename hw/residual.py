@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.columns import FloatArray
-from hw.device import Calibration
 from hw.features import FEATURES
+from hw.profile import Calibration
 
 TOLERANCE = 0.1
 """A feature may lie outside by this much (10 % in counts or time) and still count as in range."""

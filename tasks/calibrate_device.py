@@ -15,8 +15,9 @@ from hw.calibration import (
     Measured,
     calibrate,
 )
-from hw.device import Device, dump_device, load_device
+from hw.device import dump_device, load_device
 from hw.placement import place
+from hw.profile import Device
 from hw.tflite import TfliteError, read_tflite
 from spaces.graph import OpGraph
 from spaces.space import SpaceError, load_input_shapes, load_space

@@ -19,8 +19,9 @@ from hw.calibration import REPEATS, Measured, Scores, calibrate, judge
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
 from hw.cost_models.macs_only import MacsOnly
-from hw.device import Device, load_device
+from hw.device import load_device
 from hw.placement import place_many
+from hw.profile import Device
 from spaces.catalog.nas_bench_201 import parse
 from spaces.graph import IntArray, OpBatch
 from spaces.heads import classification

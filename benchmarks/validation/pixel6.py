@@ -12,7 +12,8 @@ from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
 from hw.calibration import Measured, judge, macs_of
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
-from hw.device import Device, load_device
+from hw.device import load_device
+from hw.profile import Device
 from spaces.graph import BoolArray
 
 TEXT = (

@@ -22,9 +22,10 @@ from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
 from hw.calibration import Measured, fit, fit_macs_line, judge
 from hw.columns import FloatArray
 from hw.cost_models.analytic import MIB, Analytic
-from hw.device import Device, load_device
+from hw.device import load_device
 from hw.laws import op_laws
 from hw.placement import Placement, place
+from hw.profile import Device
 from spaces.graph import OpGraph
 
 MOST_CONVOLUTIONS, MOST_DENSE, MOST_WIDTH = 50, 600, 310

@@ -23,11 +23,11 @@ import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, slot_sum
 from hw.cost_model import CostModelError
-from hw.device import Device
 from hw.features import features
 from hw.laws import OpLaws, op_laws
 from hw.mapping import Mapped, rules_of
 from hw.placement import Placement, place, place_many
+from hw.profile import Device
 from hw.report import Bound, CostReport, OpCost
 from hw.residual import interval_ms, out_of_range
 from spaces.graph import BoolArray, IntArray, OpBatch, OpColumns, OpGraph, OpKind

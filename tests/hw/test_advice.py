@@ -8,7 +8,8 @@ import pytest
 
 from hw.advice import MOST, Change, changes
 from hw.cost_models.analytic import Analytic
-from hw.device import Device, load_device
+from hw.device import load_device
+from hw.profile import Device
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape
 
 CORAL = load_device("coral_usb3")

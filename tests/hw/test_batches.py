@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from hw.cost_models.analytic import Analytic
-from hw.device import Calibration, device_names, load_device
+from hw.device import device_names, load_device
 from hw.features import FEATURES, features
 from hw.placement import place
+from hw.profile import Calibration
 from hw.residual import interval_ms
 from spaces.graph import INPUT, OpBatch, OpGraph
 from spaces.heads import classification

@@ -9,9 +9,6 @@ import yaml
 from hw.device import (
     CHIPS,
     DEVICES,
-    DIVISORS,
-    SECTIONS,
-    Calibration,
     DeviceError,
     device_names,
     dump_device,
@@ -19,6 +16,7 @@ from hw.device import (
     parse_device,
 )
 from hw.features import FEATURES
+from hw.profile import DIVISORS, SECTIONS, Calibration
 
 CALIBRATION = Calibration(
     measurements='ten networks: those of "a" laboratory',

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from hw.device import Calibration
 from hw.features import FEATURES
+from hw.profile import Calibration
 from hw.residual import TOLERANCE, WIDENING, correction, interval_ms, kernel, out_of_range
 
 COUNT = len(FEATURES)
