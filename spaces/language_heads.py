@@ -23,8 +23,9 @@ def text_classification(backbone: OpGraph, classes: int) -> OpGraph:
     of the first token alone train to 2 points less (CLINC150). Above :data:`POOLED_LENGTH` tokens
     it is a plain mean.
 
-    Adds ops ``pool`` (1, C), some before it of the prefix ``pool/``, ``logits`` (FULLY_CONNECTED,
-    (1, classes)) and ``probabilities`` (SOFTMAX).
+    Adds ops ``pool`` (1, 1, 1, C), some before it of the prefix ``pool/``, ``classes`` (CONV_2D of
+    window 1 with bias: a converter takes no shape away from it, as it does from a dense layer),
+    ``logits`` (RESHAPE, (1, classes)) and ``probabilities`` (SOFTMAX).
 
     Raises:
         ShapeError: Fewer than two classes, or a backbone that does not end in token features.
