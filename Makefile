@@ -1,7 +1,9 @@
 # On a fresh clone with Python 3.11, make and a package index: `make search` searches, `make test`
 # tests; both set up .venv/ first. Settings that change results are in params.yaml, none is here.
 #
-#   make search [PROFILE=name] [ARGS="--set search.budget=200"]
+#   make search [PROBLEM=name | PROFILE=name] [ARGS="--set search.budget=200"]
+#
+# A problem is the profile of that name; classification is the default.
 
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null \
@@ -9,6 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 VENV := .venv
 PY := $(VENV)/bin/python
 ROOMS := spaces hw tasks flows
+RUN_AS := $(or $(PROFILE),$(filter-out classification,$(PROBLEM)))
 
 export PREFECT_HOME := $(CURDIR)/.edgenas/prefect
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -21,7 +24,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 .PHONY: help setup search repro test test-all ui lock clean
 
 help:
-	@echo "make search     set up, then the whole pipeline on the default of params.yaml"
+	@echo "make search     set up, then the whole pipeline on the default of params.yaml, or with"
+	@echo "                PROBLEM=segmentation, detection, text_classification, question_answering"
+	@echo "                on theirs; PROFILE=NAME for a profile of your own"
 	@echo "make repro      the same through DVC: only what changed is run again"
 	@echo "make test       set up, then linters, types, import contracts and tests"
 	@echo "make test-all   with the slow tests"
@@ -33,7 +38,9 @@ setup: $(VENV)/.installed .edgenas/.ready
 	@$(PY) -m compileall -q $(ROOMS)
 
 search: setup
-	$(PY) -m flows run $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+	@test -z "$(and $(PROBLEM),$(PROFILE))" || { echo "error: PROBLEM or PROFILE must be given, \
+	but got both. A profile says its problem." >&2; exit 2; }
+	$(PY) -m flows run $(if $(RUN_AS),--profile $(RUN_AS)) $(ARGS)
 
 repro: setup
 	dvc repro $(ARGS)

@@ -231,7 +231,7 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
 
     Args:
         path: A YAML file with the blocks of :class:`Params` and, if you like, ``profiles``.
-        profile: Name of one of its profiles.
+        profile: Name of one of its profiles. Those that it extends are laid under it.
         overrides: ``block.key=value`` each, the value in YAML.
 
     Raises:
@@ -241,7 +241,8 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
     profiles = tree.pop("profiles", None) or {}
     where = str(path)
     if profile is not None:
-        tree = merge(tree, _profile(profiles, profile, path))
+        for overlay in _chain(profiles, profile, path):
+            tree = merge(tree, overlay)
         where += f", profile {profile}"
     for override in overrides:
         tree = merge(tree, _override(override))
@@ -257,7 +258,7 @@ def profile_names(path: Path) -> tuple[str, ...]:
     Raises:
         ParamsError: The file is missing or no YAML.
     """
-    return tuple(sorted(_read(path).get("profiles") or {}))
+    return tuple(sorted(map(str, _read(path).get("profiles") or {})))
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,12 +315,35 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _profile(profiles: object, name: str, path: Path) -> Mapping[str, Any]:
-    """One overlay of the file."""
-    known = sorted(profiles) if isinstance(profiles, Mapping) else []
-    if not isinstance(profiles, Mapping) or name not in profiles:
+_EXTENDS = "extends"
+"""The key of a profile that names another one, to be laid under it."""
+
+
+def _chain(profiles: object, name: str, path: Path) -> list[Mapping[str, Any]]:
+    """The overlays of a profile and of those that it extends, the undermost first."""
+    names, overlays = list[str](), list[Mapping[str, Any]]()
+    wanted: Any = name
+    while wanted is not None:
+        if wanted in names:
+            raise ParamsError(
+                "profiles must not extend themselves, but got "
+                f"{' -> '.join([*names, wanted])} in {path}."
+            )
+        what = f"profiles.{names[-1]}.{_EXTENDS}" if names else "profile"
+        overlay = dict(_profile(profiles, wanted, path, what))
+        names.append(wanted)
+        wanted = overlay.pop(_EXTENDS, None)
+        overlays.append(overlay)
+    return overlays[::-1]
+
+
+def _profile(profiles: object, name: object, path: Path, what: str) -> Mapping[str, Any]:
+    """One overlay of the file, named by ``what``."""
+    known = sorted(map(str, profiles)) if isinstance(profiles, Mapping) else []
+    if not isinstance(profiles, Mapping) or not isinstance(name, str) or name not in profiles:
         raise ParamsError(
-            f"profile must be one of {', '.join(known) or 'none'}, but got {name!r} in {path}."
+            f"{what} must be one of {', '.join(known) or 'none'}, but got {_short(name)} in "
+            f"{path}."
         )
     overlay = profiles[name] or {}
     if not isinstance(overlay, Mapping):

@@ -1,0 +1,90 @@
+"""Profiles that build on others: what lies over what, and mistakes in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spaces.space import load_problems
+from tasks.dataset import kind_of
+from tasks.params import ParamsError, load_params
+from tasks.preflight import check
+from tasks.problem import problem_names
+
+FILE = Path(__file__).parents[2] / "params.yaml"
+CHAIN = """
+supernet: {steps: 1, batch_size: 1, seed: 1, momentum: 0.1}
+profiles:
+  base: {supernet: {steps: 2, batch_size: 2, seed: 2}}
+  middle: {extends: base, supernet: {steps: 3, batch_size: 3}}
+  top:
+    extends: middle
+    supernet: {steps: 4}
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_each_profile_lies_over_the_one_that_it_extends(tmp_path: Path) -> None:
+    supernet = load_params(write(tmp_path, CHAIN), "top", ["supernet.steps=5"]).supernet
+    assert (supernet.steps, supernet.batch_size, supernet.seed) == (5, 3, 2)
+    assert supernet.momentum == 0.1
+    assert load_params(tmp_path / "params.yaml", "top").supernet.steps == 4
+    assert load_params(tmp_path / "params.yaml", "middle").supernet.steps == 3
+
+
+def test_a_profile_may_do_nothing_but_extend(tmp_path: Path) -> None:
+    path = write(tmp_path, CHAIN + "  same: {extends: top}\n")
+    assert load_params(path, "same") == load_params(path, "top")
+
+
+@pytest.mark.parametrize(
+    ("profiles", "message"),
+    [
+        ("{a: {extends: a}}", r"must not extend themselves, but got a -> a in .*params.yaml"),
+        ("{a: {extends: b}, b: {extends: a}}", r"must not extend themselves, .*a -> b -> a"),
+        ("{a: {extends: c}, b: {}}", r"profiles.a.extends must be one of a, b, but got 'c'"),
+        ("{a: {extends: [b]}, b: {}}", r"profiles.a.extends must be one of a, b, but got \['b'\]"),
+        ("{a: {extends: b}, b: 3}", r"profiles.b must hold blocks of keys, but got 3"),
+        ("{a: {extend: b}, b: {}}", r"unknown key extend in .*profile a"),
+        ("{b: {data: {extends: a}}, a: {extends: b}}", r"unknown key data.extends"),
+        ("{a: {}, 2: {}}", r"profile must be one of 2, a, but got 'huge'"),
+    ],
+)
+def test_mistakes_are_one_clear_line(tmp_path: Path, profiles: str, message: str) -> None:
+    path = write(tmp_path, f"profiles: {profiles}")
+    with pytest.raises(ParamsError, match=message) as caught:
+        load_params(path, "huge" if "huge" in message else "a")
+    assert "\n" not in str(caught.value)
+
+
+def test_extends_is_no_parameter(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="unknown key extends"):
+        load_params(write(tmp_path, "extends: a\nprofiles: {a: {}}"))
+    with pytest.raises(ParamsError, match="unknown key extends"):
+        load_params(FILE, None, ["extends=tiny"])
+
+
+@pytest.mark.parametrize("name", problem_names())
+def test_every_problem_has_shipped_parameters_that_fit_it(name: str) -> None:
+    params = load_params(FILE, None if name == "classification" else name)
+    assert params.problem.name == name
+    assert kind_of(params.data.format) == name
+    assert name in load_problems(params.space.name)
+    assert params.data.source is None
+    check(params)
+
+
+def test_a_persons_own_profile_is_as_the_documents_say(tmp_path: Path) -> None:
+    tree = yaml.safe_load(FILE.read_text())
+    own = {"format": "coco", "source": "data/bccd", "image_size": [192, 256]}
+    tree["profiles"]["bccd"] = {"extends": "detection", "data": own}
+    params = load_params(write(tmp_path, yaml.safe_dump(tree)), "bccd")
+    shipped = load_params(FILE, "detection")
+    assert params.data.size == (192, 256)
+    assert params.data.fit == shipped.data.fit
+    assert params.model_copy(update={"data": shipped.data}) == shipped
