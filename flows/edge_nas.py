@@ -1,6 +1,9 @@
 """The whole pipeline: data, supernet, search, quantization-aware fine-tuning, front, report.
 
+Which problem it runs is a matter of the parameters; nothing here depends on it.
+
     make search                                    # the embedded default, about 4 minutes
+    make search PROBLEM=segmentation               # another problem, on data made up for it
     python -m flows run --profile tiny             # to see everything work once, about 2 minutes
     python -m flows run --stage search             # one stage, from the results before it
 
@@ -120,7 +123,7 @@ def run_stage(
 
 @flow(name="prepare", flow_run_name="prepare, profile {profile}")
 def prepare(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Read the pictures, split them, write one manifest."""
+    """Read the data, split it, write one manifest."""
     run_stage("prepare", profile, overrides, tracking)
 
 

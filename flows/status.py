@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tasks.params import ParamsError, profile_names
+from tasks.problem import load_problem
 from tasks.progress import duration
 from tasks.search_architectures import SHOWN
 from tasks.session import ROOT
@@ -83,7 +84,7 @@ def _search(workspace: Workspace) -> Iterator[str]:
     else:
         return
     yield f"{shown['proposed']} proposed, {shown['done']} done, {shown['failed']} failed"
-    yield from _front(shown["front"])
+    yield from _front(shown["front"], workspace)
 
 
 def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -97,11 +98,17 @@ def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _front(front: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The best models of a front, a line each."""
-    best = sorted(front, key=lambda record: -float(record["top1"]))
+def _front(front: Sequence[Mapping[str, Any]], workspace: Workspace) -> Iterator[str]:
+    """What a front is scored by, and its best models, a line each."""
+    manifest = workspace.data / "manifest.json"
+    problem = read_json(manifest)["problem"] if manifest.exists() else "classification"
+    metric = load_problem(problem).metric
+    scored = [record for record in front if metric.name in record]  # not those of another problem
+    best = sorted(scored, key=lambda record: -float(record[metric.name]))
+    if best:
+        yield f"front by {metric.label}, shared weights, validation:"
     for record in best[:_SHOWN_MODELS]:
         name = record["name"] or record["id"]
-        yield f"{name:<16}{100 * record['top1']:6.2f} %{record['latency_ms']:9.3f} ms"
+        yield f"{name:<16}{100 * record[metric.name]:6.2f} %{record['latency_ms']:9.3f} ms"
     if len(best) > _SHOWN_MODELS:
         yield f"and {len(best) - _SHOWN_MODELS} more on the front"

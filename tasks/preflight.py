@@ -16,7 +16,7 @@ from spaces.space import (
     names_in,
 )
 from tasks import objectives
-from tasks.dataset import Source, check_source
+from tasks.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.params import Params
 from tasks.problem import load_problem, open_problem
 from tasks.search_architectures import Coster
@@ -30,6 +30,7 @@ def check(params: Params) -> None:
         ValueError: The class of the room that knows better; the message is one line.
     """
     load_problem(params.problem.name)
+    check_format(params.data.format, params.problem.name)
     check_space(params.space.name, params.problem.name)
     load_algorithm(params.search.algorithm)
     device = load_device(params.cost.device)
@@ -42,6 +43,21 @@ def check(params: Params) -> None:
             "select.objectives."
         )
     check_source(params.data.format, Source(params.data.source))
+
+
+def check_format(name: str, problem: str) -> None:
+    """Refuse data of another problem.
+
+    Raises:
+        DataError: The message lists the formats that fit.
+    """
+    kind = kind_of(name)
+    if kind != problem:
+        fit = [known for known in format_names() if kind_of(known) == problem]
+        raise DataError(
+            f"data.format must be one for {problem} ({', '.join(fit)}), but got {name!r}, which "
+            f"is for {kind}."
+        )
 
 
 def check_space(space: str, problem: str) -> None:
@@ -59,10 +75,10 @@ def check_space(space: str, problem: str) -> None:
 
 
 def check_target(params: Params, workspace: Workspace) -> None:
-    """Refuse a space too deep for the prepared pictures, and limits that nothing keeps to.
+    """Refuse a space too deep for the prepared data, and limits that nothing keeps to.
 
     Raises:
-        ShapeError: The pictures are too small for the space.
+        ShapeError: The data is too small for the space.
         Infeasible: No architecture was found within the limits of ``cost``.
     """
     manifest = read_json(workspace.data / "manifest.json")

@@ -1,4 +1,4 @@
-"""Searches the space: cost as a hard limit, accuracy by the supernet, every candidate kept."""
+"""Searches the space: cost as a hard limit, scores by the supernet, every candidate kept."""
 
 from __future__ import annotations
 

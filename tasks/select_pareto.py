@@ -1,4 +1,4 @@
-"""The front over finished models: int8 accuracy on validation against the exported file's cost."""
+"""The front over finished models: int8 scores on validation against the exported file's cost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
     """Write ``selection/{front.json,metrics.json,plots/*.json}``.
 
     Returns:
-        The best accuracy, the size of the front and its hypervolume.
+        The best score, the size of the front and its hypervolume.
 
     Raises:
         TargetMissedError: Every exported file costs more than the target.

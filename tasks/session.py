@@ -11,8 +11,18 @@ from typing import Any
 
 from tasks.candidates import digest
 from tasks.params import Params, load_params
+from tasks.problem import load_problem, open_problem
 from tasks.progress import ConsoleProgress, Progress, RecordedProgress
-from tasks.tracking import FinalistModel, Mirror, Store, Tracker, prepare_store, register_finalist
+from tasks.tracking import (
+    FinalistModel,
+    Mirror,
+    Store,
+    Tracker,
+    experiment_name,
+    prepare_store,
+    register_finalist,
+    registered_name,
+)
 from tasks.workspace import Workspace, read_json
 
 KINDS = ("float", "ptq", "int8")
@@ -88,8 +98,9 @@ class Tracking:
 
     def register(self, session: Session) -> list[str]:
         """The models of the front in the registry; returns their addresses."""
-        workspace, device = session.workspace, session.params.cost.device
-        labels = read_json(workspace.data / "manifest.json")["classes"]
+        workspace, device = session.workspace, Path(session.params.cost.device).stem
+        problem = open_problem(session.params.problem, workspace)
+        ends_in_probabilities = problem.deployed == ("probabilities",)
         tested = read_json(workspace.report / "metrics.json")
         scores = {entry["id"]: entry for entry in tested["finalists"]}
         addresses = []
@@ -98,18 +109,28 @@ class Tracking:
                 continue
             score = scores[model["id"]]
             entry = FinalistModel(
-                registered_name=f"edgenas-{device}",
+                registered_name=registered_name(problem.name, device),
                 candidate_id=model["id"],
                 tflite=workspace.finalists / model["id"] / model["file"],
-                labels=labels,
+                labels=problem.setting.classes,
                 metrics={
                     "latency_ms": model["latency_ms"],
                     **{f"{tested['split']}_{kind}": score[kind] for kind in KINDS},
                 },
-                tags={"device": device, "space": session.params.space.name},
+                tags=_tags(session.params),
+                outputs="probabilities" if ends_in_probabilities else "raw",
             )
             addresses.append(register_finalist(self.store, self.parent, entry).uri)
         return addresses
+
+
+def _tags(params: Params) -> dict[str, str]:
+    """What runs and models are filtered by."""
+    return {
+        "space": params.space.name,
+        "device": params.cost.device,
+        "problem": params.problem.name,
+    }
 
 
 def _is_metric(value: object) -> bool:
@@ -142,9 +163,8 @@ def _open(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> Se
 
 
 def _track(params: Params, profile: str | None) -> Tracking:
-    store = prepare_store(ROOT)
-    tracker = Tracker(store, "edgenas")
-    tags = {"space": params.space.name, "device": params.cost.device}
+    store, problem = prepare_store(ROOT), params.problem.name
+    tracker = Tracker(store, experiment_name(problem), load_problem(problem).metric.name)
     settings = {
         f"{block}.{key}": value
         for block, values in params.model_dump().items()
@@ -153,17 +173,17 @@ def _track(params: Params, profile: str | None) -> Tracking:
     }
     name = profile or "default"
     key = digest(name, params.model_dump())
-    return Tracking(store, tracker, tracker.start_run(name, settings, tags, run_key=key))
+    return Tracking(store, tracker, tracker.start_run(name, settings, _tags(params), run_key=key))
 
 
 def table_of(session: Session) -> list[dict[str, Any]]:
     """The finished models as rows for people."""
-    metric = "top1"
+    metric = load_problem(session.params.problem.name).metric.name
     return [
         {
             "model": model["name"] or model["id"],
             "on front": "yes" if model["on_pareto"] else "no",
-            **{f"{kind} %": round(100 * model[f"{metric}_{kind}"], 2) for kind in KINDS},
+            **{f"{metric} {kind} %": round(100 * model[f"{metric}_{kind}"], 2) for kind in KINDS},
             "latency ms": round(model["latency_ms"], 3),
             "million MACs": round(model["macs"] / 1e6, 2),
             "weights kB": round(model["weight_bytes"] / 1e3, 1),
@@ -178,10 +198,11 @@ def closing_lines(session: Session, versioned: str) -> list[str]:
     scores = read_json(workspace.report / "metrics.json")
     chosen = read_json(workspace.selection / "metrics.json")
     best = workspace.finalists / scores["best"] / "int8.tflite"
+    label = load_problem(session.params.problem.name).metric.label
     return [
         "",
         f"Front     {chosen['front']} int8 models of {chosen['models']} finalists",
-        f"Best      {100 * scores['best_int8']:.2f} % int8 on {scores['split']}: {best}",
+        f"Best      {100 * scores['best_int8']:.2f} % {label}, int8 on {scores['split']}: {best}",
         f"Report    {(workspace.report / 'index.html').resolve()}",
         "Pages     make ui, for the candidates in MLflow and the run in Prefect",
         f"Versions  {versioned}",

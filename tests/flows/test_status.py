@@ -47,6 +47,7 @@ def test_a_search_that_goes_on_shows_counts_front_and_time_left(workspace: Works
         "train_supernet  done in 3 min 20 s",
         "search          64 of 100, 54 s left, best",  # 60 in 90 s, 36 to go
         "                72 proposed, 63 done, 1 failed",
+        "                front by top-1 accuracy, shared weights, validation:",
         "                largest          95.00 %    1.250 ms",
         "                aaa              90.00 %    0.500 ms",
         "finetune        not yet",
