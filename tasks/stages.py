@@ -1,7 +1,9 @@
 """The stages of a run: their order, what they read and write, and when one need not run again.
 
 A stage is known by a key: a digest of its parameters, of the files it reads and of the code. Its
-outcome is kept while the key and the files it wrote stay as they are. What it needs to go on after
+outcome is kept while the key and the files it wrote stay as they are. Of a person's own data,
+which may be large, the key has names, sizes and times: if these changed it is read again, and what
+follows runs again if that made a difference. What a stage needs to go on after
 a kill lies in a state folder of that key and goes when the stage is done.
 """
 
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.candidates import digest
-from tasks.params import Block, Params
+from tasks.params import Block, DataParams, Params
 from tasks.progress import Progress
 from tasks.workspace import Workspace, read_json, sha256_file, write_json
 
@@ -271,8 +273,25 @@ def check_reads(name: str, workspace: Workspace) -> None:
 def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
     check_reads(stage.name, workspace)
     blocks = {name: getattr(params, name).model_dump() for name in stage.blocks()}
-    reads = {name: _digest_of(workspace.root / name) for name in stage.reads}
+    reads: dict[str, object] = {n: _digest_of(workspace.root / n) for n in stage.reads}
+    if not stage.reads:
+        reads = _glanced_at(params.data)
     return digest(stage.name, blocks, reads, code_digest(stage.rooms))
+
+
+def _glanced_at(data: DataParams) -> dict[str, object]:
+    """Name, size and time of change of the files that data comes from, where it lies on disk."""
+    named = [Path(name).expanduser() for name in (data.source, data.vocabulary) if name]
+    return {str(place): sorted(_listed(place)) for place in named}
+
+
+def _listed(place: Path) -> Iterator[tuple[str, int, int]]:
+    """A file, or all files below a folder."""
+    below = (Path(top) / name for top, _, names in os.walk(place) for name in names)
+    for path in below if place.is_dir() else [place]:
+        with contextlib.suppress(OSError):  # no file of that name, or gone meanwhile
+            found = path.stat()
+            yield str(path.relative_to(place)), found.st_size, found.st_mtime_ns
 
 
 def _digest_of(folder: Path) -> str:
