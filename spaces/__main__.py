@@ -11,27 +11,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from spaces.graph import Op, OpGraph, Shape, ShapeError
-from spaces.heads import classification
+from spaces.graph import Shape, ShapeError
+from spaces.network_table import Row, input_text, network, table, with_head
 from spaces.notation import read_architecture
 from spaces.space import (
-    Architecture,
     SearchSpace,
     SpaceError,
     count_upper_bound,
     load_baselines,
     load_input_shapes,
+    load_problems,
     load_space,
     names_in,
     sample,
 )
-
-Row = tuple[str, ...]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         help="name of a baseline, JSON, the usual text of the space, or a file that holds it",
     )
-    show.add_argument("--input", metavar="H,W,C", help="input shape; default: the published one")
-    show.add_argument("--classes", type=int, help="add a classification head")
+    show.add_argument("--input", metavar="H,W,C", help="or number of tokens; default: published")
+    show.add_argument("--classes", type=int, help="add the head of the space's problem")
     show.set_defaults(command=_show)
     draw = commands.add_parser("sample", help="random architectures")
     draw.add_argument("space", metavar="SPACE")
@@ -79,13 +76,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(_: argparse.Namespace) -> Iterator[str]:
-    rows: list[Row] = [("space", "input", "architectures", "baselines")]
+    rows: list[Row] = [("space", "input", "architectures", "problems", "baselines")]
     for name in names_in("catalog"):
         space = load_space(name)
         size = f"< {count_upper_bound(space):.0e}"
         baselines = " ".join(load_baselines(name))
-        rows.append((name, _shape(space.input_shape), size, baselines))
-    return _table(rows, numbers=())
+        problems = " ".join(load_problems(name))
+        rows.append((name, input_text(space.input_shape), size, problems, baselines))
+    return table(rows, numbers=())
 
 
 def _sample(options: argparse.Namespace) -> Iterator[str]:
@@ -109,76 +107,32 @@ def _show(options: argparse.Namespace) -> Iterator[str]:
         return _choices(space)
     shape = load_input_shapes(options.space).get(options.architecture)
     if options.input is not None:
-        shape = _input_shape(options.input)
+        shape = _input_shape(options.input, space)
     if shape is not None:
         space = space.for_input(shape)
     chosen = read_architecture(space, options.architecture)
-    graph = space.lower(chosen)
+    graph, problem = space.lower(chosen), load_problems(space.name)[0]
     if options.classes is not None:
-        graph = classification(graph, options.classes)
-    return _network(chosen, graph, head=options.classes is not None)
+        return network(chosen, with_head(graph, problem, options.classes))
+    hint = f"nothing that depends on classes; --classes N adds the head of {problem}"
+    return iter([*network(chosen, graph), hint])
 
 
-def _input_shape(text: str) -> Shape:
+def _input_shape(text: str, space: SearchSpace) -> Shape:
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
-        raise ShapeError(f"--input must be height,width,channels, but got {text!r}.")
+    wanted = len(space.input_shape) - 1
+    if len(parts) != wanted or not all(part.strip().isdecimal() for part in parts):
+        what = "height,width,channels" if wanted == 3 else "a number of tokens"
+        raise ShapeError(f"--input must be {what}, but got {text!r}.")
     return (1, *map(int, parts))
 
 
 def _choices(space: SearchSpace) -> Iterator[str]:
     rows: list[Row] = [("choice", "values")]
     rows += [(one.name, " ".join(map(str, one.values))) for one in space.choices]
-    yield from _table(rows, numbers=())
+    yield from table(rows, numbers=())
     yield ""
     yield f"baselines: {' '.join(load_baselines(space.name))}"
-
-
-def _network(chosen: Architecture, graph: OpGraph, head: bool) -> Iterator[str]:
-    rows: list[Row] = [("block", "op", "detail", "output", "MACs", "parameters")]
-    for name, ops in groupby(graph.ops, key=lambda op: op.name.rpartition("/")[0] or op.name):
-        rows.append(_row(name, tuple(ops), chosen))
-    total = ("total", "", "", "", f"{graph.macs:,}", f"{graph.trainable_parameters:,}")
-    yield f"{chosen.space} {chosen.id}, input {_shape(graph.input_shape)}"
-    yield from _table([*rows, total], numbers=(4, 5))
-    yield f"{graph.total_parameters:,} parameters with the moving ones of batch normalisation"
-    if not head:
-        yield "backbone only; --classes N adds the classification head"
-
-
-def _row(name: str, ops: tuple[Op, ...], chosen: Architecture) -> Row:
-    values = chosen.values
-    kernel, groups = max(op.kernel_size for op in ops), max(op.groups for op in ops)
-    strides = max(op.strides for op in ops)[0]
-    parts = [f"k{kernel[0]}", f"s{strides}"]
-    if f"{name}/expansion" in values:
-        parts.append(f"e{values[f'{name}/expansion']}")
-    if groups > 1:
-        parts.append(f"g{groups}")
-    return (
-        name,
-        str(values.get(f"{name}/op", ops[0].kind)),
-        " ".join(parts),
-        _shape(ops[-1].output_shape),
-        f"{sum(op.macs for op in ops):,}",
-        f"{sum(op.trainable_parameters for op in ops):,}",
-    )
-
-
-def _shape(shape: Shape) -> str:
-    return "x".join(map(str, shape[1:]))
-
-
-def _table(rows: Iterable[Row], numbers: tuple[int, ...]) -> Iterator[str]:
-    """Aligned columns; those in ``numbers`` to the right."""
-    listed = list(rows)
-    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
-    for row in listed:
-        cells = (
-            cell.rjust(width) if index in numbers else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
 
 
 if __name__ == "__main__":
