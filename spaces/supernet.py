@@ -77,7 +77,8 @@ class Supernet(tf.Module):  # type: ignore[misc]
         self.space, self._complete, self.outputs = space, complete, outputs
         self._graphs: dict[tuple[Architecture, tuple[str, ...]], OpGraph] = {}
         self.parameters: dict[str, tf.Variable] = {}
-        for name, value in sorted(_initial(self._widest(), outputs, seed, first_bias).items()):
+        widest = _widest(self.graph(one) for one in space.extremes())
+        for name, value in sorted(_initial(widest, outputs, seed, first_bias).items()):
             self.parameters[name] = tf.Variable(value, dtype=tf.float32, name=name)
 
     def graph(self, architecture: Architecture, outputs: tuple[str, ...] = ()) -> OpGraph:
@@ -89,18 +90,6 @@ class Supernet(tf.Module):  # type: ignore[misc]
             whole = self._complete(self.space.lower(architecture))
             self._graphs[key] = up_to(whole, key[1])
         return self._graphs[key]
-
-    def _widest(self) -> list[_Widest]:
-        """Every op that has weights, with the largest shapes that it takes."""
-        found: dict[str, _Widest] = {}
-        for architecture in self.space.extremes():
-            graph = self.graph(architecture)
-            identities = _identities(graph)
-            for op in graph.ops:
-                if op.batch_norm or weight_shapes(op):
-                    name = weights_name(op)
-                    found.setdefault(name, _Widest(op)).grow(op, op.name in identities)
-        return list(found.values())
 
     # -- forward --------------------------------------------------------------------------------
 
@@ -225,6 +214,26 @@ class Supernet(tf.Module):  # type: ignore[misc]
         """Load what :meth:`state` returned."""
         for name, variable in self.parameters.items():
             variable.assign(state[name])
+
+
+def shared_shapes(graphs: Iterable[OpGraph]) -> dict[str, Shape]:
+    """Of all weights of some networks by name: the largest size in each dimension."""
+    return {
+        f"{weights_name(one.op)}/{part}": shape
+        for one in _widest(graphs)
+        for part, shape in one.shapes.items()
+    }
+
+
+def _widest(graphs: Iterable[OpGraph]) -> list[_Widest]:
+    """Every op that has weights, with the largest shapes that it takes."""
+    found: dict[str, _Widest] = {}
+    for graph in graphs:
+        identities = _identities(graph)
+        for op in graph.ops:
+            if op.batch_norm or weight_shapes(op):
+                found.setdefault(weights_name(op), _Widest(op)).grow(op, op.name in identities)
+    return list(found.values())
 
 
 def _identities(graph: OpGraph) -> frozenset[str]:

@@ -5,7 +5,7 @@ import pytest
 
 from spaces.blocks import Block, legal_groups, lower_block, round_channels
 from spaces.graph import ShapeError
-from spaces.ibn import BlockChoices, IbnSpace, Stage, largest, smallest
+from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.space import SpaceError, architecture, count_upper_bound, every, prune, sample
 
 _SOURCE = ("x", (1, 14, 14, 64))
@@ -129,7 +129,8 @@ def test_every_lists_each_architecture_once() -> None:
 
 def test_largest_and_smallest_bound_the_parameters() -> None:
     space = _space(ops=("ibn_dw", "ibn_fused"), kernels=(3, 5), expansions=(2, 4))
-    low, high = (space.lower(end(space)).total_parameters for end in (smallest, largest))
+    ends = (space.smallest(), space.largest())
+    low, high = (space.lower(end).total_parameters for end in ends)
     rng = np.random.default_rng(0)
     counts = [space.lower(sample(space, rng)).total_parameters for _ in range(50)]
     assert low <= min(counts) <= max(counts) <= high

@@ -4,149 +4,202 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
-from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_GROUPED, SKIP
-from spaces.heads import classification
-from spaces.ibn import IbnSpace, largest, smallest
-from spaces.space import Architecture, SpaceError, load_space, prune, sample
+from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.graph import OpGraph
+from spaces.ibn import IbnSpace
+from spaces.space import Architecture, TrainableSpace, load_space, prune, sample
+from tasks.problem import Problem
+from tests.samples import SMALL, opened, samples, small_space
 
-CLASSES, SIDE = 5, 16
+SIDE = 16
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 
 
-def _first_stages(name: str, stages: int) -> IbnSpace:
+def _first_stages(name: str, stages: int, **changes: Any) -> IbnSpace:
     """The beginning of a space: the rest of a big one is more of the same, and slow."""
     space = load_space(name).for_input((1, SIDE, SIDE, 3))
     assert isinstance(space, IbnSpace)
-    return dataclasses.replace(space, stages=space.stages[:stages], top_widths=(64, 96))
+    changes = {"top_widths": (64, 96), **changes}
+    return dataclasses.replace(space, stages=space.stages[:stages], **changes)
 
 
-SPACES: dict[str, Callable[[], IbnSpace]] = {
-    "mobilenet_edgetpu_v2_small": lambda: load_space("mobilenet_edgetpu_v2_small").for_input(  # type: ignore[dict-item,return-value]
-        (1, SIDE, SIDE, 3)
-    ),
+def _with_block(**changes: Any) -> IbnSpace:
+    space = _first_stages("mobilenet_edgetpu_v2_small", 2)
+    stage = space.stages[0]
+    block = dataclasses.replace(stage.blocks[0], **changes)
+    changed = dataclasses.replace(stage, blocks=(block, *stage.blocks[1:]))
+    return dataclasses.replace(space, stages=(changed, *space.stages[1:]))
+
+
+SPACES: dict[str, Callable[[], TrainableSpace]] = {
     "mobilenet_edgetpu_v2": lambda: _first_stages("mobilenet_edgetpu_v2", 2),
     "mobilenet_v2_small": lambda: _first_stages("mobilenet_v2_small", 3),
+    "expands_output": lambda: _first_stages("efficientnet_edgetpu", 2),
+    "strided_projection": lambda: _with_block(ops=(IBN_FUSED,), expansions=(1, 2)),
+    "no_top": lambda: dataclasses.replace(_with_block(), top_widths=(0, 64)),
+    "no_activation": lambda: dataclasses.replace(_with_block(), activation="none"),
 }
+"""Of pictures with a class: what an inverted bottleneck may be, and its corner cases."""
+CASES = (*SMALL, *SPACES)
 
 
-def _trained(space: IbnSpace) -> Any:
-    """A supernet whose every weight matters, as after training: new ones begin as identities."""
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A supernet, and the problem that it is for."""
+
+    net: Any
+    problem: Problem
+
+    @property
+    def space(self) -> Any:
+        return self.net.space
+
+    def read(self, point: Architecture, count: int = 24, seed: int = 0) -> dict[str, Any]:
+        arrays = samples(self.problem.name, count, self.space.input_shape, seed)
+        return self.problem.inputs(arrays, self.net.graph(point))
+
+    def statistics(self, point: Architecture, count: int = 24, seed: int = 0) -> Any:
+        return self.net.recalibrate(point, [self.read(point, count, seed)])
+
+
+def _case(name: str, seed: int = 0) -> Case:
     from spaces.supernet import Supernet
 
-    net = Supernet(space, CLASSES, seed=0)
+    problem_name = name if name in SMALL else "classification"
+    space = small_space(name) if name in SMALL else SPACES[name]()
+    problem = opened(problem_name, space.input_shape)
+    net = Supernet(space, problem.complete, problem.trained, seed, problem.first_bias)
+    return Case(net, problem)
+
+
+@cache
+def _trained(name: str) -> Case:
+    """A supernet whose every weight matters, as after training: new ones begin as identities."""
+    case = _case(name)
     rng = np.random.default_rng(1)
-    for name, variable in net.parameters.items():
-        if name.endswith(("gamma", "beta", "bias")):
-            centre = float(name.endswith("gamma"))
-            variable.assign(rng.normal(centre, 0.3, variable.shape).astype(np.float32))
-    return net
-
-
-_NETS: dict[str, Any] = {}
-
-
-def _net(name: str) -> Any:
-    if name not in _NETS:
-        _NETS[name] = _trained(SPACES[name]())
-    return _NETS[name]
+    for parameter, variable in case.net.parameters.items():
+        value, shape = variable.numpy(), variable.shape
+        if parameter.endswith(("gamma", "beta", "bias", "constant")):
+            centre = 1.0 if parameter.endswith("gamma") else value
+            variable.assign((rng.normal(0.0, 0.3, shape) + centre).astype(np.float32))
+        elif not value.any():  # the last kernel of a block that began as the identity
+            variable.assign(rng.normal(0.0, 0.1, shape).astype(np.float32))
+    return case
 
 
 @pytest.fixture
-def small() -> Any:
-    return _net("mobilenet_edgetpu_v2_small")
+def small() -> Case:
+    return _trained("classification")
 
 
-def _images(count: int = 24, seed: int = 0) -> Any:
-    rng = np.random.default_rng(seed)
-    return rng.uniform(-1, 1, (count, SIDE, SIDE, 3)).astype(np.float32)
-
-
-def _samples(space: IbnSpace, count: int, seed: int = 0) -> list[Architecture]:
+def _samples(space: Any, count: int, seed: int = 0) -> list[Architecture]:
     rng = np.random.default_rng(seed)
     return [sample(space, rng) for _ in range(count)]
 
 
-def _alone(net: Any, point: Architecture, statistics: Any) -> Any:
+def _alone(case: Case, point: Architecture, statistics: Any) -> Any:
     """The Keras model of an architecture with the weights that the supernet holds for it."""
     from spaces.keras_model import build_model, get_weights, set_weights
 
-    model = build_model(classification(net.space.lower(point), CLASSES), output="logits")
-    extracted = net.extract(point, statistics)
+    graph = case.problem.complete(case.space.lower(point))
+    model = build_model(graph, outputs=case.problem.trained)
+    extracted = case.net.extract(point, statistics)
     assert set(extracted) == set(get_weights(model))
     set_weights(model, extracted)
     return model
 
 
-@pytest.mark.parametrize("name", SPACES)
+def _called(model: Any, inputs: dict[str, Any]) -> list[Any]:
+    given = list(inputs.values())
+    found = model(given if len(given) > 1 else given[0], training=False)
+    return [one.numpy() for one in (found if isinstance(found, list) else [found])]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_supernet_computes_what_each_architecture_computes_alone(name: str) -> None:
-    net = _net(name)
-    for point in (largest(net.space), smallest(net.space), *_samples(net.space, 4)):
-        statistics = net.recalibrate(point, _images())
-        together = net.predict_all(point, _images(8, seed=1), statistics)
-        alone = _alone(net, point, statistics)(_images(8, seed=1), training=False).numpy()
-        assert np.ptp(alone) > 0.1  # not all the same by chance
-        np.testing.assert_allclose(together, alone, atol=1e-4, rtol=1e-4)
+    case = _trained(name)
+    for point in (case.space.largest(), case.space.smallest(), *_samples(case.space, 2)):
+        statistics, inputs = case.statistics(point), case.read(point, 8, seed=1)
+        together = case.net.predict(point, [inputs], statistics)
+        alone = _called(_alone(case, point, statistics), inputs)
+        assert len(together) == len(case.problem.trained)
+        for one, other in zip(together, alone, strict=True):
+            assert np.ptp(other) > 0.1  # not all the same by chance
+            np.testing.assert_allclose(one, other, atol=5e-4, rtol=1e-3)
 
 
 def test_blocks_of_expansion_1_and_of_more_are_among_the_cases() -> None:
-    space = SPACES["mobilenet_edgetpu_v2"]()
-    points = [largest(space), smallest(space), *_samples(space, 4)]
+    space: Any = SPACES["mobilenet_edgetpu_v2"]()
+    points = [space.largest(), space.smallest(), *_samples(space, 4)]
     assert {one.values["stage1/block0/expansion"] for one in points} >= {1, 4}
 
 
-def test_no_architecture_is_traced_again(small: Any) -> None:
-    for point in _samples(small.space, 6, seed=3):
-        statistics = small.recalibrate(point, _images(10), batch_size=4)
-        small.predict_all(point, _images(7), statistics, batch_size=3)
-    assert small.calibrate.experimental_get_tracing_count() == 1
-    assert small.predict.experimental_get_tracing_count() == 1
+def test_answers_do_not_depend_on_how_samples_are_batched(small: Case) -> None:
+    point = _samples(small.space, 1, seed=3)[0]
+    statistics, inputs = small.statistics(point), small.read(point, 7)
+    parts = [{name: array[at : at + 3] for name, array in inputs.items()} for at in (0, 3, 6)]
+    (whole,), (parted,) = (
+        small.net.predict(point, batches, statistics) for batches in ([inputs], parts)
+    )
+    np.testing.assert_allclose(parted, whole, rtol=1e-4, atol=1e-4)
 
 
-def test_gradients_reach_what_an_architecture_uses_and_nothing_else(tensorflow: Any) -> None:
-    from spaces.supernet import encode
+def test_graphs_are_remembered_and_end_where_asked(small: Case) -> None:
+    point = _samples(small.space, 1, seed=4)[0]
+    graph = small.net.graph(point)
+    assert small.net.graph(point) is graph
+    assert graph.output.name == "logits"
+    assert small.net.graph(point, ("probabilities",)).ops[:-1] == graph.ops
 
-    net = _trained(_first_stages("mobilenet_edgetpu_v2_small", 1))
-    names, variables = list(net.parameters), list(net.parameters.values())
 
-    @tensorflow.function  # type: ignore[untyped-decorator]
-    def gradients(encoded: Any, images: Any, direction: Any) -> Any:
-        with tensorflow.GradientTape() as tape:
-            logits, _ = net.logits(encoded, images)
-            loss = tensorflow.reduce_sum(logits * direction)
-        return tape.gradient(loss, variables)
-
-    direction = np.random.default_rng(0).normal(size=(6, CLASSES)).astype(np.float32)
-    stem = {"stem/channels": 16, "stage1/channels": 16}
-    points = [
-        prune(net.space, {**stem, "*/op": op, "stage1/block1/op": more})
-        for op, more in zip((*BLOCK_OPS[1:], IBN_DW), (*BLOCK_OPS[1:], SKIP), strict=True)
-    ]
+@pytest.mark.parametrize("name", ["classification", "segmentation", "detection"])
+def test_gradients_reach_what_an_architecture_uses_and_nothing_else(
+    name: str, tensorflow: Any
+) -> None:
+    case = _trained(name)
+    points = _samples(case.space, 2)
+    if name == "classification":
+        stem = {"stem/channels": 16, "stage1/channels": 16}
+        points = [
+            prune(
+                case.space, {**stem, "*/op": op, "stage1/block1/op": more, "stage2/*/op": IBN_DW}
+            )
+            for op, more in zip((*BLOCK_OPS[1:], IBN_DW), (*BLOCK_OPS[1:], SKIP), strict=True)
+        ]
+    rng = np.random.default_rng(0)
     for point in points:
-        encoded = tensorflow.constant(encode(net.space, point))
-        found = gradients(encoded, _images(6), direction)
-        reached = {n for n, g in zip(names, found, strict=True) if np.any(g.numpy() != 0)}
-        assert reached == net.used_by(point)
-    assert gradients.experimental_get_tracing_count() == 1
+        graph = case.net.graph(point)
+        with tensorflow.GradientTape() as tape:
+            outputs, _ = case.net.run(graph, case.read(point, 6))
+            loss = sum(
+                tensorflow.reduce_sum(one * rng.normal(size=one.shape).astype(np.float32))
+                for one in outputs
+            )
+        found = tape.gradient(loss, case.net.parameters)
+        found = {
+            n: tensorflow.convert_to_tensor(g).numpy() for n, g in found.items() if g is not None
+        }
+        assert {n for n, gradient in found.items() if gradient.any()} == case.net.used_by(point)
 
 
-def test_gradients_stay_inside_the_slice_of_an_architecture(small: Any, tensorflow: Any) -> None:
-    from spaces.supernet import encode
-
+def test_gradients_stay_inside_the_slice_of_an_architecture(small: Case, tensorflow: Any) -> None:
     point = prune(
         small.space,
         {"*/op": IBN_DW, "*/kernel": 3, "*/expansion": 2, "stem/channels": 16},
     )
-    kernel = small.parameters["stage1/block0/ibn_dw/depthwise/kernel"]
+    kernel = small.net.parameters["stage1/block0/depthwise:ibn_dw/kernel"]
     with tensorflow.GradientTape() as tape:
-        logits, _ = small.logits(tensorflow.constant(encode(small.space, point)), _images(4))
+        (logits,), _ = small.net.run(small.net.graph(point), small.read(point, 4))
         loss = tensorflow.reduce_sum(logits[:, 0])
-    gradient = tape.gradient(loss, kernel).numpy()[..., 0]
+    gradient = tape.gradient(loss, kernel)
+    gradient = tensorflow.convert_to_tensor(gradient).numpy()[..., 0]
     # derived: the middle 3 x 3 of 5 x 5, and 16 * 2 of 16 * 4 channels
     inside = np.zeros_like(gradient, bool)
     inside[1:4, 1:4, :32] = True
@@ -155,127 +208,113 @@ def test_gradients_stay_inside_the_slice_of_an_architecture(small: Any, tensorfl
     assert np.all(gradient[inside] != 0)
 
 
-def test_statistics_of_another_architecture_give_other_answers(small: Any) -> None:
-    one, other = _samples(small.space, 2, seed=7)
-    images = _images(32, seed=2)
-    right = small.predict_all(one, images, small.recalibrate(one, _images(32)))
-    again = small.predict_all(one, images, small.recalibrate(one, _images(32, seed=9)))
-    wrong = small.predict_all(one, images, small.recalibrate(other, _images(32)))
-    untrained = np.stack([np.zeros(1), np.ones(1)]).astype(np.float32)[:, :, None]
-    shape = (2, len(small.norms), small.max_channels)
-    never = small.predict_all(one, images, np.broadcast_to(untrained, shape).copy())
-    noise = np.abs(again - right).mean()  # what other calibration images change
-    assert np.abs(wrong - right).mean() > 3 * noise
-    assert np.abs(never - right).mean() > 3 * noise
-
-
-def test_statistics_are_averaged_over_whole_batches(small: Any, tensorflow: Any) -> None:
-    from spaces.supernet import encode
-
-    point, images = smallest(small.space), _images(11)
-    encoded = tensorflow.constant(encode(small.space, point))
-    # derived: 11 images in batches of 4 are two batches, and three images that are dropped
-    expected = (small.calibrate(encoded, images[:4]) + small.calibrate(encoded, images[4:8])) / 2
-    found = small.recalibrate(point, images, batch_size=4)
-    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6, atol=1e-7)
-
-
-def test_encoding_holds_values_not_indices(small: Any) -> None:
-    from spaces.supernet import encode
-
-    decisions: dict[str, int | str] = {
-        "stem/channels": 16,
-        "top/channels": 256,
-        "stage1/channels": 16,
-        "stage2/channels": 48,
-        "stage2/block0/op": IBN_GROUPED,
-        "stage2/block0/expansion": 4,
-        "stage2/block0/channels_per_group": 32,
-        "stage2/block1/op": IBN_DW,
-        "stage2/block1/kernel": 5,
-        "stage2/block2/op": SKIP,
-    }
-    encoded = encode(small.space, prune(small.space, decisions))
-    # derived: op, kernel, expansion, channels per group, output channels, 1 where it has none
-    grouped, depthwise = BLOCK_OPS.index(IBN_GROUPED), BLOCK_OPS.index(IBN_DW)
-    assert encoded.shape == (1 + 8 + 1, 5)
-    assert encoded.dtype == np.int32
-    assert encoded[0].tolist() == [0, 3, 1, 1, 16]
-    assert encoded[3].tolist() == [grouped, 3, 4, 32, 48]
-    assert encoded[4].tolist() == [depthwise, 5, 2, 1, 48]
-    assert encoded[5].tolist() == [BLOCK_OPS.index(SKIP), 1, 1, 1, 48]
-    assert encoded[9].tolist() == [0, 1, 1, 1, 256]
-
-
-def test_new_blocks_that_may_be_skipped_are_the_identity() -> None:
-    from spaces.supernet import Supernet
-
-    space = SPACES["mobilenet_v2_small"]()
-    net = Supernet(space, CLASSES, seed=0)
-    shallow = smallest(space)
-    deep = prune(
-        space,
-        {
-            **{name: value for name, value in shallow.decisions if not name.endswith("/op")},
-            "*/op": IBN_DW,
-        },
+def test_weights_are_the_middle_of_windows_and_the_first_channels(small: Case) -> None:
+    point = prune(
+        small.space,
+        {"*/op": IBN_FUSED_GROUPED, "*/channels_per_group": 16, "*/expansion": 2}
+        | {"stem/channels": 16, "stage1/channels": 16, "stage1/block1/op": IBN_DW}
+        | {"stage1/block1/kernel": 3},
     )
-    assert len(deep.decisions) > len(shallow.decisions)
+    found = small.net.extract(point, small.statistics(point))
+    whole = small.net.state()["stage1/block1/depthwise:ibn_dw/kernel"]
+    part = found["stage1.block1.depthwise:depthwise_kernel"]
+    # derived: 3 x 3 in the middle of 5 x 5; 16 * 2 channels
+    assert (whole.shape[:2], part.shape) == ((5, 5), (3, 3, 32, 1))
+    np.testing.assert_array_equal(part, whole[1:4, 1:4, :32])
+    name = "stage1/block1/project:ibn_dw"
+    for mine, shared in (("bn:gamma", "gamma"), ("bn:beta", "beta")):
+        values = small.net.state()[f"{name}/{shared}"]
+        np.testing.assert_array_equal(found[f"stage1.block1.project.{mine}"], values[:16])
+
+
+def test_statistics_of_another_architecture_give_other_answers(small: Case) -> None:
+    one, other = _samples(small.space, 2, seed=7)
+    inputs = [small.read(one, 32, seed=2)]
+    right, again = (small.statistics(one, count=128, seed=seed) for seed in (0, 9))
+    foreign = small.statistics(other, count=128)
+    fitting = {name for name in right if name in foreign and _sizes(right, foreign, name)}
+    assert fitting
+    mixed = {name: (foreign if name in fitting else right)[name] for name in right}
+    never = {name: (np.zeros_like(mean), np.ones_like(mean)) for name, (mean, _) in right.items()}
+    answers = [small.net.predict(one, inputs, found)[0] for found in (right, again, mixed, never)]
+    noise = np.abs(answers[1] - answers[0]).mean()  # what other calibration images change
+    assert np.abs(answers[2] - answers[0]).mean() > 3 * noise
+    assert np.abs(answers[3] - answers[0]).mean() > 3 * noise
+
+
+def _sizes(one: Any, other: Any, name: str) -> bool:
+    return len(one[name][0]) == len(other[name][0])
+
+
+def test_statistics_are_averaged_over_batches(small: Case) -> None:
+    point = small.space.smallest()
+    inputs = small.read(point, 8)
+    batches = [{name: array[at : at + 4] for name, array in inputs.items()} for at in (0, 4)]
+    parts = [small.net.recalibrate(point, [batch]) for batch in batches]
+    found = small.net.recalibrate(point, batches)
+    assert set(found) == set(parts[0])
+    for name, values in found.items():
+        # derived: the mean of two
+        for which, value in enumerate(values):
+            expected = (parts[0][name][which] + parts[1][name][which]) / 2
+            np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_networks_without_batch_statistics_need_none() -> None:
+    case = _trained("text_classification")
+    assert case.net.recalibrate(case.space.smallest(), []) == {}
+
+
+def _deeper(name: str, space: Any) -> tuple[Architecture, Architecture]:
+    """The smallest architecture, and one that differs from it in that nothing is skipped."""
+    shallow = space.smallest()
+    if name == "text_classification":
+        return shallow, prune(space, {**shallow.values, "blocks": 4})
+    kept = {n: value for n, value in shallow.decisions if value != SKIP}
+    firsts = {n: value for n, value in kept.items() if n.endswith("/op")}
+    rest = {n: value for n, value in kept.items() if not n.endswith("/op")}
+    return shallow, prune(space, {"*/op": IBN_DW, **firsts, **rest})
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_small", "segmentation", "text_classification"])
+def test_new_blocks_that_may_be_skipped_are_the_identity(name: str) -> None:
+    case = _case(name)
+    shallow, deep = _deeper(name, case.space)
+    assert len(case.net.graph(deep).ops) > len(case.net.graph(shallow).ops)
     answers = [
-        net.predict_all(one, _images(4), net.recalibrate(one, _images()))
+        case.net.predict(one, [case.read(one, 4)], case.statistics(one))[0]
         for one in (shallow, deep)
     ]
-    np.testing.assert_allclose(*answers, rtol=1e-5, atol=1e-6)
+    assert np.ptp(answers[0]) > 1e-3
+    np.testing.assert_allclose(*answers, rtol=1e-4, atol=1e-5)
 
 
-def test_weights_depend_on_the_seed_alone_and_can_be_restored() -> None:
-    from spaces.supernet import Supernet
-
-    space = SPACES["mobilenet_v2_small"]()
-    one, same, other = (Supernet(space, CLASSES, seed) for seed in (1, 1, 2))
-    for name, value in one.state().items():
-        np.testing.assert_array_equal(value, same.state()[name])
-    kernels = [name for name in one.parameters if name.endswith("kernel")]
+@pytest.mark.parametrize("name", ["mobilenet_v2_small", "question_answering"])
+def test_weights_depend_on_the_seed_alone_and_can_be_restored(name: str) -> None:
+    one, same, other = (_case(name, seed).net for seed in (1, 1, 2))
+    for parameter, value in one.state().items():
+        np.testing.assert_array_equal(value, same.state()[parameter])
+    kernels = [p for p, v in one.state().items() if p.endswith("kernel") and v.any()]
+    assert kernels
     assert not any(np.array_equal(one.state()[n], other.state()[n]) for n in kernels)
     other.restore(one.state())
     assert all(np.array_equal(value, other.state()[n]) for n, value in one.state().items())
 
 
-def _with_block(**changes: Any) -> IbnSpace:
-    space = SPACES["mobilenet_edgetpu_v2_small"]()
-    stage = space.stages[0]
-    block = dataclasses.replace(stage.blocks[0], **changes)
-    changed = dataclasses.replace(stage, blocks=(block, *stage.blocks[1:]))
-    return dataclasses.replace(space, stages=(changed, *space.stages[1:]))
+def test_first_bias_is_given_by_the_problem() -> None:
+    net = _case("detection").net
+    scores = [v.numpy() for n, v in net.parameters.items() if "/class_logits/predict/bias" in n]
+    boxes = [v.numpy() for n, v in net.parameters.items() if "/boxes/predict/bias" in n]
+    # derived: a sigmoid of -ln 99 is 0.01
+    assert scores and all(np.allclose(one, -np.log(99)) for one in scores)
+    assert boxes and not any(one.any() for one in boxes)
 
 
-@pytest.mark.parametrize(
-    ("space", "feature"),
-    [
-        (lambda: load_space("efficientnet_edgetpu"), "blocks that expand their output channels"),
-        (
-            lambda: _with_block(ops=(IBN_FUSED,), expansions=(1, 2)),
-            "a strided ibn_fused block of expansion 1",
-        ),
-        (
-            lambda: dataclasses.replace(_with_block(), top_widths=(0, 64)),
-            "networks without a top convolution",
-        ),
-        (
-            lambda: dataclasses.replace(_with_block(), activation="none"),
-            "no activation",
-        ),
-    ],
-    ids=["expands_output", "strided_projection", "no_top", "no_activation"],
-)
-def test_spaces_whose_weights_cannot_be_shared_are_refused(
-    space: Callable[[], IbnSpace], feature: str
-) -> None:
-    from spaces.supernet import Supernet
+def test_shared_shapes_are_the_largest_in_each_dimension() -> None:
+    from spaces.supernet import shared_shapes
 
-    wanted = space()
-    with pytest.raises(
-        SpaceError,
-        match=f"{wanted.name}: a space to be searched .* must not have {feature}, but got one",
-    ):
-        Supernet(wanted, CLASSES, seed=0)
+    case = _case("mobilenet_v2_small")
+    graphs: list[OpGraph] = [case.net.graph(one) for one in case.space.extremes()]
+    found = shared_shapes(graphs)
+    assert {n: tuple(v.shape) for n, v in case.net.parameters.items()} == found
+    assert found["stem/kernel"][-1] == max(case.space.stem_widths)
