@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import IntArray, OpBatch, Shape
+from spaces.graph import IntArray, OpBatch, OpGraph, Shape
 from spaces.notation import parser_of
 from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes, load_problems
 from tasks.problem import Problem, completed, problem_of_space
@@ -145,7 +145,7 @@ def default_classes(space: SearchSpace) -> int:
 
 
 def lowered(table: Table, space: SearchSpace, classes: int) -> Iterator[tuple[IntArray, OpBatch]]:
-    """The networks of a table with their classification heads, some rows at a time.
+    """The networks of a table with the heads of their problem, some rows at a time.
 
     A baseline that was published for another input than the space's is lowered for that one.
 
@@ -154,13 +154,30 @@ def lowered(table: Table, space: SearchSpace, classes: int) -> Iterator[tuple[In
 
     Raises:
         TableError: An architecture cannot be read, or is not in the space.
-        ShapeError: Fewer than two classes.
+        ShapeError: Too few classes.
     """
     points, problem = table.architectures(space), problem_of_space(space, classes)
     for sized, rows in _by_input(table, space):
         for begin in range(0, len(rows), _CHUNK):
             chunk = rows[begin : begin + _CHUNK]
             yield np.array(chunk), _lowered(table, sized, points, chunk, problem)
+
+
+def graphs(table: Table, space: SearchSpace, classes: int) -> Iterator[OpGraph]:
+    """The same networks one by one, in the order of the table.
+
+    Raises:
+        TableError: As :func:`lowered`.
+        ShapeError: As there.
+    """
+    problem, shapes = problem_of_space(space, classes), load_input_shapes(space.name)
+    points = table.architectures(space)
+    for row, (text, point) in enumerate(zip(table.texts(ARCHITECTURE), points, strict=True)):
+        sized = space.for_input(shapes[text]) if text in shapes else space
+        try:
+            yield problem.complete(sized.lower(point))
+        except SpaceError as error:
+            raise table.error(row, ARCHITECTURE, error) from None
 
 
 def _by_input(table: Table, space: SearchSpace) -> list[tuple[SearchSpace, list[int]]]:

@@ -20,15 +20,15 @@ from hw.placement import place
 from hw.profile import Device
 from hw.tflite import TfliteError, read_tflite
 from spaces.graph import OpGraph
-from spaces.space import SpaceError, load_input_shapes, load_space
+from spaces.space import load_space
 from tasks.architecture_table import (
     ARCHITECTURE,
     Table,
     TableError,
     default_classes,
+    graphs,
     read_table,
 )
-from tasks.problem import problem_of_space
 from tasks.workspace import write_bytes
 
 LATENCY, TFLITE = "latency_ms", "tflite"
@@ -106,17 +106,8 @@ def _networks(table: Table, space_name: str | None, classes: int | None) -> Sequ
 
 def _of_space(table: Table, space_name: str, classes: int | None) -> list[Network]:
     space = load_space(space_name)
-    problem = problem_of_space(space, default_classes(space) if classes is None else classes)
-    shapes = load_input_shapes(space_name)
-    networks: list[Network] = []
-    points = table.architectures(space)
-    for row, (text, point) in enumerate(zip(table.texts(ARCHITECTURE), points, strict=True)):
-        sized = space.for_input(shapes[text]) if text in shapes else space
-        try:
-            networks.append((problem.complete(sized.lower(point)), {}))
-        except SpaceError as error:
-            raise table.error(row, ARCHITECTURE, error) from None
-    return networks
+    head = default_classes(space) if classes is None else classes
+    return [(graph, {}) for graph in graphs(table, space, head)]
 
 
 def _of_file(table: Table, row: int, text: str) -> Network:

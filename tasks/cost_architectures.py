@@ -10,10 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.cost_model import FloatArray, load_cost_model
+from hw.cost_model import CostModel, CostModelError, FloatArray, load_cost_model
 from hw.device import load_device
-from spaces.space import load_space
-from tasks.architecture_table import Table, TableError, default_classes, lowered, read_table
+from spaces.space import SearchSpace, load_space
+from tasks.architecture_table import (
+    Table,
+    TableError,
+    default_classes,
+    graphs,
+    lowered,
+    read_table,
+)
 from tasks.workspace import write_bytes
 
 LATENCIES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj")
@@ -45,20 +52,43 @@ def run(
         SpaceError: There is no such space.
         DeviceError: There is no such device.
         CostModelError: There is no such cost model.
-        ShapeError: Fewer than two classes.
+        ShapeError: Too few classes.
     """
     _check_target(source, target)
     space = load_space(space_name)
     model = load_cost_model(method, load_device(device))
     table = read_table(source)
-    costs = {name: np.full(len(table.rows), np.nan) for name in COSTS}
     head = default_classes(space) if classes is None else classes
-    for rows, batch in lowered(table, space, head):
+    try:
+        costs = _many(model, table, space, head)
+    except CostModelError:  # a batch does not tell where ops of such networks run
+        costs = _one_by_one(model, table, space, head)
+    _write(target, table, costs)
+    return len(table.rows)
+
+
+def _many(
+    model: CostModel, table: Table, space: SearchSpace, classes: int
+) -> dict[str, FloatArray]:
+    costs = {name: np.full(len(table.rows), np.nan) for name in COSTS}
+    for rows, batch in lowered(table, space, classes):
         for name, column in model.estimate_many(batch).items():
             if name in costs:
                 costs[name][rows] = column
-    _write(target, table, costs)
-    return len(table.rows)
+    return costs
+
+
+def _one_by_one(
+    model: CostModel, table: Table, space: SearchSpace, classes: int
+) -> dict[str, FloatArray]:
+    """Slower, but for networks of all kinds: several inputs, detections."""
+    rows = []
+    for graph in graphs(table, space, classes):
+        report = model.estimate(graph)
+        low, high = report.latency_interval_ms or (None, None)
+        counts = (getattr(report, name) for name in COUNTS)
+        rows.append((report.latency_ms, low, high, report.energy_mj, *counts))
+    return dict(zip(COSTS, np.array(rows, np.float64).T, strict=True))
 
 
 def _check_target(source: Path, target: Path) -> None:
