@@ -51,20 +51,31 @@ def build_model(
 
     Returns:
         A model of the graph's inputs (a list where there are several, named as in the graph)
-        [batch, ...] float32. It returns a tensor, or a list where there are several outputs.
+        [batch, ...] float32, or int32 where they are numbers of rows of a table. It returns a tensor, or a list where there are several outputs.
 
     Raises:
         UnsupportedOpError: An op has no layer here.
     """
     _use_native_group_convolution()
     wanted = outputs or (graph.output.name,)
-    sources = {name: keras.Input(shape[1:], name=name) for name, shape in graph.inputs}
+    rows = integer_inputs(graph)
+    sources = {
+        name: keras.Input(shape[1:], name=name, dtype="int32" if name in rows else None)
+        for name, shape in graph.inputs
+    }
     tensors = dict(sources)
     for op in up_to(graph, wanted).ops:
         inputs = [tensors[name] for name in op.inputs]
         tensors[op.name] = _apply(op, inputs, dropout, momentum)
     entries, results = list(sources.values()), [tensors[name] for name in wanted]
     return keras.Model(_alone(entries), _alone(results), name="network")
+
+
+def integer_inputs(graph: OpGraph) -> frozenset[str]:
+    """Inputs that are numbers of rows of a table."""
+    return frozenset(
+        name for op in graph.ops if op.kind is OpKind.GATHER and op.constant for name in op.inputs
+    )
 
 
 def up_to(graph: OpGraph, outputs: tuple[str, ...]) -> OpGraph:

@@ -47,8 +47,15 @@ def quantize_aware(network: Network, samples: Inputs) -> Network:
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
 
-    from spaces.keras_model import Computed
-    from tasks.quantize_configs import MOVING, Arithmetic, Moved, leave_alone, observed_ranges
+    from spaces.keras_model import Computed, integer_inputs
+    from tasks.quantize_configs import (
+        MOVING,
+        Arithmetic,
+        Moved,
+        integers_pass,
+        leave_alone,
+        observed_ranges,
+    )
 
     annotate = tfmot.quantization.keras.quantize_annotate_layer
 
@@ -59,11 +66,11 @@ def quantize_aware(network: Network, samples: Inputs) -> Network:
         return annotate(layer, quantize_config=config)
 
     known = {one.__name__: one for one in (Computed, Moved, Arithmetic)}
-    with tfmot.quantization.keras.quantize_scope(known):
+    with tfmot.quantization.keras.quantize_scope(known), integers_pass():
         marked = keras.models.clone_model(network.model, clone_function=annotated)
         marked.set_weights(network.model.get_weights())
         model = tfmot.quantization.keras.quantize_apply(marked)
-    leave_alone(model, _integer_inputs(network.graph))
+    leave_alone(model, integer_inputs(network.graph))
     with observed_ranges():
         for batch in _batches(samples, network.graph):
             model(batch if len(batch) > 1 else batch[0], training=False)
@@ -119,7 +126,9 @@ def _representative(arrays: Sequence[NDArray[Any]]) -> Iterator[list[NDArray[Any
 def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     import tensorflow as tf
 
-    graph, integers = network.graph, _integer_inputs(network.graph)
+    from spaces.keras_model import integer_inputs
+
+    graph, integers = network.graph, integer_inputs(network.graph)
     specifications = [
         tf.TensorSpec(shape, tf.int32 if name in integers else tf.float32, name=name)
         for name, shape in graph.inputs
@@ -134,11 +143,6 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     configure(converter)
     converted: bytes = converter.convert()
     return converted
-
-
-def _integer_inputs(graph: OpGraph) -> frozenset[str]:
-    """Inputs that are numbers of rows of a table."""
-    return frozenset(name for op in graph.ops if op.kind is OpKind.GATHER for name in op.inputs)
 
 
 def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:

@@ -96,6 +96,18 @@ def observed_ranges() -> Iterator[None]:
         high.deref().assign(max(1e-6, float(greatest)))
 
 
+@contextmanager
+def integers_pass() -> Iterator[None]:
+    """Within it, inputs that are integers can be wrapped; see :func:`leave_alone`."""
+    quantize = quantizers.AllValuesQuantizer.__call__
+
+    def call(self: Any, inputs: Any, *rest: Any, **named: Any) -> Any:
+        return inputs if inputs.dtype.is_integer else quantize(self, inputs, *rest, **named)
+
+    with mock.patch.object(quantizers.AllValuesQuantizer, "__call__", call):
+        yield
+
+
 def leave_alone(model: Any, inputs: frozenset[str]) -> None:
     """Do not quantize these inputs of a model: they are numbers of rows."""
     for layer in model.layers:
