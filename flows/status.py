@@ -107,8 +107,9 @@ def _front(front: Sequence[Mapping[str, Any]], workspace: Workspace) -> Iterator
     best = sorted(scored, key=lambda record: -float(record[metric.name]))
     if best:
         yield f"front by {metric.label}, shared weights, validation:"
-    for record in best[:_SHOWN_MODELS]:
-        name = record["name"] or record["id"]
-        yield f"{name:<16}{100 * record[metric.name]:6.2f} %{record['latency_ms']:9.3f} ms"
+    names = [str(record["name"] or record["id"]) for record in best[:_SHOWN_MODELS]]
+    wide = max([len(_INDENT), *(len(name) + 1 for name in names)])
+    for name, record in zip(names, best, strict=False):
+        yield f"{name:<{wide}}{100 * record[metric.name]:6.2f} %{record['latency_ms']:9.3f} ms"
     if len(best) > _SHOWN_MODELS:
         yield f"and {len(best) - _SHOWN_MODELS} more on the front"
