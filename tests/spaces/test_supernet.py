@@ -209,12 +209,16 @@ def test_gradients_stay_inside_the_slice_of_an_architecture(small: Case, tensorf
 
 
 def test_weights_are_the_middle_of_windows_and_the_first_channels(small: Case) -> None:
-    point = prune(
-        small.space,
-        {"*/op": IBN_FUSED_GROUPED, "*/channels_per_group": 16, "*/expansion": 2}
-        | {"stem/channels": 16, "stage1/channels": 16, "stage1/block1/op": IBN_DW}
-        | {"stage1/block1/kernel": 3},
-    )
+    decisions: dict[str, int | str] = {
+        "*/op": IBN_FUSED_GROUPED,
+        "*/channels_per_group": 16,
+        "*/expansion": 2,
+        "stem/channels": 16,
+        "stage1/channels": 16,
+        "stage1/block1/op": IBN_DW,
+        "stage1/block1/kernel": 3,
+    }
+    point = prune(small.space, decisions)
     found = small.net.extract(point, small.statistics(point))
     whole = small.net.state()["stage1/block1/depthwise:ibn_dw/kernel"]
     part = found["stage1.block1.depthwise:depthwise_kernel"]
@@ -286,7 +290,7 @@ def test_new_blocks_that_may_be_skipped_are_the_identity(name: str) -> None:
         for one in (shallow, deep)
     ]
     assert np.ptp(answers[0]) > 1e-3
-    np.testing.assert_allclose(*answers, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2_small", "question_answering"])

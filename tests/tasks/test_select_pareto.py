@@ -12,7 +12,7 @@ from spaces.graph import OpGraph
 from spaces.heads import classification
 from spaces.space import load_baselines, load_space
 from tasks import select_pareto
-from tasks.params import CostParams, SelectParams
+from tasks.params import CostParams, ProblemParams, SelectParams
 from tasks.progress import SilentProgress
 from tasks.select_pareto import TargetMissedError, run
 from tasks.workspace import Workspace, read_json, write_json
@@ -75,14 +75,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         )
     failed = _candidate("failed", status="failed")
     write_json(made.search / "candidates.json", [*map(_candidate, FINALISTS), failed])
-    classes = {"classes": ["a", "b"], "image_size": 32, "channels": 3, "splits": {}}
-    write_json(made.data / "manifest.json", classes)
+    manifest = {
+        "problem": "classification",
+        "classes": ["a", "b"],
+        "input_shape": [1, 32, 32, 3],
+        "splits": {},
+    }
+    write_json(made.data / "manifest.json", manifest)
     monkeypatch.setattr(select_pareto, "estimate_file", _report)
     return made
 
 
 def _models(workspace: Workspace, **limits: Any) -> list[dict[str, Any]]:
-    run(CostParams(**limits), SelectParams(), workspace, SilentProgress())
+    run(ProblemParams(), CostParams(**limits), SelectParams(), workspace, SilentProgress())
     models: list[dict[str, Any]] = read_json(workspace.selection / "front.json")
     return models
 
@@ -103,7 +108,7 @@ def test_front_is_of_the_int8_accuracy_and_the_cost_of_the_file(workspace: Works
 
 
 def test_summary_names_the_best_of_all(workspace: Workspace) -> None:
-    summary = run(CostParams(), SelectParams(), workspace, SilentProgress())
+    summary = run(ProblemParams(), CostParams(), SelectParams(), workspace, SilentProgress())
     assert summary == read_json(workspace.selection / "metrics.json")
     assert (summary["best"], summary["best_top1"], summary["best_latency_ms"]) == (
         "slow",
@@ -148,7 +153,7 @@ def test_plots_hold_the_points_that_were_scored(workspace: Workspace) -> None:
 
 def test_other_objectives_give_another_front(workspace: Workspace) -> None:
     objectives = SelectParams(objectives=("top1:max", "weight_bytes:min"))
-    run(CostParams(), objectives, workspace, SilentProgress())
+    run(ProblemParams(), CostParams(), objectives, workspace, SilentProgress())
     models = read_json(workspace.selection / "front.json")
     # derived: by weights, "beaten" lies between "fast" and "middle" in both
     assert all(model["on_pareto"] for model in models)

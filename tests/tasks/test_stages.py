@@ -52,6 +52,7 @@ def _kept(name: str, workspace: Workspace, **blocks: Any) -> Any:
 # -- keys ---------------------------------------------------------------------------------------
 
 CHANGES: dict[str, dict[str, Any]] = {
+    "problem": {"name": "detection"},
     "data": {"image_size": 16},
     "space": {"name": "mobilenet_v2_small"},
     "supernet": {"steps": 7},
@@ -63,6 +64,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "runtime": {"threads": 1},
 }
 READERS = {
+    "problem": {"train_supernet", "search", "finetune", "select"},
     "data": {"prepare"},
     "space": {"train_supernet", "search", "finetune"},
     "supernet": {"train_supernet"},
