@@ -9,14 +9,14 @@ quantization, so the rewrite changes no bit of the result.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpGraph, OpKind
+from spaces.graph import Op, OpGraph
 
 Inputs = Mapping[str, NDArray[Any]]
 """What a network reads, [n, ...] by the names of its graph's inputs."""
@@ -99,8 +99,8 @@ def export_post_training(network: Network, samples: Inputs) -> bytes:
     def configure(converter: Any) -> None:
         _full_integer(converter)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        arrays = [samples[name] for name, _ in network.graph.inputs]
-        converter.representative_dataset = lambda: _representative(arrays)
+        names = [name for name, _ in network.graph.inputs]
+        converter.representative_dataset = lambda: _representative(samples, names)
 
     return _convert(network, configure)
 
@@ -118,9 +118,10 @@ def _full_integer(converter: Any) -> None:
     converter.inference_output_type = tf.int8
 
 
-def _representative(arrays: Sequence[NDArray[Any]]) -> Iterator[list[NDArray[Any]]]:
-    for index in range(len(arrays[0])):
-        yield [array[index : index + 1] for array in arrays]
+def _representative(samples: Inputs) -> Iterator[dict[str, NDArray[Any]]]:
+    """By name: the converter has an order of inputs of its own."""
+    for index in range(len(next(iter(samples.values())))):
+        yield {name: array[index : index + 1] for name, array in samples.items()}
 
 
 def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:

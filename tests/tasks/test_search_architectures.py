@@ -11,19 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.ibn import IbnSpace, largest, smallest
 from spaces.proposals import Infeasible
-from spaces.space import Architecture, architecture, load_baselines, load_space
+from spaces.space import Architecture, architecture, load_baselines, load_trainable
 from tasks import search_architectures
-from tasks.params import CostParams, RuntimeParams, SearchParams, SelectParams, SpaceParams
+from tasks.params import (
+    CostParams,
+    ProblemParams,
+    RuntimeParams,
+    SearchParams,
+    SelectParams,
+    SpaceParams,
+)
 from tasks.progress import SilentProgress
 from tasks.search_architectures import Search, SearchError, choose_finalists, run
 from tasks.workspace import Workspace, read_json, write_json, write_npz
 
-SPACE = load_space("mobilenet_edgetpu_v2_small")
+SPACE = load_trainable("mobilenet_edgetpu_v2_small")
 MANIFEST = {
-    "image_size": 32,
-    "channels": 3,
+    "problem": "classification",
+    "input_shape": [1, 32, 32, 3],
     "classes": ["a", "b", "c"],
     "splits": {"train": {"images": 4, "sha256": "0"}, "validation": {"images": 2, "sha256": "1"}},
 }
@@ -53,13 +59,13 @@ class Bench:
     def evaluator(self, *_: Any) -> Bench:
         return self
 
-    def score(self, point: Architecture) -> float:
+    def score(self, point: Architecture) -> dict[str, float]:
         if self.stops_after is not None and sum(self.scored.values()) == self.stops_after:
             raise KeyboardInterrupt
         self.scored[point.id] += 1
         if point.id in self.broken:
             raise ArithmeticError("logits must be finite,\n but got NaN")
-        return accuracy(point)
+        return {"top1": accuracy(point)}
 
 
 @pytest.fixture
@@ -79,9 +85,10 @@ def _workspace(base: Path, weights: float = 0.0) -> Workspace:
 
 def _blocks(
     target_ms: float | None = None, **search: Any
-) -> tuple[SpaceParams, SearchParams, CostParams, SelectParams, RuntimeParams]:
+) -> tuple[ProblemParams, SpaceParams, SearchParams, CostParams, SelectParams, RuntimeParams]:
     values = {"budget": BUDGET, "chunk": CHUNK, **search}
     return (
+        ProblemParams(),
         SpaceParams(name=SPACE.name),
         SearchParams(**values),
         CostParams(target_latency_ms=target_ms),
@@ -123,9 +130,8 @@ def test_records_say_what_was_evaluated(bench: Bench, tmp_path: Path) -> None:
 
 def test_ends_and_baselines_come_first_with_their_names(bench: Bench, tmp_path: Path) -> None:
     records = _search(_workspace(tmp_path))
-    assert isinstance(SPACE, IbnSpace)
-    expected = {largest(SPACE).id: ("largest", "largest")}
-    expected |= {smallest(SPACE).id: ("smallest", "smallest")}
+    expected = {SPACE.largest().id: ("largest", "largest")}
+    expected |= {SPACE.smallest().id: ("smallest", "smallest")}
     baselines = load_baselines(SPACE.name)  # one of them may be an end, too, and keeps its name
     expected |= {point.id: (name, "baseline") for name, point in baselines.items()}
     first = records[: len(expected)]
@@ -198,7 +204,8 @@ def test_larger_budget_evaluates_only_what_is_new(bench: Bench, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "change", ["weights", "data", "calibration_images", "validation_images", "threads"]
+    "change",
+    ["weights", "data", "problem", "calibration_images", "validation_images", "threads"],
 )
 def test_scores_of_other_weights_data_or_settings_are_not_taken(
     bench: Bench, tmp_path: Path, change: str
@@ -211,10 +218,12 @@ def test_scores_of_other_weights_data_or_settings_are_not_taken(
     elif change == "data":
         splits = {**MANIFEST["splits"], "train": {"images": 4, "sha256": "2"}}  # type: ignore[dict-item]
         write_json(workspace.data / "manifest.json", {**MANIFEST, "splits": splits})
+    elif change == "problem":
+        blocks[0] = ProblemParams(detections=7)
     elif change == "threads":
-        blocks[4] = RuntimeParams(threads=1)
+        blocks[5] = RuntimeParams(threads=1)
     else:
-        blocks[1] = SearchParams(budget=6, chunk=CHUNK, **{change: 7})
+        blocks[2] = SearchParams(budget=6, chunk=CHUNK, **{change: 7})
     run(*blocks, workspace, SilentProgress())  # type: ignore[call-arg,arg-type]
     assert set(bench.scored.values()) == {2}
 
@@ -260,7 +269,7 @@ class ResourceExhaustedError(Exception):
 def test_lack_of_memory_is_no_fault_of_the_candidate(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    def score(point: Architecture) -> float:
+    def score(point: Architecture) -> dict[str, float]:
         raise error
 
     workspace = _workspace(tmp_path)
@@ -310,7 +319,7 @@ def test_target_latency_is_kept_by_every_candidate(bench: Bench, tmp_path: Path)
 
 def test_weight_limit_is_kept_by_every_candidate(bench: Bench, tmp_path: Path) -> None:
     blocks = list(_blocks(budget=10))
-    blocks[2] = CostParams(max_weight_bytes=100_000)
+    blocks[3] = CostParams(max_weight_bytes=100_000)
     workspace = _workspace(tmp_path)
     run(*blocks, workspace, SilentProgress())  # type: ignore[call-arg,arg-type]
     records = read_json(workspace.search / "candidates.json")
