@@ -23,8 +23,15 @@ from tasks.params import (
     SpaceParams,
 )
 from tasks.progress import SilentProgress
-from tasks.search_architectures import Search, SearchError, choose_finalists, run
+from tasks.search_architectures import (
+    Search,
+    SearchError,
+    choose_finalists,
+    inputs_in_batches,
+    run,
+)
 from tasks.workspace import Workspace, read_json, write_json, write_npz
+from tests.samples import opened, samples
 
 SPACE = load_trainable("mobilenet_edgetpu_v2_small")
 MANIFEST = {
@@ -341,6 +348,22 @@ def test_target_that_nothing_reaches_is_told_with_the_least_that_was_seen(
     assert isinstance(caught.value, ValueError)
     assert not bench.scored.keys() - {record["id"] for record in free}
     assert not (workspace.search / "candidates.json").exists()
+
+
+# -- what is looked at together -----------------------------------------------------------------
+
+
+def _sizes(count: int, whole: bool) -> list[int]:
+    problem, arrays = opened("classification"), samples("classification", count)
+    graph = problem.complete(SPACE.for_input((1, 16, 16, 3)).lower(SPACE.smallest()))
+    return [len(one["input"]) for one in inputs_in_batches(problem, arrays, graph, whole)]
+
+
+def test_statistics_see_whole_batches_only() -> None:
+    # derived: 256 at most; a rest would weigh as much as a whole batch
+    assert _sizes(300, whole=True) == [256]
+    assert _sizes(300, whole=False) == [256, 44]
+    assert _sizes(7, whole=True) == _sizes(7, whole=False) == [7]
 
 
 # -- finalists ----------------------------------------------------------------------------------
