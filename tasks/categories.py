@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.exhibits import Segment, judged
+
 Tensor = Any  # tensorflow ships no types for it
 
 
@@ -36,7 +38,9 @@ def accuracy(outputs: NDArray[Any], labels: NDArray[np.int32]) -> float:
     return float(np.mean(outputs.argmax(axis=-1) == labels))
 
 
-def verdict(probabilities: NDArray[Any], classes: Sequence[str]) -> str:
-    """The winning class and its probability, for people."""
+def verdict(
+    probabilities: NDArray[Any], classes: Sequence[str], label: int
+) -> tuple[Segment, ...]:
+    """The winning class and its probability, marked as right or wrong."""
     best = int(np.argmax(probabilities))
-    return f"{classes[best]} ({float(probabilities[best]):.0%})"
+    return judged(f"{classes[best]} ({float(probabilities[best]):.0%})", best == label)

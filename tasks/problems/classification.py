@@ -91,7 +91,7 @@ class Classification:
                 (
                     Panel("truth", label_picture(image), note=names[label]),
                     *(
-                        Panel(kind, note=categories.verdict(found[0][index], names))
+                        Panel(kind, text=categories.verdict(found[0][index], names, label))
                         for kind, found in outputs.items()
                     ),
                 ),

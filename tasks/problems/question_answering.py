@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces import language_heads
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph
 from tasks import augment, sentences
 from tasks.exhibits import Exhibit, Panel, mark_span
 from tasks.params import AugmentParams
@@ -23,6 +23,7 @@ from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
 
 _OUTSIDE = -1e4
 """Added to the scores of tokens that cannot be an answer: on the host, in floating point."""
+_SHOWN = 200  # characters of a text that people see on both sides of an answer
 
 
 @final
@@ -44,6 +45,10 @@ class QuestionAnswering:
     def complete(self, backbone: OpGraph) -> OpGraph:
         """A score as first and as last token of the answer, for each token."""
         return language_heads.question_answering(backbone)
+
+    def complete_many(self, backbones: OpBatch) -> OpBatch:
+        """The same of each graph of a batch."""
+        return language_heads.question_answering_many(backbones)
 
     def first_bias(self, op: Op) -> float:
         """All begin at zero."""
@@ -160,14 +165,15 @@ class QuestionAnswering:
         accepted = [str(one) for one in json.loads(str(arrays["answers"][index]))]
         at = context.find(accepted[0])
         question = str(arrays["questions"][index])
-        truth = mark_span(context, at, at + len(accepted[0]), "truth")
+        truth = mark_span(context, at, at + len(accepted[0]), "truth", _SHOWN)
         panels = [Panel("truth", text=((f"{question} ", "question"), *truth), note=accepted[0])]
         for kind, ranges in found.items():
             start, end = ranges[index]
             score = max(f1(context[start:end], one) for one in accepted)
             mark = "right" if score == 1 else "wrong"
             note = f"{context[start:end] or 'no answer'} (F1 {score:.2f})"
-            panels.append(Panel(kind, text=mark_span(context, start, end, mark), note=note))
+            text = mark_span(context, start, end, mark, _SHOWN)
+            panels.append(Panel(kind, text=text, note=note))
         return Exhibit(str(index), tuple(panels))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces import segmentation_head
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph
 from tasks import augment
 from tasks.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
 from tasks.params import AugmentParams
@@ -44,6 +44,17 @@ class Segmentation:
             backbone,
             len(self.setting.classes),
             (backbone.input_shape[1], backbone.input_shape[2]),
+            options.finalize,
+            options.argmax_side,
+        )
+
+    def complete_many(self, backbones: OpBatch) -> OpBatch:
+        """The same of each graph of a batch."""
+        options, shape = self.setting.options, self.setting.input_shape
+        return segmentation_head.segmentation_many(
+            backbones,
+            len(self.setting.classes),
+            (shape[1], shape[2]),
             options.finalize,
             options.argmax_side,
         )

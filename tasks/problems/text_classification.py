@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces import language_heads
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph
 from tasks import augment, categories, sentences
 from tasks.exhibits import Exhibit, Panel
 from tasks.params import AugmentParams
@@ -35,8 +35,12 @@ class TextClassification:
         return math.log(len(self.setting.classes))
 
     def complete(self, backbone: OpGraph) -> OpGraph:
-        """Mean over tokens, dense layer and softmax on top of the backbone."""
+        """Mean over the tokens that are no padding, a score of each class, and softmax."""
         return language_heads.text_classification(backbone, len(self.setting.classes))
+
+    def complete_many(self, backbones: OpBatch) -> OpBatch:
+        """The same of each graph of a batch."""
+        return language_heads.text_classification_many(backbones, len(self.setting.classes))
 
     def first_bias(self, op: Op) -> float:
         """All begin at zero."""
@@ -86,7 +90,7 @@ class TextClassification:
                 (
                     Panel("truth", text=((str(text), ""),), note=names[label]),
                     *(
-                        Panel(kind, note=categories.verdict(found[0][index], names))
+                        Panel(kind, text=categories.verdict(found[0][index], names, label))
                         for kind, found in outputs.items()
                     ),
                 ),
