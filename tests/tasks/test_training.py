@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 
 from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
-from spaces.heads import classification
-from spaces.ibn import BlockChoices, IbnSpace, Stage, largest, smallest
+from spaces.graph import INPUT, Op, OpKind
+from spaces.ibn import BlockChoices, IbnSpace, Stage
+from tasks.params import AugmentParams
 from tasks.progress import SilentProgress
 from tasks.training import (
     Batches,
@@ -23,10 +26,10 @@ from tasks.training import (
     Recipe,
     SandwichStep,
     TrainingDivergedError,
-    smooth,
     train_model,
     train_supernet,
 )
+from tests.samples import SMALL, opened, samples
 
 CLASSES, SIDE = 3, 8
 OPS = (IBN_DW, IBN_FUSED_GROUPED)
@@ -63,101 +66,77 @@ def _recipe(**changes: Any) -> Recipe:
     return Recipe(**(values | changes))
 
 
-def _data(count: int = 20) -> tuple[Any, Any]:
+def _data(count: int = 20) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
-    return images, np.arange(count, dtype=np.int32) % CLASSES
+    return {"images": images, "labels": np.arange(count, dtype=np.int32) % CLASSES}
 
 
-def _batches(size: int = 8, flip: bool = True, crop: int = 1) -> Batches:
-    return Batches(*_data(), size, seed=1, flip=flip, crop=crop)
+PROBLEM = opened("classification", (1, SIDE, SIDE, 3), _data())
+
+
+def _batches(size: int = 8, seed: int = 1, flip: bool = True, crop: int = 1) -> Batches:
+    return Batches(PROBLEM, _data(), size, seed, AugmentParams(flip=flip, crop=crop))
+
+
+def _plain(arrays: dict[str, Any], size: int, seed: int = 0) -> Batches:
+    return Batches(PROBLEM, arrays, size, seed, AugmentParams(crop=0))
 
 
 # -- batches ------------------------------------------------------------------------------------
 
 
-def test_batch_depends_on_its_step_and_not_on_those_before() -> None:
-    used, fresh = _batches(), _batches()
+@pytest.mark.parametrize("name", SMALL)
+def test_batch_depends_on_its_step_and_not_on_those_before(name: str) -> None:
+    changes = AugmentParams(flip=True, crop=1, scale=0.2, colour=0.1, drop_tokens=0.2)
+    used, fresh = (Batches(opened(name), samples(name, 20), 8, 1, changes) for _ in range(2))
     for step in (0, 1, 2, 3, 11, 4):
         used.at(step)
     for step in (7, 0, 3):
-        for one, other in zip(used.at(step), fresh.at(step), strict=True):
-            np.testing.assert_array_equal(one, other)
+        one, other = used.at(step), fresh.at(step)
+        assert set(one) == set(other) == set(samples(name, 1))
+        for part, array in one.items():
+            assert len(array) == 8
+            np.testing.assert_array_equal(array, other[part])
 
 
 def test_batches_depend_on_the_seed() -> None:
-    one = Batches(*_data(), 8, seed=1, flip=False, crop=0).at(0)[0]
-    other = Batches(*_data(), 8, seed=2, flip=False, crop=0).at(0)[0]
+    one, other = (_batches(seed=seed, flip=False, crop=0).at(0)["images"] for seed in (1, 2))
     assert not np.array_equal(one, other)
 
 
-def _numbered(count: int) -> tuple[Any, Any]:
+def _numbered(count: int) -> dict[str, Any]:
     """Images whose pixels all hold their number, which is their label, too."""
     labels = np.arange(count, dtype=np.int32)
     images = np.broadcast_to(labels[:, None, None, None].astype(np.uint8), (count, 2, 2, 1))
-    return images.copy(), labels
+    return {"images": images.copy(), "labels": labels}
 
 
 def test_epoch_shows_each_image_once_with_its_label_in_an_order_of_its_own() -> None:
-    batches = Batches(*_numbered(12), 4, seed=0, flip=False, crop=0)
+    batches = _plain(_numbered(12), 4)
     assert batches.per_epoch == 3
     epochs = []
     for epoch in range(2):
         seen = []
         for step in range(3 * epoch, 3 * epoch + 3):
-            images, labels = batches.at(step)
-            # derived: pixel / 127.5 - 1
-            np.testing.assert_allclose((images[:, 0, 0, 0] + 1) * 127.5, labels, atol=1e-4)
-            seen += labels.tolist()
+            batch = batches.at(step)
+            np.testing.assert_array_equal(batch["images"][:, 0, 0, 0], batch["labels"])
+            seen += batch["labels"].tolist()
         assert sorted(seen) == list(range(12))
         epochs.append(seen)
     assert epochs[0] != epochs[1]
 
 
 def test_batch_is_no_larger_than_the_data() -> None:
-    images, labels = Batches(*_numbered(5), 64, seed=0, flip=False, crop=0).at(3)
-    assert (images.shape, images.dtype) == ((5, 2, 2, 1), np.float32)
-    assert sorted(labels.tolist()) == list(range(5))
-
-
-HAND_MADE = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
-
-
-def _shown(flip: bool, crop: int) -> set[tuple[int, ...]]:
-    """Every form in which 200 copies of the hand-made image come out, as pixels."""
-    images = np.broadcast_to(HAND_MADE[None, :, :, None], (200, 3, 3, 1)).copy()
-    batches = Batches(images, np.zeros(200, np.int32), 200, seed=0, flip=flip, crop=crop)
-    shown = np.round((batches.at(0)[0] + 1) * 127.5).astype(int)
-    return {tuple(image.ravel().tolist()) for image in shown}
-
-
-def test_crop_shifts_by_up_to_its_pixels_and_zeros_move_in() -> None:
-    # derived: nine shifts; written out are the one to the upper left and that straight down
-    shown = _shown(flip=False, crop=1)
-    assert len(shown) == 9
-    assert (50, 60, 0, 80, 90, 0, 0, 0, 0) in shown
-    assert (0, 0, 0, 10, 20, 30, 40, 50, 60) in shown
-    assert tuple(HAND_MADE.ravel().tolist()) in shown
-
-
-def test_flip_mirrors_left_and_right_only() -> None:
-    # derived
-    mirrored = (30, 20, 10, 60, 50, 40, 90, 80, 70)
-    assert _shown(flip=True, crop=0) == {tuple(HAND_MADE.ravel().tolist()), mirrored}
-    assert _shown(flip=False, crop=0) == {tuple(HAND_MADE.ravel().tolist())}
+    batch = _plain(_numbered(5), 64).at(3)
+    assert (batch["images"].shape, batch["images"].dtype) == ((5, 2, 2, 1), np.uint8)
+    assert sorted(batch["labels"].tolist()) == list(range(5))
 
 
 def test_each_step_augments_anew() -> None:
-    images = np.broadcast_to(HAND_MADE[None, :, :, None], (50, 3, 3, 1)).copy()
-    batches = Batches(images, np.zeros(50, np.int32), 50, seed=0, flip=True, crop=1)
-    assert not np.array_equal(batches.at(0)[0], batches.at(1)[0])
-
-
-def test_smoothing_spreads_its_mass_over_all_classes() -> None:
-    # derived: 0.3 / 3 everywhere, and 0.7 more at the label
-    targets = smooth(np.array([2, 0], np.int32), 3, 0.3)
-    np.testing.assert_allclose(targets, [[0.1, 0.1, 0.8], [0.8, 0.1, 0.1]], rtol=1e-6)
-    np.testing.assert_array_equal(smooth(np.array([1], np.int32), 2, 0.0), [[0, 1]])
+    one, other = (_batches(size=20).at(step) for step in (0, 1))
+    order, again = (np.argsort(batch["labels"], kind="stable") for batch in (one, other))
+    assert not np.array_equal(one["images"][order], other["images"][again])
 
 
 # -- recipe and optimizer -----------------------------------------------------------------------
@@ -176,8 +155,8 @@ def test_optimizer_steps_by_nesterov_on_the_clipped_sum_of_gradients(tensorflow:
     variable = tensorflow.Variable([1.0, 1.0])
     recipe = _recipe(steps=4, learning_rate=0.5, warmup_steps=0, clip_norm=1.0)
     optimizer = Optimizer({"v": variable}, recipe, frozenset())
-    optimizer.add([tensorflow.constant([3.0, 0.0])])
-    optimizer.add([tensorflow.constant([0.0, 4.0])])
+    optimizer.add({"v": tensorflow.constant([3.0, 0.0])})
+    optimizer.add({"v": tensorflow.constant([0.0, 4.0])})
     optimizer.apply(0)
     # derived: the sum (3, 4) is clipped to (0.6, 0.8); the first step is rate * (1 + momentum)
     np.testing.assert_allclose(variable.numpy(), 1 - 0.5 * 1.9 * np.array([0.6, 0.8]), rtol=1e-5)
@@ -201,86 +180,127 @@ def test_weight_decay_shrinks_the_named_variables_only(tensorflow: Any) -> None:
 # -- sandwich -----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def sandwich(tensorflow: Any) -> tuple[Any, SandwichStep]:
+def _supernet(seed: int = 0) -> Any:
     from spaces.supernet import Supernet
 
-    net = Supernet(SPACE, CLASSES, seed=0)
-    return net, SandwichStep(net, _recipe(weight_decay=0.5), dropout=0.4, random_subnets=2)
+    return Supernet(SPACE, PROBLEM.complete, PROBLEM.trained, seed, PROBLEM.first_bias)
 
 
-def test_only_the_largest_sees_labels_and_dropout(
-    sandwich: tuple[Any, SandwichStep], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from spaces.supernet import encode
+@pytest.fixture
+def sandwich(tensorflow: Any) -> tuple[Any, SandwichStep]:
+    net = _supernet()
+    recipe = _recipe(weight_decay=0.5)
+    return net, SandwichStep(net, PROBLEM, recipe, dropout=0.4, random_subnets=2)
 
+
+def test_only_the_largest_sees_labels_and_dropout(tensorflow: Any) -> None:
+    net, calls = _supernet(), list[tuple[str, Any]]()
+
+    @dataclasses.dataclass(frozen=True)
+    class Spied:
+        """Writes down which loss is asked for, and what the teacher said."""
+
+        trained = PROBLEM.trained
+        inputs, targets = PROBLEM.inputs, PROBLEM.targets
+
+        def loss(self, targets: Any, outputs: Any, smoothing: float) -> Any:
+            calls.append(("loss", smoothing))
+            return PROBLEM.loss(targets, outputs, smoothing)
+
+        def distill(self, targets: Any, teacher: Any, outputs: Any) -> Any:
+            calls.append(("distill", teacher))
+            return PROBLEM.distill(targets, teacher, outputs)
+
+    problem: Any = Spied()
+    dropped: list[int] = []
+    run = net.run
+
+    def spy(graph: Any, inputs: Any, drop: Any = None, **named: Any) -> Any:
+        dropped.append(len(graph.ops) if drop is not None else 0)
+        return run(graph, inputs, drop=drop, **named)
+
+    net.run = spy
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        SandwichStep(net, problem, _recipe(), 0.4, 2)(0, _batches().at(0))
+    finally:
+        tensorflow.config.run_functions_eagerly(False)
+    assert [name for name, _ in calls] == ["loss", "distill", "distill", "distill"]
+    assert calls[0][1] == 0.1
+    for _, teacher in calls[2:]:
+        np.testing.assert_array_equal(teacher[0], calls[1][1][0])  # what the largest said
+    assert dropped == [len(net.graph(SPACE.largest()).ops), 0, 0, 0]
+
+
+def test_largest_and_smallest_are_traced_once(sandwich: tuple[Any, SandwichStep]) -> None:
     _, step = sandwich
-    traced, calls = step.accumulate, []
+    for number in range(3):
+        losses = step(number, _batches().at(number))
+        assert all(np.isfinite(losses))
+    for traced in (step._teach, step._least):
+        assert traced.experimental_get_tracing_count() == 1
 
-    def spy(*arguments: Any) -> Any:
-        result = traced(*arguments)
-        encoded, _, targets, rate, _ = [argument.numpy() for argument in arguments]
-        calls.append((encoded, targets, float(rate), result[1].numpy()))
-        return result
 
-    monkeypatch.setattr(step, "accumulate", spy)
-    images, labels = _batches().at(0)
-    for number in range(2):
-        calls.clear()
-        step(number, images, labels)
-        assert len(calls) == 4
-        np.testing.assert_array_equal(calls[0][0], encode(SPACE, largest(SPACE)))
-        np.testing.assert_array_equal(calls[1][0], encode(SPACE, smallest(SPACE)))
-        assert [rate for _, _, rate, _ in calls] == pytest.approx([0.4, 0, 0, 0])
-        np.testing.assert_allclose(calls[0][1], smooth(labels, CLASSES, 0.1))
-        for _, targets, _, _ in calls[1:]:
-            np.testing.assert_array_equal(targets, calls[0][3])  # what the largest said
-    assert traced.experimental_get_tracing_count() == 1
+def test_dropout_depends_on_seed_step_and_place(tensorflow: Any) -> None:
+    from tasks.training import _drop
+
+    shape = (1, 64)
+    ops = [Op(name, OpKind.FULLY_CONNECTED, (INPUT,), shape, shape) for name in "ab"]
+    x = tensorflow.ones((4, 64))
+    seeds = [tensorflow.constant([3, step], tensorflow.int32) for step in (0, 1)]
+    drawn = [_drop(0.4, seed, op, x).numpy() for seed in seeds for op in ops]
+    # derived: what is left is scaled by 1 / 0.6
+    assert {round(float(value), 4) for one in drawn for value in one.ravel()} == {0.0, 1.6667}
+    assert len({one.tobytes() for one in drawn}) == 4
+    np.testing.assert_array_equal(drawn[0], _drop(0.4, seeds[0], ops[0], x).numpy())
+    assert _drop(0.0, seeds[0], ops[0], x) is x
+
+
+def _drawn(step: SandwichStep, numbers: Sequence[int]) -> list[Any]:
+    """The random architectures of some steps, which are then not run."""
+    seen: list[Any] = []
+
+    def spy(architecture: Any, inputs: Any, targets: Any, teacher: Any, seed: Any) -> Any:
+        seen.append((architecture, seed))
+        return 0.0, teacher or (0,)
+
+    step.accumulate = spy  # type: ignore[method-assign]
+    step._teach = functools.partial(spy, "largest")
+    step._least = functools.partial(spy, "smallest")
+    for number in numbers:
+        step(number, _batches().at(0))
+    return seen
 
 
 def test_random_architectures_of_a_step_depend_on_seed_and_step(
-    sandwich: tuple[Any, SandwichStep], monkeypatch: pytest.MonkeyPatch
+    sandwich: tuple[Any, SandwichStep],
 ) -> None:
-    _, step = sandwich
-    seen: list[Any] = []
-
-    def spy(encoded: Any, images: Any, targets: Any, rate: Any, seed: Any) -> Any:
-        seen.append(encoded.numpy().tolist())
-        return 0.0, targets
-
-    monkeypatch.setattr(step, "accumulate", spy)
-    for number in (0, 1, 2, 3, 0):
-        step(number, *_batches().at(0))
-    drawn = [seen[at + 2 : at + 4] for at in range(0, len(seen), 4)]
+    seen = [one for one, _ in _drawn(sandwich[1], (0, 1, 2, 3, 0))]
+    steps = [seen[at : at + 4] for at in range(0, len(seen), 4)]
+    assert all(one[:2] == ["largest", "smallest"] for one in steps)
+    drawn = [one[2:] for one in steps]
     assert drawn[0] == drawn[4]
     assert len({str(one) for one in drawn[:4]}) == 4
 
 
-def test_largest_seed_that_can_be_given_works(
-    sandwich: tuple[Any, SandwichStep], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    net, _ = sandwich
-    step = SandwichStep(net, _recipe(seed=2**32 - 1), dropout=0.4, random_subnets=0)
-    seeds: list[Any] = []
-
-    def spy(encoded: Any, images: Any, targets: Any, rate: Any, seed: Any) -> Any:
-        seeds.append((seed.dtype.name, seed.numpy().tolist()))
-        return 0.0, targets
-
-    monkeypatch.setattr(step, "accumulate", spy)
-    step(5, *_batches().at(0))
+def test_largest_seed_that_can_be_given_works(sandwich: tuple[Any, SandwichStep]) -> None:
+    step = SandwichStep(sandwich[0], PROBLEM, _recipe(seed=2**32 - 1), 0.4, random_subnets=0)
+    seeds = [(seed.dtype.name, seed.numpy().tolist()) for _, seed in _drawn(step, (5,))]
     # derived: 2**32 - 1 has the bits of -1
     assert seeds == [("int32", [-1, 5])] * 2
 
 
 def test_only_kernels_of_the_largest_decay(sandwich: tuple[Any, SandwichStep]) -> None:
     net, step = sandwich
+    rng = np.random.default_rng(0)
+    for variable in net.parameters.values():  # nothing that is zero by chance
+        variable.assign(rng.normal(0.0, 0.3, variable.shape).astype(np.float32))
     before = net.state()
     step.optimizer.apply(0)  # no gradient was added: what moves is decay
     moved = {
         name for name, value in net.state().items() if not np.array_equal(value, before[name])
     }
-    assert moved == {name for name in net.used_by(largest(SPACE)) if name.endswith("kernel")}
+    assert moved == {name for name in net.used_by(SPACE.largest()) if name.endswith("kernel")}
     assert 0 < len(moved) < sum(name.endswith("kernel") for name in net.parameters)
     for name in moved:
         assert np.linalg.norm(net.state()[name]) < np.linalg.norm(before[name])
@@ -312,30 +332,34 @@ def _assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         np.testing.assert_array_equal(value, other[name], err_msg=name)
 
 
-def _supernet_run(path: Path, progress: Any, seed: int = 0) -> tuple[dict[str, Any], Any]:
-    from spaces.supernet import Supernet
-
-    net = Supernet(SPACE, CLASSES, seed)
+def _supernet_run(
+    path: Path, progress: Any, optimizer: Any, seed: int = 0
+) -> tuple[dict[str, Any], Any]:
+    net, recipe = _supernet(seed), _recipe(optimizer=optimizer)
     checkpoint = Checkpoint(path, every=3)
-    losses = train_supernet(net, _batches(), _recipe(), 0.2, 1, checkpoint, progress)
+    losses = train_supernet(net, PROBLEM, _batches(), recipe, 0.2, 1, checkpoint, progress)
     return net.state(), losses
 
 
 @pytest.mark.usefixtures("tensorflow")
-def test_interrupted_supernet_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_interrupted_supernet_ends_as_an_undisturbed_one(optimizer: str, tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.npz", tmp_path / "cut.npz"
-    straight, losses = _supernet_run(whole, _Snapshot(5, whole, cut))
+    straight, losses = _supernet_run(whole, _Snapshot(5, whole, cut), optimizer)
     assert Checkpoint(cut, every=3).load()[0] == 3
     # Other initial weights: all that counts comes from the checkpoint.
-    resumed, losses_again = _supernet_run(cut, SilentProgress(), seed=9)
+    resumed, losses_again = _supernet_run(cut, SilentProgress(), optimizer, seed=9)
     _assert_same(straight, resumed)
     np.testing.assert_array_equal(losses, losses_again)
+
+
+GRAPH = PROBLEM.complete(SPACE.lower(SPACE.smallest()))
 
 
 def _float_model(seed: int) -> Any:
     from spaces.keras_model import build_model, get_weights, set_weights
 
-    model = build_model(classification(SPACE.lower(smallest(SPACE)), CLASSES), output="logits")
+    model = build_model(GRAPH, outputs=PROBLEM.trained)
     rng = np.random.default_rng(seed)
     weights = get_weights(model)
     for name, value in weights.items():
@@ -346,16 +370,18 @@ def _float_model(seed: int) -> Any:
 
 
 def _quantized_model(seed: int) -> Any:
-    from tasks.quantization import quantize_aware
+    from tasks.quantization import Network, quantize_aware
 
-    return quantize_aware(_float_model(seed))
+    network = Network(_float_model(seed), GRAPH, PROBLEM.trained, PROBLEM.deployed)
+    return quantize_aware(network, PROBLEM.inputs(_data(), GRAPH)).model
 
 
 def _model_run(
     model: Any, path: Path, progress: Any, recipe: Recipe | None = None
 ) -> tuple[dict[str, Any], Any]:
     checkpoint = Checkpoint(path, every=3)
-    losses = train_model(model, _batches(), recipe or _recipe(), CLASSES, checkpoint, progress)
+    recipe = recipe or _recipe()
+    losses = train_model(model, GRAPH, PROBLEM, _batches(), recipe, checkpoint, progress)
     values = {v.name: v.numpy() for v in model.variables}
     assert len(values) == len(model.variables)
     return values, losses
@@ -410,26 +436,25 @@ def test_too_high_a_learning_rate_ends_the_training_of_a_model(tmp_path: Path) -
 
 @pytest.mark.usefixtures("tensorflow")
 def test_too_high_a_learning_rate_ends_the_training_of_a_supernet(tmp_path: Path) -> None:
-    from spaces.supernet import Supernet
-
     recipe = _recipe(steps=300, learning_rate=1e6, warmup_steps=0)
     checkpoint = Checkpoint(tmp_path / "state.npz", every=1000)
-    net = Supernet(SPACE, CLASSES, seed=0)
     with pytest.raises(TrainingDivergedError, match=MESSAGE) as caught:
-        train_supernet(net, _batches(), recipe, 0.0, 0, checkpoint, SilentProgress())
+        train_supernet(
+            _supernet(), PROBLEM, _batches(), recipe, 0.0, 0, checkpoint, SilentProgress()
+        )
     assert int(str(caught.value).split("up to step ")[1].split(".")[0]) <= 200
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_loss_that_is_no_number_ends_the_training_at_once(loss: float) -> None:
-    guard = DivergenceGuard(CLASSES, 1e6)
+    guard = DivergenceGuard(math.log(CLASSES), 1e6)
     guard.check(0, 0.5)
     with pytest.raises(TrainingDivergedError, match=MESSAGE):
         guard.check(1, loss)
 
 
 def _guard_after(steps: int) -> DivergenceGuard:
-    guard = DivergenceGuard(CLASSES, 1e6)
+    guard = DivergenceGuard(math.log(CLASSES), 1e6)
     for step in range(steps):
         guard.check(step, 2.0)
     return guard
@@ -449,9 +474,17 @@ def test_guard_judges_the_mean_of_a_hundred_steps() -> None:
 
 
 def test_guard_goes_on_after_an_interruption() -> None:
-    resumed = DivergenceGuard(CLASSES, 1e6)
+    resumed = DivergenceGuard(math.log(CLASSES), 1e6)
     resumed.restore(_guard_after(199).recent)
     resumed.check(199, -90.0)
     with pytest.raises(TrainingDivergedError, match=r"2\.00 over 100 steps up to step 300"):
         for step in range(200, 300):
             resumed.check(step, 2.0)
+
+
+def test_any_finite_loss_will_do_where_guessing_is_not_known() -> None:
+    guard = DivergenceGuard(None, 1e6)
+    for step in range(300):
+        guard.check(step, 1e6)
+    with pytest.raises(TrainingDivergedError, match=r"that of guessing \(inf\), but got"):
+        guard.check(300, float("nan"))
