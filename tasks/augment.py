@@ -77,7 +77,7 @@ def _zoomed(batch: Batch, factors: NDArray[Any]) -> Batch:
 
 def _sources(size: int, factor: float) -> NDArray[np.float64]:
     """Where each pixel of a zoomed line comes from."""
-    sources: NDArray[np.float64] = (np.arange(size) - (size - 1) / 2) / factor + (size - 1) / 2
+    sources: NDArray[Any] = (np.arange(size) - (size - 1) / 2) / factor + (size - 1) / 2
     return sources
 
 

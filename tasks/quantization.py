@@ -9,6 +9,7 @@ quantization, so the rewrite changes no bit of the result.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,8 +100,7 @@ def export_post_training(network: Network, samples: Inputs) -> bytes:
     def configure(converter: Any) -> None:
         _full_integer(converter)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        names = [name for name, _ in network.graph.inputs]
-        converter.representative_dataset = lambda: _representative(samples, names)
+        converter.representative_dataset = functools.partial(_representative, samples)
 
     return _convert(network, configure)
 

@@ -161,7 +161,10 @@ class Detection:
                 one = each[index]
                 drawn = draw_boxes(image, one.boxes, one.labels, one.scores, names)
                 panels.append(Panel(kind, drawn, note=f"{len(one.labels)} above {SHOWN}"))
-            exhibits.append(Exhibit(str(index), tuple(panels), legend(names, labels[labels >= 0])))
+            seen = [labels[labels >= 0], *(each[index].labels for each in found.values())]
+            exhibits.append(
+                Exhibit(str(index), tuple(panels), legend(names, np.concatenate(seen)))
+            )
         return tuple(exhibits)
 
 
