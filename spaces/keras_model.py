@@ -51,7 +51,8 @@ def build_model(
 
     Returns:
         A model of the graph's inputs (a list where there are several, named as in the graph)
-        [batch, ...] float32, or int32 where they are numbers of rows of a table. It returns a tensor, or a list where there are several outputs.
+        [batch, ...] float32, or int32 where they are numbers of rows of a table. It returns a
+        tensor, or a list where there are several outputs.
 
     Raises:
         UnsupportedOpError: An op has no layer here.
