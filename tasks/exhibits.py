@@ -12,10 +12,13 @@ import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+
+if TYPE_CHECKING:  # costs of a table need problems, and those the records here, but no pictures
+    from PIL import Image, ImageDraw
 
 LEAST_WIDTH, MOST_SIDE = 256, 384
 """Pixels of a drawn picture: narrower ones are enlarged, larger ones reduced."""
@@ -114,6 +117,8 @@ def draw_boxes(
         scores: [n], 0..1; None: there are none.
         classes: Names of the classes.
     """
+    from PIL import ImageDraw
+
     picture = _enlarged(image)
     pen = ImageDraw.Draw(picture)
     real = [n for n in range(len(labels)) if labels[n] >= 0]
@@ -146,6 +151,8 @@ def paint_mask(
         classes: Names of the classes.
         ignore: The number that stands for no class.
     """
+    from PIL import Image
+
     picture = _enlarged(image)
     height, width = picture.height, picture.width
     rows = (np.arange(height) * mask.shape[0]) // height
@@ -214,6 +221,8 @@ def _tail(text: str, length: int | None) -> str:
 
 def _enlarged(image: NDArray[np.uint8]) -> Image.Image:
     """RGB, at least ``LEAST_WIDTH`` wide and, where that allows it, at most ``MOST_SIDE``."""
+    from PIL import Image
+
     pixels = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
     picture = Image.fromarray(np.ascontiguousarray(pixels, np.uint8)).convert("RGB")
     longest = max(picture.size)
@@ -254,6 +263,8 @@ def _name_tag(
     taken: Sequence[Area],
 ) -> Area:
     """The name at the first edge of the box where it covers no other name; gives its area."""
+    from PIL import ImageFont
+
     font = ImageFont.load_default(12)
     width, height = math.ceil(pen.textlength(words, font)) + 7, 15
     left, top, right, bottom = place
@@ -322,6 +333,8 @@ def _edge_colours(
 
 def _png(picture: Image.Image) -> bytes:
     """Compressed; a large photograph in 256 colours, which is a third of it."""
+    from PIL import Image
+
     content = _written(picture)
     return (
         content
