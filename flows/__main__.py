@@ -136,7 +136,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
         "--classes",
         type=int,
         metavar="N",
-        help="of the head; default 10 for inputs of up to 96 pixels, else 1001",
+        help="of the head; default: as many as the published networks had, 10 for small pictures",
     )
     parser.add_argument(
         "--cost-model", default="analytic", metavar="NAME", help="default analytic"
