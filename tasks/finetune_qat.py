@@ -283,6 +283,8 @@ class Trainer:
         for name, content in files.items():
             write_bytes(partial / f"{name}.tflite", content)
         write_npz(partial / "weights.npz", weights)
+        if decoding := self._problem.decoding(graph):
+            write_npz(partial / "decoding.npz", decoding)
         write_json(partial / "architecture.json", {"space": point.space, **point.values})
         write_json(partial / "metrics.json", self._metrics(record, graph, files))
         final.parent.mkdir(parents=True, exist_ok=True)

@@ -114,6 +114,9 @@ class Problem(Protocol):
     ) -> Tensor:
         """A scalar: how far the outputs are from a larger network's on the same batch."""
 
+    def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Arrays that reading the outputs needs and the file does not hold; they go beside it."""
+
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """Metrics by name, that of :attr:`metric` first, of the outputs of :attr:`deployed`."""
 

@@ -142,7 +142,10 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     concrete = module.call.get_concrete_function(*specifications)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     configure(converter)
-    converted: bytes = converter.convert()
+    with warnings.catch_warnings():
+        # Inputs by name are observed with an interpreter that TensorFlow itself calls deprecated.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        converted: bytes = converter.convert()
     return converted
 
 

@@ -139,6 +139,10 @@ class Detection:
             for one, scores in zip(boxes, outputs[1], strict=True)
         ]
 
+    def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """``anchors`` [A, 4]: centre y, x, height, width that boxes are relative to."""
+        return {"anchors": self.anchors(graph)}
+
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """Average precision as COCO has it."""
         parts = ("boxes", "labels", "crowd", "sizes")

@@ -113,6 +113,10 @@ class QuestionAnswering:
         imitated = -tf.reduce_mean(tf.reduce_sum(soft * scores, axis=1))
         return 0.5 * hard + 0.5 * imitated
 
+    def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Nothing: outputs speak for themselves."""
+        return {}
+
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """F1 and exact match of the answers, the best over the accepted ones, as SQuAD has them.
 

@@ -113,6 +113,10 @@ class Segmentation:
         imitated = tf.nn.softmax_cross_entropy_with_logits(soft, outputs[0])
         return 0.5 * self.loss(targets, outputs, 0.0) + 0.5 * tf.reduce_mean(imitated)
 
+    def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Nothing: outputs speak for themselves."""
+        return {}
+
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """Mean IoU over the classes that occur, in truth or in labels; and the share of pixels."""
         classes = len(self.setting.classes)

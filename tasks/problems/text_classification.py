@@ -75,6 +75,10 @@ class TextClassification:
         """Cross entropy against the teacher's probabilities."""
         return categories.imitation(teacher[0], outputs[0])
 
+    def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """Nothing: outputs speak for themselves."""
+        return {}
+
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """Share of sentences whose greatest output is the label."""
         return {self.metric.name: categories.accuracy(outputs[0], arrays["labels"])}
