@@ -17,8 +17,10 @@ from hw.tflite import read_tflite
 from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, Block, lower_block
 from spaces.graph import INPUT, Op, OpGraph, OpKind
 from spaces.heads import classification
-from tasks.interpreter import predict, quantize_input
-from tasks.quantization import normalise
+from tasks.interpreter import dequantize, predict, quantize
+from tasks.pixels import normalise
+from tasks.quantization import Network
+from tests.samples import opened, samples, small_space
 
 CLASSES, SHAPE, CHANNELS = 5, (1, 8, 8, 3), 16
 ROOT = Path(__file__).parents[2]
@@ -40,11 +42,11 @@ def _network(*ops: str) -> OpGraph:
     return classification(OpGraph(SHAPE, tuple(found)), CLASSES)
 
 
-def _model(graph: OpGraph) -> Any:
+def _model(graph: OpGraph, output: str = "logits") -> Any:
     """A Keras model whose weights and statistics are no special case."""
     from spaces.keras_model import build_model, get_weights, set_weights
 
-    model = build_model(graph, output="logits")
+    model = build_model(graph, outputs=(output,))
     rng = np.random.default_rng(0)
     weights = {}
     for name, value in get_weights(model).items():
@@ -59,8 +61,21 @@ def _model(graph: OpGraph) -> Any:
     return model
 
 
+def _built(graph: OpGraph) -> Network:
+    return Network(_model(graph), graph, ("logits",), ("probabilities",))
+
+
 def _images(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (count, *SHAPE[1:]), np.uint8)
+
+
+def _read(count: int, seed: int = 0) -> dict[str, Any]:
+    return {"input": normalise(_images(count, seed))}
+
+
+def _predicted(tflite: bytes, count: int, seed: int = 0) -> Any:
+    (found,) = predict(tflite, _read(count, seed), ("probabilities",))
+    return found
 
 
 @lru_cache
@@ -68,7 +83,7 @@ def _post_training(op: str) -> tuple[bytes, bytes]:
     """Native and split form of a network with one block."""
     from tasks.quantization import export_post_training, split_grouped_convolutions
 
-    native = export_post_training(_model(_network(op)), _images(16))
+    native = export_post_training(_built(_network(op)), _read(16))
     return native, split_grouped_convolutions(native)
 
 
@@ -85,9 +100,9 @@ GROUPED = pytest.mark.parametrize("op", [IBN_GROUPED, IBN_FUSED_GROUPED])
 def test_split_form_gives_the_same_bits(op: str) -> None:
     native, split = _post_training(op)
     assert native != split
-    outputs = predict(native, _images(40, seed=1))
+    outputs = _predicted(native, 40, seed=1)
     assert len(np.unique(outputs, axis=0)) > 10  # the network does tell images apart
-    np.testing.assert_array_equal(outputs, predict(split, _images(40, seed=1)))
+    np.testing.assert_array_equal(outputs, _predicted(split, 40, seed=1))
 
 
 @GROUPED
@@ -111,7 +126,7 @@ def test_split_form_has_one_convolution_a_group(op: str, tmp_path: Path) -> None
 def test_network_without_groups_is_split_into_itself(tmp_path: Path) -> None:
     native, split = _post_training(IBN_DW)
     assert _ops(native, tmp_path) == _ops(split, tmp_path)
-    np.testing.assert_array_equal(predict(native, _images(4)), predict(split, _images(4)))
+    np.testing.assert_array_equal(_predicted(native, 4), _predicted(split, 4))
 
 
 def test_native_group_convolution_is_slices_convolved_and_concatenated(tensorflow: Any) -> None:
@@ -197,10 +212,12 @@ def _everything() -> dict[str, Any]:
 
     keras.backend.clear_session()  # quantizing numbers its layers by the models made before
     graph = _network(IBN_DW, IBN_FUSED, IBN_GROUPED, IBN_FUSED_GROUPED)
-    model = _model(graph)
-    floating = export_float(model)
+    network = _built(graph)
+    model = network.model
+    floating = export_float(network)
     plain = model(normalise(_images(20, seed=2)), training=False).numpy()
-    quantized = quantize_aware(model)
+    aware = quantize_aware(network, _read(16))
+    quantized = aware.model
     before = [variable.numpy() for variable in quantized.trainable_variables]
     images, targets = normalise(_images(16)), np.eye(CLASSES, dtype=np.float32)[np.arange(16) % 5]
     rate = tf.constant(1e-3)
@@ -215,7 +232,7 @@ def _everything() -> dict[str, Any]:
         "graph": graph,
         "float": floating,
         "logits": plain,
-        "int8": export_quantize_aware(quantized),
+        "int8": export_quantize_aware(aware),
         "quantized": quantized(normalise(_images(20, seed=2)), training=False).numpy(),
         "before": before,
         "after": [variable.numpy() for variable in quantized.trainable_variables],
@@ -229,7 +246,7 @@ def _softmax(logits: Any) -> Any:
 
 def test_float_file_computes_what_keras_computes() -> None:
     made = _everything()
-    found = predict(made["float"], _images(20, seed=2))
+    found = _predicted(made["float"], 20, seed=2)
     assert found.dtype == np.float32
     assert np.ptp(found[:, 0]) > 1e-2
     np.testing.assert_allclose(found, _softmax(made["logits"]), atol=1e-5)
@@ -260,24 +277,53 @@ def test_quantization_aware_file_computes_what_was_trained() -> None:
     from tasks.quantization import split_grouped_convolutions
 
     made = _everything()
-    outputs = predict(made["int8"], _images(20, seed=2))
-    assert outputs.dtype == np.int8
-    found = (outputs.astype(np.float32) + 128) / 256
+    found = _predicted(made["int8"], 20, seed=2)
+    # derived: a softmax lies in [0, 1], 256 steps
+    np.testing.assert_array_equal(found * 256, np.round(found * 256))
     expected = _softmax(made["quantized"])
     assert np.abs(found - expected).mean() < 0.02 < np.ptp(expected)
     split = split_grouped_convolutions(made["int8"])
-    np.testing.assert_array_equal(predict(split, _images(20, seed=2)), outputs)
+    np.testing.assert_array_equal(_predicted(split, 20, seed=2), found)
 
 
-def test_pixels_become_int8_by_scale_and_zero_point() -> None:
-    images = np.array([0, 51, 255], np.uint8).reshape(3, 1, 1, 1)
+def test_values_become_int8_by_scale_and_zero_point() -> None:
+    values = normalise(np.array([0, 51, 255], np.uint8))
     details = {"dtype": np.int8, "quantization": (0.01, 10)}
     # derived: -1, -0.6, 1 in steps of 0.01 from 10: -90, -50, 110; at half the step 1 is clipped
-    assert quantize_input(images, details).ravel().tolist() == [-90, -50, 110]
+    assert quantize(values, details).tolist() == [-90, -50, 110]
     half = {"dtype": np.int8, "quantization": (0.005, 10)}
-    assert quantize_input(images, half).ravel().tolist() == [-128, -110, 127]
-    plain = quantize_input(images, {"dtype": np.float32})
-    np.testing.assert_allclose(plain.ravel(), [-1, -0.6, 1], atol=1e-6)
+    assert quantize(values, half).tolist() == [-128, -110, 127]
+    plain = quantize(values, {"dtype": np.float32})
+    np.testing.assert_allclose(plain, [-1, -0.6, 1], atol=1e-6)
+    tokens = quantize(np.array([0, 7]), {"dtype": np.int32, "quantization": (0.0, 0)})
+    assert (tokens.dtype, tokens.tolist()) == (np.int32, [0, 7])
+
+
+def test_outputs_are_what_integers_stand_for() -> None:
+    found = dequantize(np.array([-90, 10], np.int8), {"quantization": (0.01, 10)})
+    np.testing.assert_allclose(found, [-1, 0], atol=1e-6)
+    labels = np.array([3, 200], np.uint8)
+    assert dequantize(labels, {"quantization": (0.0, 0)}) is labels
+
+
+def _smallest(name: str) -> OpGraph:
+    space = small_space(name)
+    return space.lower(space.smallest())
+
+
+def test_inputs_and_outputs_are_told_by_their_names_in_any_order() -> None:
+    from tasks.quantization import export_float
+
+    problem = opened("question_answering")
+    graph = problem.complete(_smallest(problem.name))
+    network = Network(_model(graph, *problem.trained), graph, problem.trained, problem.deployed)
+    inputs = problem.inputs(samples(problem.name, 3), graph)
+    backwards = dict(reversed(inputs.items()))
+    tflite = export_float(network)
+    (one,), (other,) = (predict(tflite, each, ("span_logits",)) for each in (inputs, backwards))
+    given = [inputs[name] for name, _ in graph.inputs]
+    np.testing.assert_allclose(one, network.model(given).numpy(), atol=1e-4)
+    np.testing.assert_array_equal(one, other)
 
 
 EXPORT_ALL = """
@@ -288,7 +334,7 @@ from tasks.quantization import export_post_training, split_grouped_convolutions
 from tasks.training import configure_tensorflow
 configure_tensorflow(2, True)
 made = tests._everything()
-native = export_post_training(tests._model(made["graph"]), tests._images(8))
+native = export_post_training(tests._built(made["graph"]), tests._read(8))
 for content in (made["float"], made["int8"], native, split_grouped_convolutions(native)):
     print(hashlib.sha256(content).hexdigest())
 """
@@ -297,7 +343,7 @@ for content in (made["float"], made["int8"], native, split_grouped_convolutions(
 def test_exported_bytes_do_not_depend_on_models_made_before() -> None:
     from tasks.quantization import export_post_training
 
-    again = export_post_training(_model(_network(IBN_DW)), _images(16))
+    again = export_post_training(_built(_network(IBN_DW)), _read(16))
     assert again == _post_training(IBN_DW)[0]
 
 
