@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.report import CostReport
 from hw.tflite import read_tflite
-from spaces.graph import OpGraph
+from spaces.graph import Op, OpGraph
 from tasks.params import CostParams
 
 _GROUP = re.compile(r"/(group\d+)$")
 
 
-def estimate_file(tflite: Path, cost: CostParams, graph: OpGraph) -> CostReport:
+def estimate_file(
+    tflite: Path, cost: CostParams, graph: OpGraph, deployed: Sequence[str]
+) -> CostReport:
     """The cost report of one quantized ``.tflite``, its ops named as in ``graph``.
+
+    What ``graph`` does behind ``deployed``, the outputs of the file, is the host's and is counted.
 
     Raises:
         TfliteError: The file cannot be read or is not quantized.
@@ -25,21 +30,47 @@ def estimate_file(tflite: Path, cost: CostParams, graph: OpGraph) -> CostReport:
     """
     model = read_tflite(tflite)
     model.check_quantized()
+    ends = _ends(model.graph, [graph.op(name) for name in deployed])
     estimated = load_cost_model(cost.method, load_device(cost.device)).estimate(
-        model.graph, dict(model.unsupported)
+        _with_host_ops(model.graph, graph, ends), dict(model.unsupported)
     )
     names = sorted((op.name for op in graph.ops), key=len, reverse=True)
-    # Converters call the result what they like.
-    last = {model.graph.output.name: graph.output.name}
+    called = {end: name for name, end in ends.items()}
 
     def named(op: str) -> str:
-        return last.get(op) or readable_name(op, names)
+        return called.get(op) or readable_name(op, names)
 
     return dataclasses.replace(
         estimated,
         per_op=tuple(dataclasses.replace(op, op=named(op.op)) for op in estimated.per_op),
         host_ops=tuple((named(op), why) for op, why in estimated.host_ops),
     )
+
+
+def _ends(file: OpGraph, deployed: Sequence[Op]) -> dict[str, str]:
+    """What a file calls its outputs, by the names that they have in the graph.
+
+    Converters call them what they like, so they are told by their shapes.
+    """
+    read = {name for op in file.ops for name in op.inputs}
+    ends = [op for op in file.ops if op.name not in read]
+    found = {}
+    for wanted in deployed:
+        alike = [end for end in ends if end.output_shape == wanted.output_shape] or ends[-1:]
+        same = [end for end in alike if end.kind is wanted.kind]
+        found[wanted.name] = (same or alike)[0].name
+    return found
+
+
+def _with_host_ops(file: OpGraph, graph: OpGraph, ends: Mapping[str, str]) -> OpGraph:
+    """The graph of a file, and behind its ends what ``graph`` has there."""
+    behind, added = set(ends), []
+    for op in graph.ops:
+        if behind.intersection(op.inputs):
+            behind.add(op.name)
+            inputs = tuple(ends.get(name, name) for name in op.inputs)
+            added.append(dataclasses.replace(op, inputs=inputs))
+    return dataclasses.replace(file, ops=(*file.ops, *added))
 
 
 def readable_name(tensor: str, names: list[str]) -> str:

@@ -81,7 +81,7 @@ def _model(
 ) -> Record:
     """A finalist's record: scores of its files, cost of its int8 file."""
     metrics, metric = read_json(path), problem.metric.name
-    report = estimate_file(path.parent / "int8.tflite", cost, graph)
+    report = estimate_file(path.parent / "int8.tflite", cost, graph, problem.deployed)
     return {
         **metrics,
         metric: metrics[f"{metric}_int8"],

@@ -42,7 +42,8 @@ def _candidate(name: str, status: str = "done") -> dict[str, Any]:
     }
 
 
-def _report(path: Path, _: CostParams, graph: OpGraph) -> CostReport:
+def _report(path: Path, _: CostParams, graph: OpGraph, deployed: Any) -> CostReport:
+    assert deployed == ("probabilities",)
     assert graph == classification(SPACE.lower(POINT), classes=2)
     _, latency_ms, weight_bytes = FINALISTS[path.parent.name]
     return CostReport(
