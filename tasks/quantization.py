@@ -152,6 +152,9 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
 
 def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:
     """The deployed outputs: all that is computed behind the model's has no weights of its own."""
+    import tensorflow as tf
+
+    from spaces.keras_model import layer_name
     from spaces.tensor_ops import activate, compute
 
     given = network.model(inputs if len(inputs) > 1 else inputs[0], training=False)
@@ -159,7 +162,8 @@ def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:
     tensors = dict(zip(network.trained, outputs, strict=True))
     for op in _tail(network):
         sources = [tensors[name] for name in op.inputs]
-        tensors[op.name] = activate(op, compute(op, sources, {}))
+        with tf.name_scope(layer_name(op.name)):  # by which people know it in the file
+            tensors[op.name] = activate(op, compute(op, sources, {}))
     return {name: tensors[name] for name in network.deployed}
 
 
