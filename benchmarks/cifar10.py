@@ -26,6 +26,7 @@ from spaces.space import load_baselines, load_space
 from tasks import stages
 from tasks.estimate_cost import estimate_file
 from tasks.params import Params, load_params
+from tasks.problem import open_problem
 from tasks.progress import ConsoleProgress, SilentProgress
 from tasks.workspace import Workspace, read_json
 
@@ -52,7 +53,6 @@ def searched(params: Params, workspace: Workspace) -> list[Point]:
 def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[Point]:
     """Train the width family from scratch; its members as points."""
     from tasks.finetune_qat import Trainer
-    from tasks.problem import load_problem
 
     manifest = read_json(workspace.data / "manifest.json")
     images = manifest["splits"]["train"]["images"]
@@ -60,18 +60,27 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
     own = params.finetune.model_copy(
         update={"epochs": params.finetune.epochs + shared, "learning_rate": 0.1}
     )
-    trainer = Trainer(params.space, params.search, params.cost, own, params.runtime, workspace)
-    space = load_space(FAMILY).for_input((1, params.data.image_size, params.data.image_size, 3))
+    trainer = Trainer(
+        params.problem,
+        params.space,
+        params.search,
+        params.cost,
+        own,
+        params.runtime,
+        workspace,
+    )
+    problem = open_problem(params.problem, workspace)
+    space = load_space(FAMILY).for_input(problem.setting.input_shape)
     points = []
     for width in widths:
         point = load_baselines(FAMILY)[width]
-        graph = load_problem("classification").complete(space.lower(point), trainer.classes)
+        graph = problem.complete(space.lower(point))
         folder = workspace.state / "finished" / point.id
         if not folder.exists():
             record = {"id": point.id, "name": width, "top1": None}
             trainer.train_and_export(record, point, graph, None, SilentProgress())
         metrics = read_json(folder / "metrics.json")
-        cost = estimate_file(folder / "int8.tflite", params.cost, graph)
+        cost = estimate_file(folder / "int8.tflite", params.cost, graph, problem.deployed)
         scores = {key: metrics[key] for key in ("top1_float", "top1_ptq", "top1_int8")}
         points.append({"id": width, **scores, "latency_ms": cost.latency_ms})
         print(json.dumps(points[-1]), flush=True)

@@ -7,7 +7,8 @@ A sandwich step trains the largest, the smallest and two random networks on one 
 optimizer step. Its peer are the same four networks as ordinary Keras models, each compiled with
 the same optimizer and run by the traced function that ``Model.fit`` runs, on a ``tf.data``
 iterator that hands out tensors: no work per call in Python or NumPy. The supernet's side is timed
-as the pipeline calls it, from NumPy arrays, with encoding and weight decay.
+as the pipeline calls it, from NumPy arrays, with weight decay; largest and smallest are traced,
+the random ones run op by op.
 
 A round takes other random networks. Within a round the two sides alternate; warm-up calls, which
 trace, are not counted. The ratio of a round is that of its medians.
@@ -20,7 +21,6 @@ import functools
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,85 +28,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
-from spaces.ibn import IbnSpace, largest, smallest
-from spaces.space import Architecture, sample
+from spaces.graph import OpGraph, Shape
+from spaces.space import Architecture, TrainableSpace, sample
 from tasks.params import Params, load_params
+from tasks.problem import Arrays, Problem, problem_of_space
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SEED = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One batch as the pipeline hands it over: float32 [n, H, W, C] in [-1, 1], int32 [n]."""
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int32]
-    classes: int
-
-    @staticmethod
-    def random(shape: Sequence[int], size: int, classes: int) -> Batch:
-        """Noise: what a step costs does not depend on what it sees."""
-        rng = np.random.default_rng(SEED)
-        images = rng.uniform(-1.0, 1.0, (size, *shape[1:])).astype(np.float32)
-        return Batch(images, rng.integers(0, classes, size).astype(np.int32), classes)
+def noise(shape: Shape, size: int, classes: int) -> dict[str, NDArray[Any]]:
+    """A batch as prepared data is; what a step costs does not depend on what it sees."""
+    rng = np.random.default_rng(SEED)
+    images = rng.integers(0, 256, (size, *shape[1:]), np.uint8)
+    return {"images": images, "labels": rng.integers(0, classes, size).astype(np.int32)}
 
 
-def networks(space: IbnSpace, seed: int, step: int, random_subnets: int) -> list[Architecture]:
+def networks(
+    space: TrainableSpace, seed: int, step: int, random_subnets: int
+) -> list[Architecture]:
     """The networks that the sandwich rule trains in a step (``tasks.training.SandwichStep``)."""
     rng = np.random.default_rng([seed, 2, step])
-    return [largest(space), smallest(space), *(sample(space, rng) for _ in range(random_subnets))]
+    ends = [space.largest(), space.smallest()]
+    return [*ends, *(sample(space, rng) for _ in range(random_subnets))]
 
 
 def ordinary_step(
-    space: IbnSpace, network: Architecture, batch: Batch, recipe: Any, dropout: float, step: int
+    problem: Problem, graph: OpGraph, batch: Arrays, recipe: Any, dropout: float, step: int
 ) -> Callable[[], object]:
     """One training step of one network as a compiled Keras model."""
     import tensorflow as tf
     import tf_keras as keras
 
     from spaces.keras_model import build_model
-    from tasks.problem import load_problem
-    from tasks.training import smooth
 
     keras.utils.set_random_seed(SEED)
-    problem = load_problem("classification")
-    graph = problem.complete(space.lower(network), batch.classes)
-    model = build_model(graph, dropout=dropout, output=problem.trained_output)
+    model = build_model(graph, dropout=dropout, outputs=problem.trained)
     optimizer = keras.optimizers.SGD(
         recipe.rate(step), recipe.momentum, nesterov=True, global_clipnorm=recipe.clip_norm
     )
-    model.compile(optimizer, keras.losses.CategoricalCrossentropy(from_logits=True))
-    targets = smooth(batch.labels, batch.classes, recipe.label_smoothing)
-    iterator = iter(tf.data.Dataset.from_tensors((batch.images, targets)).repeat())
+    smoothing = recipe.label_smoothing
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+    model.compile(optimizer, loss)
+    images = problem.inputs(batch, graph)["input"]
+    targets = tf.one_hot(batch["labels"], len(problem.setting.classes))
+    iterator = iter(tf.data.Dataset.from_tensors((images, targets)).repeat())
     train = model.make_train_function()
     return lambda: float(train(iterator)["loss"])
 
 
-def check_networks(
-    sandwich: Any, space: IbnSpace, expected: Sequence[Architecture], call: Callable[[], object]
-) -> None:
+def check_networks(net: Any, expected: Sequence[Architecture], call: Callable[[], object]) -> None:
     """Make sure that both sides train the same networks.
 
     Raises:
         RuntimeError: The sandwich rule draws others than :func:`networks` says.
     """
-    from spaces.supernet import encode
+    seen: list[Architecture] = []
+    graph = net.graph
 
-    seen: list[NDArray[np.int32]] = []
-    traced = sandwich.accumulate
+    def spy(architecture: Architecture, *rest: Any) -> Any:
+        seen.append(architecture)
+        return graph(architecture, *rest)
 
-    def spy(encoded: Any, *rest: Any) -> Any:
-        seen.append(encoded.numpy())
-        return traced(encoded, *rest)
-
-    sandwich.accumulate = spy
+    net.graph = spy
     try:
         call()
     finally:
-        sandwich.accumulate = traced
-    wanted = [encode(space, network) for network in expected]
-    if len(seen) != len(wanted) or not all(map(np.array_equal, seen, wanted)):
+        net.graph = graph
+    if list(dict.fromkeys(seen)) != list(dict.fromkeys(expected)):
         raise RuntimeError("both sides must train the same networks, but the sandwich has others")
 
 
@@ -121,26 +110,34 @@ def alternate(first: Callable[[], Any], second: Callable[[], Any], repeats: int)
     return [statistics.median(seconds) for seconds in took]
 
 
-def measure(params: Params, space: IbnSpace, options: argparse.Namespace) -> Result:
+def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) -> Result:
     """All rounds at one input size."""
     from spaces.supernet import Supernet
     from tasks.train_supernet import recipe_of
     from tasks.training import SandwichStep
 
     settings, recipe = params.supernet, recipe_of(params.supernet)
-    batch = Batch.random(space.input_shape, options.batch_size, options.classes)
-    net = Supernet(space, options.classes, SEED)
-    sandwich = SandwichStep(net, recipe, settings.dropout, settings.random_subnets)
+    problem = problem_of_space(space, options.classes)
+    batch = noise(space.input_shape, options.batch_size, options.classes)
+    net = Supernet(space, problem.complete, problem.trained, SEED, problem.first_bias)
+    sandwich = SandwichStep(net, problem, recipe, settings.dropout, settings.random_subnets)
     rounds: list[dict[str, float]] = []
     for step in range(options.rounds):
         chosen = networks(space, recipe.seed, step, settings.random_subnets)
         steps = [
-            ordinary_step(space, network, batch, recipe, 0.0 if index else settings.dropout, step)
+            ordinary_step(
+                problem,
+                problem.complete(space.lower(network)),
+                batch,
+                recipe,
+                0.0 if index else settings.dropout,
+                step,
+            )
             for index, network in enumerate(chosen)
         ]
-        supernet = functools.partial(sandwich, step, batch.images, batch.labels)
+        supernet = functools.partial(sandwich, step, batch)
         ordinary = functools.partial(call_all, steps)
-        check_networks(sandwich, space, chosen, supernet)
+        check_networks(net, chosen, supernet)
         alternate(supernet, ordinary, options.warmup)
         ours, theirs = alternate(supernet, ordinary, options.repeats)
         rounds.append(
@@ -196,7 +193,7 @@ def main() -> None:
     name = options.space or params.space.name
     results = []
     for side in options.image_size:
-        space = sized(name, {"image_size": side, "channels": options.channels})
+        space = sized(name, {"input_shape": [1, side, side, options.channels]})
         shape = f"{side}x{side}x{options.channels}"
         print(f"{name}, {shape}, batch {options.batch_size}, {threads} threads", flush=True)
         results.append(measure(params, space, options))

@@ -58,7 +58,14 @@ def run_plain(overrides: Sequence[str]) -> dict[str, float]:
     _import_tensorflow()
     p, start = session.params, time.perf_counter()
     search_architectures.run(
-        p.space, p.search, p.cost, p.select, p.runtime, session.workspace, session.progress
+        p.problem,
+        p.space,
+        p.search,
+        p.cost,
+        p.select,
+        p.runtime,
+        session.workspace,
+        session.progress,
     )
     return {"search_s": time.perf_counter() - start, "start_s": start - began}
 
@@ -75,10 +82,10 @@ def run_tracked(overrides: Sequence[str]) -> dict[str, float]:
 
         @flow(name="overhead")
         def stages() -> dict[str, float]:
-            prepare(None, overrides, True)
+            prepare(None, tuple(overrides), True)
             _import_tensorflow()
             start = time.perf_counter()
-            search(None, overrides, True)
+            search(None, tuple(overrides), True)
             return {"search_s": time.perf_counter() - start, "start_s": start - began}
 
         return stages()
@@ -92,7 +99,7 @@ def run_prepare(overrides: Sequence[str]) -> dict[str, float]:
     session = open_session(None, overrides, tracking=False)
     p, workspace, progress = session.params, session.workspace, session.progress
     prepare_dataset.run(p.data, workspace, progress)
-    train_supernet.run(p.space, p.supernet, p.runtime, workspace, progress)
+    train_supernet.run(p.problem, p.space, p.supernet, p.runtime, workspace, progress)
     return {}
 
 
