@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 from tasks.interpreter import predict
+from tasks.pixels import normalise
 from tasks.stages import STAGES
 from tasks.tracking import prepare_store
 from tasks.workspace import read_npz
 
 RUN = ("run", "--profile", "smoke")
 # A line of progress, the only thing that goes to standard error.
-PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: pictures)?: \d+ .*")
+PROGRESS = re.compile(rf"(?:{'|'.join(STAGES)})(?:: images)?: \d+ .*")
 NOISE = re.compile(r"Traceback|tensorflow|XNNPACK|fully_quantize|[IWE]0000 |INFO|WARNING", re.I)
 
 
@@ -113,9 +114,9 @@ def test_registered_models_predict_as_their_files_do(
     for version in versions:
         model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
         name = version.tags["candidate_id"]
-        raw = predict(checkout.root / "runs/smoke/finalists" / name / "int8.tflite", images)
-        # Softmax leaves an int8 tensor of the fixed scale 1/256 and zero point -128.
-        np.testing.assert_allclose(model.predict(images), (raw.astype(np.float32) + 128) / 256)
+        path = checkout.root / "runs/smoke/finalists" / name / "int8.tflite"
+        (direct,) = predict(path, {"input": normalise(images)}, ("probabilities",))
+        np.testing.assert_allclose(model.predict(images), direct)
 
 
 def test_status_tells_counts_and_front(

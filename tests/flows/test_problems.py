@@ -56,7 +56,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("words", "message"),
     [
         (["--profile", "a"], "profiles must not extend themselves, but got a -> b -> a"),
-        (["--profile", "c"], "profiles.c.extends must be one of a, b, c, cifar10, "),
+        (["--profile", "c"], "profiles.c.extends must be one of a, b, bccd, c, cifar10, "),
         (
             ["--set", "data.format=scenes_boxes"],
             "data.format must be one for classification (digits, image_folder, keras, npz, tfds), "
