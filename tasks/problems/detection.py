@@ -23,7 +23,7 @@ FOCUS, POSITIVE_SHARE = 2.0, 0.75
 """Of the focal loss, as SpaghettiNet was trained (its released configuration)."""
 PRIOR = 0.01
 """Score of every anchor before training: nearly all are background (arXiv:1708.02002, 4.1)."""
-SHOWN = 0.3
+SHOWN = 0.5
 """Least score of a box that is drawn for people."""
 
 
