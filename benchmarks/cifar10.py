@@ -55,7 +55,7 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
     from tasks.finetune_qat import Trainer
 
     manifest = read_json(workspace.data / "manifest.json")
-    images = manifest["splits"]["train"]["images"]
+    images = manifest["splits"]["train"]["items"]
     shared = round(params.supernet.steps * params.supernet.batch_size / images)
     own = params.finetune.model_copy(
         update={"epochs": params.finetune.epochs + shared, "learning_rate": 0.1}

@@ -151,7 +151,7 @@ def outcome(checkout: Path, profile: str | None) -> Result:
     searched = read_json(checkout / home / "search" / "front.json")
     return {
         "split": scores["split"],
-        "images": scores["images"],
+        "images": scores["items"],
         "best_int8": scores["best_int8"],
         "front": chosen["front"],
         "finalists": chosen["models"],

@@ -138,7 +138,7 @@ def _resize(method: str) -> Callable[..., Tensor]:
 
 
 def _slice(op: Op, inputs: Sequence[Tensor], weights: Weights) -> Tensor:
-    return inputs[0][(slice(None), *(slice(0, size) for size in op.output_shape[1:]))]
+    return tf.slice(inputs[0], [0] * len(op.output_shape), _batched(op.output_shape))
 
 
 def _gather(op: Op, inputs: Sequence[Tensor], weights: Weights) -> Tensor:

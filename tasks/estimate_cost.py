@@ -34,11 +34,13 @@ def estimate_file(
     estimated = load_cost_model(cost.method, load_device(cost.device)).estimate(
         _with_host_ops(model.graph, graph, ends), dict(model.unsupported)
     )
-    names = sorted((op.name for op in graph.ops), key=len, reverse=True)
+    known = sorted(graph.ops, key=lambda op: len(op.name), reverse=True)
+    kinds = {op.name: op.kind for op in model.graph.ops}
     called = {end: name for name, end in ends.items()}
 
     def named(op: str) -> str:
-        return called.get(op) or readable_name(op, names)
+        alike = sorted(known, key=lambda one: one.kind is not kinds.get(op))
+        return called.get(op) or readable_name(op, [one.name for one in alike])
 
     return dataclasses.replace(
         estimated,
