@@ -42,6 +42,17 @@ def weights_name(op: Op) -> str:
     return f"{op.name}:{op.variant}" if op.variant else op.name
 
 
+def part_of(name: str) -> str:
+    """``kernel``, ``bias``, ``constant``, ``gamma`` or ``beta``, of a parameter's name."""
+    return name.rpartition("/")[2]
+
+
+def _learned(op: Op) -> dict[str, Shape]:
+    """Shapes of all that an op learns, by the names of the parameters."""
+    norm = {"gamma": (op.out_channels,), "beta": (op.out_channels,)} if op.batch_norm else {}
+    return {f"{weights_name(op)}/{part}": s for part, s in (weight_shapes(op) | norm).items()}
+
+
 @final
 class Supernet(tf.Module):  # type: ignore[misc]
     """All networks of a space, heads included, in shared weights.
@@ -93,6 +104,26 @@ class Supernet(tf.Module):  # type: ignore[misc]
 
     # -- forward --------------------------------------------------------------------------------
 
+    def weights(self, graph: OpGraph) -> dict[str, Tensor]:
+        """What a network reads, by the names of the parameters that it is cut from."""
+        return {
+            name: _slice(self.parameters[name], shape)
+            for op in graph.ops
+            for name, shape in _learned(op).items()
+        }
+
+    def whole(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gradients of :meth:`weights` as gradients of the parameters: zero around the slices.
+
+        A tape that starts behind :meth:`weights` and this are much faster than one that also
+        watches the slicing.
+        """
+        return {
+            name: _pad(tf.convert_to_tensor(gradient), self.parameters[name].shape)
+            for name, gradient in gradients.items()
+            if gradient is not None
+        }
+
     def run(
         self,
         graph: OpGraph,
@@ -100,6 +131,7 @@ class Supernet(tf.Module):  # type: ignore[misc]
         outputs: tuple[str, ...] = (),
         statistics: Statistics | None = None,
         drop: Callable[[Op, Tensor], Tensor] | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> tuple[tuple[Tensor, ...], Statistics]:
         """Outputs of a network, and the batch's statistics (or the given ones).
 
@@ -109,42 +141,22 @@ class Supernet(tf.Module):  # type: ignore[misc]
             outputs: Names of the ops whose outputs are wanted; empty: the trained ones.
             statistics: None: normalise with the batch's own.
             drop: Called on the first input of every fully connected op: dropout.
+            weights: From :meth:`weights`, for runs that share them; None: cut here.
         """
         tensors = dict(inputs)
+        weights = self.weights(graph) if weights is None else weights
         found: Statistics = {} if statistics is None else statistics
         for op in graph.ops:
             sources = [tensors[name] for name in op.inputs]
             if drop is not None and op.kind is OpKind.FULLY_CONNECTED:
                 sources[0] = drop(op, sources[0])
-            name = weights_name(op)
-            x = compute(op, sources, self._slices(op, name))
+            own = {part_of(name): weights[name] for name in _learned(op)}
+            x = compute(op, sources, own)
             if op.batch_norm:
-                x = self._normalise(x, op, name, found, statistics is None)
+                moments = None if statistics is None else statistics[weights_name(op)]
+                x, found[weights_name(op)] = _normalise(x, own["gamma"], own["beta"], moments)
             tensors[op.name] = activate(op, x)
         return tuple(tensors[name] for name in outputs or self.outputs), found
-
-    def _slices(self, op: Op, name: str) -> dict[str, Tensor]:
-        return {
-            part: _slice(self.parameters[f"{name}/{part}"], shape)
-            for part, shape in weight_shapes(op).items()
-        }
-
-    def _normalise(
-        self, x: Tensor, op: Op, name: str, found: Statistics, training: bool
-    ) -> Tensor:
-        shape = (op.out_channels,)
-        gamma = _slice(self.parameters[f"{name}/gamma"], shape)
-        beta = _slice(self.parameters[f"{name}/beta"], shape)
-        if training:
-            x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-                x, gamma, beta, epsilon=BATCH_NORM_EPSILON, is_training=True
-            )
-            found[name] = (mean, variance)
-            return x
-        x, _, _ = tf.compat.v1.nn.fused_batch_norm(
-            x, gamma, beta, *found[name], epsilon=BATCH_NORM_EPSILON, is_training=False
-        )
-        return x
 
     # -- what people call -----------------------------------------------------------------------
 
@@ -162,7 +174,8 @@ class Supernet(tf.Module):  # type: ignore[misc]
         graph = self.graph(architecture)
         if not any(op.batch_norm for op in graph.ops):
             return {}
-        parts = [self.run(graph, inputs)[1] for inputs in batches]
+        weights = self.weights(graph)
+        parts = [self.run(graph, inputs, weights=weights)[1] for inputs in batches]
         return {
             name: (
                 np.mean([part[name][0].numpy() for part in parts], axis=0, dtype=np.float32),
@@ -180,31 +193,35 @@ class Supernet(tf.Module):  # type: ignore[misc]
     ) -> tuple[NDArray[Any], ...]:
         """Outputs [n, ...] of one architecture under given statistics."""
         graph = self.graph(architecture, outputs)
-        parts = [self.run(graph, inputs, outputs, statistics)[0] for inputs in batches]
+        weights = self.weights(graph)
+        parts = [
+            self.run(graph, inputs, outputs, statistics, weights=weights)[0] for inputs in batches
+        ]
         columns = zip(*parts, strict=True)
         return tuple(np.concatenate([one.numpy() for one in column]) for column in columns)
 
     def extract(self, architecture: Architecture, statistics: Statistics) -> dict[str, FloatArray]:
         """Weights of one architecture, by the names of :mod:`spaces.keras_model`."""
         weights: dict[str, FloatArray] = {}
-        for op in self.graph(architecture).ops:
-            name, layer = weights_name(op), layer_name(op.name)
-            for part, tensor in self._slices(op, name).items():
-                deep = op.kind is OpKind.DEPTHWISE_CONV_2D and part == "kernel"
-                weights[f"{layer}:{'depthwise_kernel' if deep else part}"] = np.asarray(tensor)
+        graph = self.graph(architecture)
+        cut = self.weights(graph)
+        for op in graph.ops:
+            layer = layer_name(op.name)
+            for name in _learned(op):
+                part = part_of(name)
+                if part == "kernel" and op.kind is OpKind.DEPTHWISE_CONV_2D:
+                    part = "depthwise_kernel"
+                owner = f"{layer}.bn" if part in ("gamma", "beta") else layer
+                weights[f"{owner}:{part}"] = np.asarray(cut[name])
             if op.batch_norm:
-                for part in ("gamma", "beta"):
-                    value = self.parameters[f"{name}/{part}"]
-                    weights[f"{layer}.bn:{part}"] = value.numpy()[: op.out_channels]
-                mean, variance = statistics[name]
+                mean, variance = statistics[weights_name(op)]
                 weights[f"{layer}.bn:moving_mean"] = np.asarray(mean)
                 weights[f"{layer}.bn:moving_variance"] = np.asarray(variance)
         return weights
 
     def used_by(self, architecture: Architecture) -> frozenset[str]:
         """Names of the parameters that an architecture reads."""
-        sources = {weights_name(op) for op in self.graph(architecture).ops}
-        return frozenset(n for n in self.parameters if n.rpartition("/")[0] in sources)
+        return frozenset(name for op in self.graph(architecture).ops for name in _learned(op))
 
     def state(self) -> dict[str, FloatArray]:
         """All weights by name."""
@@ -218,11 +235,7 @@ class Supernet(tf.Module):  # type: ignore[misc]
 
 def shared_shapes(graphs: Iterable[OpGraph]) -> dict[str, Shape]:
     """Of all weights of some networks by name: the largest size in each dimension."""
-    return {
-        f"{weights_name(one.op)}/{part}": shape
-        for one in _widest(graphs)
-        for part, shape in one.shapes.items()
-    }
+    return {name: shape for one in _widest(graphs) for name, shape in one.shapes.items()}
 
 
 def _widest(graphs: Iterable[OpGraph]) -> list[_Widest]:
@@ -231,7 +244,7 @@ def _widest(graphs: Iterable[OpGraph]) -> list[_Widest]:
     for graph in graphs:
         identities = _identities(graph)
         for op in graph.ops:
-            if op.batch_norm or weight_shapes(op):
+            if _learned(op):
                 found.setdefault(weights_name(op), _Widest(op)).grow(op, op.name in identities)
     return list(found.values())
 
@@ -249,18 +262,15 @@ def _identities(graph: OpGraph) -> frozenset[str]:
 
 @final
 class _Widest:
-    """An op with the largest shapes that its weights take, part by part."""
+    """An op with the largest shapes that its weights take, by name."""
 
     def __init__(self, op: Op) -> None:
         self.op, self.shapes, self.identity = op, dict[str, Shape](), True
 
     def grow(self, op: Op, identity: bool) -> None:
-        parts = weight_shapes(op)
-        if op.batch_norm:
-            parts |= {"gamma": (op.out_channels,), "beta": (op.out_channels,)}
-        for part, shape in parts.items():
-            known = self.shapes.get(part, shape)
-            self.shapes[part] = tuple(map(max, known, shape))
+        for name, shape in _learned(op).items():
+            known = self.shapes.get(name, shape)
+            self.shapes[name] = tuple(map(max, known, shape))
         # Only where it never stands without its residual: else it would hand on nothing at all.
         self.identity &= identity
 
@@ -273,12 +283,11 @@ def _initial(
 ) -> dict[str, NDArray[Any]]:
     values: dict[str, NDArray[Any]] = {}
     for one in widest:
-        name = weights_name(one.op)
-        for part, shape in one.shapes.items():
-            rng = np.random.default_rng([seed, zlib.crc32(f"{name}/{part}".encode())])
+        for name, shape in one.shapes.items():
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
             last = one.op.name in outputs
-            value = _draw(one, part, shape, last, rng)
-            values[f"{name}/{part}"] = value + first_bias(one.op) * (part == "bias")
+            value = _draw(one, part_of(name), shape, last, rng)
+            values[name] = value + first_bias(one.op) * (part_of(name) == "bias")
     return values
 
 
@@ -299,12 +308,34 @@ def _draw(
     return np.full(shape, float(part == "constant"))
 
 
-def _slice(variable: Tensor, shape: Shape) -> Tensor:
-    """The leading part of every dimension but windows, of which the centre is taken."""
-    full = variable.shape
-    if tuple(full) == tuple(shape):
-        return variable
+def _normalise(
+    x: Tensor, gamma: Tensor, beta: Tensor, moments: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """A map under given mean and variance, or under its own; and those."""
+    given = {} if moments is None else dict(zip(("mean", "variance"), moments, strict=True))
+    x, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        x, gamma, beta, epsilon=BATCH_NORM_EPSILON, is_training=moments is None, **given
+    )
+    return x, moments or (mean, variance)
+
+
+def _begin(full: Shape, shape: Shape) -> list[int]:
+    """Where a slice begins: at the start of every dimension, but in the middle of windows."""
     window = 2 if len(shape) == 4 else 0
-    begin = [(have - want) // 2 for have, want in zip(full[:window], shape[:window], strict=True)]
-    starts = [*begin, *[0] * (len(shape) - window)]
-    return variable[tuple(slice(at, at + size) for at, size in zip(starts, shape, strict=True))]
+    pairs = enumerate(zip(full, shape, strict=True))
+    return [(have - want) // 2 if i < window else 0 for i, (have, want) in pairs]
+
+
+def _slice(variable: Tensor, shape: Shape) -> Tensor:
+    full = tuple(variable.shape)
+    if full == shape:
+        return tf.convert_to_tensor(variable)
+    return tf.slice(variable, _begin(full, shape), shape)
+
+
+def _pad(slice_: Tensor, full: Shape) -> Tensor:
+    """The inverse of :func:`_slice`, with zeros."""
+    shape = tuple(slice_.shape)
+    before = _begin(tuple(full), shape)
+    after = [have - at - want for have, at, want in zip(full, before, shape, strict=True)]
+    return tf.pad(slice_, list(zip(before, after, strict=True))) if any(after) else slice_

@@ -270,18 +270,17 @@ class SandwichStep:
         import tensorflow as tf
 
         drop = functools.partial(_drop, self._dropout, seed) if not teacher else None
-        with tf.GradientTape() as tape:
-            outputs, _ = self._net.run(self._net.graph(architecture), inputs, drop=drop)
+        graph = self._net.graph(architecture)
+        weights = self._net.weights(graph)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(list(weights.values()))
+            outputs, _ = self._net.run(graph, inputs, drop=drop, weights=weights)
             if teacher:
                 loss = self._problem.distill(targets, teacher, outputs)
             else:
                 loss = self._problem.loss(targets, outputs, self._recipe.label_smoothing)
-        read = {name: self._net.parameters[name] for name in self._reads(architecture)}
-        self.optimizer.add(tape.gradient(loss, read))
+        self.optimizer.add(self._net.whole(tape.gradient(loss, weights)))
         return loss, outputs
-
-    def _reads(self, architecture: Architecture) -> list[str]:
-        return sorted(self._net.used_by(architecture))
 
     def __call__(self, step: int, batch: Arrays) -> tuple[float, float]:
         """Train on one batch; returns the losses of the largest and the smallest."""
