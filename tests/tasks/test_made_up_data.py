@@ -72,9 +72,9 @@ SHAPES = {
     "scenes_masks": {"images": (64, 64, 3), "masks": (64, 64)},
     "scenes_boxes": {
         "images": (64, 64, 3),
-        "boxes": (4, 4),
-        "labels": (4,),
-        "crowd": (4,),
+        "boxes": (3, 4),
+        "labels": (3,),
+        "crowd": (3,),
         "sizes": (2,),
     },
     "sentences": {"tokens": (48,), "labels": (), "texts": ()},
