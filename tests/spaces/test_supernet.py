@@ -189,6 +189,23 @@ def test_gradients_reach_what_an_architecture_uses_and_nothing_else(
         assert {n for n, gradient in found.items() if gradient.any()} == case.net.used_by(point)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_gradients_of_slices_are_put_back_where_they_were_cut(name: str, tensorflow: Any) -> None:
+    case = _trained(name)
+    (point,) = _samples(case.space, 1)
+    graph = case.net.graph(point)
+    with tensorflow.GradientTape(persistent=True) as tape:
+        weights = case.net.weights(graph)
+        outputs, _ = case.net.run(graph, case.read(point, 4), weights=weights)
+        loss = sum(tensorflow.reduce_sum(one * one) for one in outputs)
+    put_back = case.net.whole(tape.gradient(loss, weights))
+    through = tape.gradient(loss, {name: case.net.parameters[name] for name in weights})
+    assert any(case.net.parameters[n].shape != one.shape for n, one in weights.items())
+    for each, expected in through.items():
+        expected = tensorflow.convert_to_tensor(expected).numpy()
+        np.testing.assert_array_equal(put_back[each].numpy(), expected)
+
+
 def test_gradients_stay_inside_the_slice_of_an_architecture(small: Case, tensorflow: Any) -> None:
     point = prune(
         small.space,
