@@ -25,12 +25,17 @@ GRACE_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class _Stop(BaseException):
-    """Raised in the main thread when a terminate signal arrives."""
+class _Request:
+    """Handles the terminate signal. It only takes note: an exception could come anywhere.
 
+    When the owner dies, its pipe ends and a signal follows, maybe in the middle of the clean-up.
+    """
 
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise _Stop
+    def __init__(self) -> None:
+        self.made = False
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        self.made = True
 
 
 def ask_for_death_signal(signum: int = signal.SIGTERM) -> None:
@@ -39,9 +44,9 @@ def ask_for_death_signal(signum: int = signal.SIGTERM) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
 
 
-def _wait(child: subprocess.Popen[bytes]) -> None:
-    """Returns when the child has ended or standard input has."""
-    while child.poll() is None:
+def _wait(child: subprocess.Popen[bytes], request: _Request) -> None:
+    """Returns when the child has ended, standard input has, or a signal arrived."""
+    while child.poll() is None and not request.made:
         ready, _, _ = select.select([sys.stdin], [], [], POLL_SECONDS)
         if ready and not os.read(sys.stdin.fileno(), 1024):
             return
@@ -65,13 +70,11 @@ def main(command: Sequence[str]) -> int:
     Returns:
         The exit status of the command, negative for a signal.
     """
-    signal.signal(signal.SIGTERM, _stop)
+    request = _Request()
+    signal.signal(signal.SIGTERM, request)
     ask_for_death_signal()
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    try:
-        _wait(child)
-    except _Stop:
-        pass
+    _wait(child, request)
     if child.poll() is None:
         _end(child)
     return child.returncode

@@ -146,6 +146,30 @@ def test_a_tethered_command_that_ignores_termination_is_killed(tmp_path: Path) -
         os.kill(int(log.read_text()), 0)
 
 
+def test_no_signal_comes_between_a_tethered_command_and_its_end() -> None:
+    tether = str(Path(server.__file__).with_name("tether.py"))
+    command = [
+        sys.executable,
+        "-c",
+        "import os, time; print(os.getpid(), flush=True); time.sleep(60)",
+    ]
+    pipe = subprocess.PIPE
+    for _ in range(5):
+        with subprocess.Popen(
+            [sys.executable, "-I", tether, *command],
+            stdin=pipe,
+            stdout=pipe,
+            start_new_session=True,
+        ) as owner:
+            assert owner.stdin and owner.stdout
+            pid = int(owner.stdout.readline())
+            owner.stdin.close()  # as when the owner dies: its pipe ends, and signals follow
+            while owner.poll() is None:
+                owner.terminate()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 def test_a_preferred_port_is_taken_only_when_free() -> None:
     free = server.free_port()
     assert server.free_port(free) == free
