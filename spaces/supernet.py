@@ -145,7 +145,7 @@ class Supernet(tf.Module):  # type: ignore[misc]
         """
         tensors = dict(inputs)
         weights = self.weights(graph) if weights is None else weights
-        found: Statistics = {} if statistics is None else statistics
+        used: Statistics = {}
         for op in graph.ops:
             sources = [tensors[name] for name in op.inputs]
             if drop is not None and op.kind is OpKind.FULLY_CONNECTED:
@@ -154,9 +154,9 @@ class Supernet(tf.Module):  # type: ignore[misc]
             x = compute(op, sources, own)
             if op.batch_norm:
                 moments = None if statistics is None else statistics[weights_name(op)]
-                x, found[weights_name(op)] = _normalise(x, own["gamma"], own["beta"], moments)
+                x, used[weights_name(op)] = _normalise(x, own["gamma"], own["beta"], moments)
             tensors[op.name] = activate(op, x)
-        return tuple(tensors[name] for name in outputs or self.outputs), found
+        return tuple(tensors[name] for name in outputs or self.outputs), used
 
     # -- what people call -----------------------------------------------------------------------
 
