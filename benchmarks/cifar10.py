@@ -4,9 +4,9 @@
 
 FOLDER holds ``train/<class>/*`` and ``validation/<class>/*``. For each seed: the profile
 ``cifar10`` of params.yaml from start to end, then MobileNetV2 for small inputs at several widths,
-from scratch, each for as many epochs as a finalist has behind it (supernet and fine-tuning) and
-with the same quantization-aware phase, export, scoring and cost model. Both fronts are compared by
-hypervolume: int8 validation error against predicted latency, reference point 60 % and 1.5 ms.
+by the same recipe for as many epochs as a finalist, with the same quantization-aware phase,
+export, scoring and cost model. Both fronts are compared by hypervolume: int8 validation error
+against predicted latency, reference point 60 % and 1.5 ms.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy as np
 
 from spaces.dominance import hypervolume
 from spaces.space import load_baselines, load_space
-from tasks import stages
+from tasks import recipes, stages
 from tasks.estimate_cost import estimate_file
 from tasks.params import Params, load_params
 from tasks.problem import open_problem
@@ -54,20 +54,20 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
     """Train the width family from scratch; its members as points."""
     from tasks.finetune_qat import Trainer
 
-    manifest = read_json(workspace.data / "manifest.json")
-    images = manifest["splits"]["train"]["items"]
-    shared = round(params.supernet.steps * params.supernet.batch_size / images)
-    own = params.finetune.model_copy(
-        update={"epochs": params.finetune.epochs + shared, "learning_rate": 0.1}
-    )
+    outcome = read_json(workspace.state / "finetune.json")["manifest"]
+    facts = recipes.facts_of(read_json(workspace.data / "manifest.json"))
+    floating = recipes.plan(facts, params.finetune, int(outcome["training"]["epochs"]))
+    plans = (floating, recipes.quantized_plan(facts, params.finetune, floating))
     trainer = Trainer(
         params.problem,
         params.space,
         params.search,
         params.cost,
-        own,
+        params.finetune,
         params.runtime,
         workspace,
+        plans,
+        sliced=False,
     )
     problem = open_problem(params.problem, workspace)
     space = load_space(FAMILY).for_input(problem.setting.input_shape)

@@ -113,14 +113,17 @@ def alternate(first: Callable[[], Any], second: Callable[[], Any], repeats: int)
 def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) -> Result:
     """All rounds at one input size."""
     from spaces.supernet import Supernet
-    from tasks.train_supernet import recipe_of
+    from tasks.recipes import Facts, supernet_plan
     from tasks.training import SandwichStep
 
-    settings, recipe = params.supernet, recipe_of(params.supernet)
+    settings = params.supernet
+    facts = Facts(False, True, 8000, space.input_shape[1], False)
+    decided = supernet_plan(facts, settings)
+    recipe = decided.recipe
     problem = problem_of_space(space, options.classes)
     batch = noise(space.input_shape, options.batch_size, options.classes)
     net = Supernet(space, problem.complete, problem.trained, SEED, problem.first_bias)
-    sandwich = SandwichStep(net, problem, recipe, settings.dropout, settings.random_subnets)
+    sandwich = SandwichStep(net, problem, recipe, decided.dropout, settings.random_subnets)
     rounds: list[dict[str, float]] = []
     for step in range(options.rounds):
         chosen = networks(space, recipe.seed, step, settings.random_subnets)
@@ -130,7 +133,7 @@ def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) 
                 problem.complete(space.lower(network)),
                 batch,
                 recipe,
-                0.0 if index else settings.dropout,
+                0.0 if index else decided.dropout,
                 step,
             )
             for index, network in enumerate(chosen)

@@ -30,7 +30,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
 from tasks.preflight import check_target
-from tasks.search_architectures import Search
+from tasks.search_architectures import Chunk, Search
 from tasks.session import ROOT, Session, closing_lines, open_session, table_of
 from tasks.stages import Claim, alone, call, claimed, complete, timed
 
@@ -62,7 +62,7 @@ def do_stage(name: str, claim: Claim, session: Session) -> Manifest:
     retry_delay_seconds=5,
     retry_condition_fn=is_transient,
 )
-def evaluate_candidates(number: int, search: Search, chunk: Sequence[Any]) -> list[Manifest]:
+def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Manifest]:
     """A chunk of candidates; one that fails is a record with its reason."""
     return search.evaluate(chunk)
 
@@ -84,14 +84,15 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     p = session.params
     search = Search(p.problem, p.space, p.search, p.cost, p.select, p.runtime, claim.workspace)
     shown = cast(UUID, create_progress_artifact(0.0, key="search", description="Evaluated"))
-    session.progress.start("search", p.search.budget)
+    session.progress.start("search", search.total)
     with session.mirrored() as log:
         for chunk in search.chunks():
-            session.progress.advance(search.done, search.note())
-            records = evaluate_candidates(search.done, search, chunk)
+            session.progress.advance(search.told, search.note())
+            records = evaluate_candidates(search.told, search, chunk)
             search.tell(chunk, records)
-            log(records)
-            session.progress.advance(search.done, search.note())
+            if chunk.rung >= 0:
+                log(records)
+            session.progress.advance(search.told, search.note())
             if search.crossed_a_tenth():
                 update_progress_artifact(shown, search.percent())
     session.progress.finish()

@@ -1,8 +1,11 @@
 """Trains the chosen architectures to the end, quantization-aware, and exports them.
 
-Each finalist starts from its slice of the supernet, is trained in floating point, then with fake
-quantization in the loop, and leaves as three TensorFlow Lite files: float, post-training quantized
-and quantization-aware. All three are scored on validation; the test split is not touched here.
+Each finalist is trained in floating point, then with fake quantization in the loop, and leaves as
+TensorFlow Lite files: float, post-training quantized, quantization-aware. All are scored on
+validation; the better one of the quantized two is ``int8.tflite``. The test split is not touched.
+
+A finalist starts at random, unless its slice of the supernet is to be believed: see
+:func:`begins_from_slice`.
 """
 
 from __future__ import annotations
@@ -12,14 +15,16 @@ import functools
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hw.device import load_device
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
-from tasks import workers
+from tasks import recipes, workers
 from tasks.arrays import load_split
+from tasks.evaluator import inputs_in_batches
 from tasks.params import (
     CostParams,
     FinetuneParams,
@@ -32,8 +37,9 @@ from tasks.params import (
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.quantization import Network
-from tasks.search_architectures import choose_finalists, inputs_in_batches
-from tasks.train_supernet import load_supernet
+from tasks.search_architectures import SearchError, choose_finalists
+from tasks.train_supernet import is_trained, load_supernet, sized
+from tasks.workload import epochs_within
 from tasks.workspace import (
     Workspace,
     explain_full_disk,
@@ -68,11 +74,14 @@ def run(
     chosen = choose_finalists(records, finetune.finalists, select)
     chosen += hand_made(records, chosen, finetune.baselines)
     todo = [record for record in chosen if not _finished(workspace, record).exists()]
-    per_model = _steps(workspace, finetune)
+    plans = _plans(chosen, problem, space, finetune, workspace)
+    per_model = sum(plan.recipe.steps for plan in plans)
     progress.start("finetune", per_model * len(chosen))
     before = per_model * (len(chosen) - len(todo))
+    sliced = begins_from_slice(finetune, workspace)
     pieces = [
-        (record, problem, space, search, cost, finetune, runtime, workspace) for record in todo
+        (record, problem, space, search, cost, finetune, runtime, workspace, plans, sliced)
+        for record in todo
     ]
     workers.run_all(
         finish_one,
@@ -83,7 +92,60 @@ def run(
     progress.advance(per_model * len(chosen))
     _publish(workspace, [str(record["id"]) for record in chosen])
     progress.finish()
-    return {"finalists": [record["id"] for record in chosen]}
+    floating, quantized = plans
+    return {
+        "finalists": [record["id"] for record in chosen],
+        "training": floating.told(),
+        "qat_training": quantized.told(),
+        "start": "slice" if sliced else "scratch",
+    }
+
+
+Plans = tuple[recipes.Plan, recipes.Plan]
+"""In floating point, and quantization-aware after that."""
+
+
+def _plans(
+    chosen: Sequence[Any],
+    problem: ProblemParams,
+    space: SpaceParams,
+    finetune: FinetuneParams,
+    workspace: Workspace,
+) -> Plans:
+    """The same trainings for all: as many epochs as fit into the minutes, unless set."""
+    manifest = read_json(workspace.data / "manifest.json")
+    facts = recipes.facts_of(manifest)
+    epochs = finetune.epochs
+    if epochs is None:
+        opened, sized_space = open_problem(problem, workspace), sized(space.name, manifest)
+        points = [architecture(sized_space, record["architecture"]) for record in chosen]
+        graphs = [opened.complete(sized_space.lower(point)) for point in points]
+        size = finetune.batch_size or recipes.batch_size(facts)
+        share = finetune.minutes / (1 + recipes.QAT_STEP * recipes.QAT_SHARE)
+        per_epoch = max(1, facts.items // size)
+        epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
+    floating = recipes.plan(facts, finetune, epochs)
+    return floating, recipes.quantized_plan(facts, finetune, floating)
+
+
+def begins_from_slice(finetune: FinetuneParams, workspace: Workspace) -> bool:
+    """Whether finalists start from the supernet: as asked, or where the gate believed it.
+
+    Raises:
+        SearchError: Slices are asked for and there is no supernet.
+    """
+    if finetune.start == "slice" and not is_trained(workspace):
+        raise SearchError(
+            "finetune.start: slice must have a trained supernet, but got supernet.steps=0. Raise "
+            "it, or use auto or scratch."
+        )
+    found = read_json(workspace.search / "fidelity.json") if _judged(workspace) else {}
+    believed = found.get("evaluator") == "shared"
+    return finetune.start == "slice" or (finetune.start == "auto" and believed)
+
+
+def _judged(workspace: Workspace) -> bool:
+    return (workspace.search / "fidelity.json").exists()
 
 
 def finish_one(piece: Any, report: workers.Report) -> None:
@@ -117,13 +179,6 @@ def _publish(workspace: Workspace, ids: list[str]) -> None:
         os.replace(fresh, workspace.finalists)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _steps(workspace: Workspace, finetune: FinetuneParams) -> int:
-    manifest = read_json(workspace.data / "manifest.json")
-    count = int(manifest["splits"]["train"]["items"])
-    per_epoch = count // min(finetune.batch_size, count)
-    return per_epoch * (finetune.epochs + finetune.qat_epochs)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,29 +231,37 @@ class Trainer:
         finetune: FinetuneParams,
         runtime: RuntimeParams,
         workspace: Workspace,
+        plans: Plans,
+        sliced: bool,
     ) -> None:
         from tasks.training import Batches, configure_tensorflow
 
-        configure_tensorflow(runtime.threads, runtime.deterministic)
-        self._params, self._workspace = finetune, workspace
+        configure_tensorflow(workers.threads(runtime.threads), runtime.deterministic)
+        self._params, self._workspace, self._plans = finetune, workspace, plans
         self._split = load_device(cost.device).compiler.grouped_convolution == "split"
         self._problem: Problem = open_problem(problem, workspace)
-        self._net = load_supernet(space.name, self._problem, workspace)
+        self._space = sized(space.name, read_json(workspace.data / "manifest.json"))
+        self._net = load_supernet(space.name, self._problem, workspace) if sliced else None
         self._calibration = load_split(workspace, "train", search.calibration_images)
         self._ranges = load_split(workspace, "train", finetune.calibration_images)
-        train = load_split(workspace, "train")
+        train, floating = load_split(workspace, "train"), plans[0]
         self._batches = Batches(
-            self._problem, train, finetune.batch_size, finetune.seed, finetune.augment
+            self._problem, train, floating.batch_size, finetune.seed, floating.augment
         )
 
     def finish(self, record: Any, progress: Progress) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done."""
-        point = architecture(self._net.space, record["architecture"])
+        point = architecture(self._space, record["architecture"])
+        graph = self._problem.complete(self._space.lower(point))
+        self.train_and_export(record, point, graph, self._slice(point), progress)
+
+    def _slice(self, point: Architecture) -> Any:
+        """Weights of the supernet for a network, or None."""
+        if self._net is None:
+            return None
         graph = self._net.graph(point)
         batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
-        weights = self._net.extract(point, self._net.recalibrate(point, batches))
-        graph = self._problem.complete(self._net.space.lower(point))
-        self.train_and_export(record, point, graph, weights, progress)
+        return self._net.extract(point, self._net.recalibrate(point, batches))
 
     def train_and_export(
         self,
@@ -216,17 +279,17 @@ class Trainer:
 
         keras.backend.clear_session()  # names, and so bytes, must not depend on models before
         keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
-        model = build_model(graph, self._params.dropout, outputs=self._problem.trained)
+        floating = self._plans[0]
+        model = build_model(graph, floating.dropout, outputs=self._problem.trained)
         if weights is not None:
             set_weights(model, weights)
-        steps = self._batches.per_epoch * self._params.epochs
-        self._fit(model, graph, f"{point.id}-float", steps, self._params.learning_rate, progress)
+        self._fit(model, graph, f"{point.id}-float", floating, progress)
         network = self._network(model, graph)
         ranges = self._problem.inputs(self._ranges, graph)
         files = {
             "float": export_float(network),
             "ptq": self._deployed(export_post_training(network, ranges)),
-            "int8": self._deployed(self._quantize_aware(network, ranges, point, steps, progress)),
+            "qat": self._deployed(self._quantize_aware(network, ranges, point, progress)),
         }
         self._write(record, point, graph, files, get_weights(model))
 
@@ -234,34 +297,22 @@ class Trainer:
         return Network(model, graph, self._problem.trained, self._problem.deployed)
 
     def _quantize_aware(
-        self, network: Network, ranges: Any, point: Architecture, before: int, progress: Progress
+        self, network: Network, ranges: Any, point: Architecture, progress: Progress
     ) -> bytes:
         from tasks.quantization import export_quantize_aware, quantize_aware
 
-        quantized = quantize_aware(network, ranges)
-        steps = self._batches.per_epoch * self._params.qat_epochs
-        rate, after = self._params.qat_learning_rate, _Offset(progress, before)
-        self._fit(quantized.model, network.graph, f"{point.id}-qat", steps, rate, after)
+        quantized, (before, plan) = quantize_aware(network, ranges), self._plans
+        after = _Offset(progress, before.recipe.steps)
+        self._fit(quantized.model, network.graph, f"{point.id}-qat", plan, after)
         return export_quantize_aware(quantized)
 
     def _fit(
-        self, model: Any, graph: OpGraph, name: str, steps: int, rate: float, progress: Progress
+        self, model: Any, graph: OpGraph, name: str, plan: recipes.Plan, progress: Progress
     ) -> None:
-        from tasks.training import Checkpoint, Recipe, train_model
+        from tasks.training import Checkpoint, train_model
 
-        recipe = Recipe(
-            steps=steps,
-            learning_rate=rate,
-            warmup_steps=min(20, steps // 10),
-            momentum=0.9,
-            weight_decay=self._params.weight_decay,
-            clip_norm=1.0,
-            label_smoothing=self._params.label_smoothing,
-            seed=self._params.seed,
-            optimizer=self._params.optimizer,
-        )
         checkpoint = Checkpoint(self._workspace.state / f"{name}.npz", every=200)
-        train_model(model, graph, self._problem, self._batches, recipe, checkpoint, progress)
+        train_model(model, graph, self._problem, self._batches, plan.recipe, checkpoint, progress)
 
     def _deployed(self, tflite: bytes) -> bytes:
         from tasks.quantization import split_grouped_convolutions
@@ -280,32 +331,43 @@ class Trainer:
         final = self._workspace.state / "finished" / point.id
         partial = self._workspace.state / f"{point.id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        for name, content in files.items():
+        metrics = self._metrics(record, graph, files)
+        chosen = {**files, "int8": files[metrics["quantized_by"]]}
+        for name, content in chosen.items():
             write_bytes(partial / f"{name}.tflite", content)
         write_npz(partial / "weights.npz", weights)
         if decoding := self._problem.decoding(graph):
             write_npz(partial / "decoding.npz", decoding)
         write_json(partial / "architecture.json", {"space": point.space, **point.values})
-        write_json(partial / "metrics.json", self._metrics(record, graph, files))
+        write_json(partial / "metrics.json", metrics)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, final)
         for checkpoint in self._workspace.state.glob(f"{point.id}-*.npz"):
             checkpoint.unlink()
 
-    def _metrics(self, record: Any, graph: OpGraph, files: dict[str, bytes]) -> Manifest:
-        metric, held = self._problem.metric.name, load_split(self._workspace, "validation")
+    def _metrics(self, record: Any, graph: OpGraph, files: dict[str, bytes]) -> dict[str, Any]:
+        """Scores of all files on validation; the better quantized one is what int8 stands for."""
+        metric, held = self._problem.metric, load_split(self._workspace, "validation")
         scores = {
-            f"{name}_{kind}": value
+            kind: score_file(self._problem, content, held, graph)
             for kind, content in files.items()
-            for name, value in score_file(self._problem, content, held, graph).items()
         }
+        sign = 1 if metric.goal == "max" else -1
+        better = max(("qat", "ptq"), key=lambda kind: sign * scores[kind][metric.name])
+        scores["int8"] = scores[better]
         return {
             "id": record["id"],
             "name": record["name"],
             "origin": record["origin"],
-            f"supernet_{metric}": record[metric],
-            **scores,
-            "bytes": {kind: len(content) for kind, content in files.items()},
+            f"supernet_{metric.name}": record[metric.name],
+            **{
+                f"{name}_{kind}": value
+                for kind, found in scores.items()
+                for name, value in found.items()
+            },
+            "quantized_by": better,
+            "bytes": {kind: len(content) for kind, content in files.items()}
+            | {"int8": len(files[better])},
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -114,7 +115,7 @@ class AugmentParams(Block):
     """Random changes of a training sample."""
 
     flip: bool = False
-    crop: Whole = 2
+    crop: Whole = 0
     scale: Share = 0.0
     colour: Share = 0.0
     drop_tokens: Share = 0.0
@@ -124,19 +125,19 @@ Optimiser = Literal["sgd", "adam"]
 
 
 class SupernetParams(Block):
-    """How the weight-sharing network is trained."""
+    """How the weight-sharing network is trained; None: by the rule of :mod:`tasks.recipes`."""
 
-    optimizer: Optimiser = "sgd"
-    steps: Count = 1000
-    batch_size: Count = 64
-    learning_rate: Positive = 0.1
+    optimizer: Optimiser | None = None
+    steps: Whole = 1000
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
     momentum: Share = 0.9
-    weight_decay: NotNegative = 1e-5
-    dropout: Share = 0.1
-    label_smoothing: Share = 0.1
-    warmup_steps: Whole = 50
+    weight_decay: NotNegative | None = None
+    dropout: Share | None = None
+    label_smoothing: Share | None = None
+    warmup_steps: Whole | None = None
     clip_norm: Positive = 5.0
-    augment: AugmentParams = AugmentParams()
+    augment: AugmentParams | None = None
     checkpoint_steps: Count = 100
     random_subnets: Whole = 2
     seed: Seed = 0
@@ -146,7 +147,12 @@ class SearchParams(Block):
     """How candidates are proposed and scored."""
 
     algorithm: Name = "local_search"
+    evaluator: Name = "auto"
     budget: Count = 200
+    minutes: Positive = 2.0
+    epochs: Count | None = None
+    rungs: Count = 2
+    gate_networks: Whole = 8
     seed: Seed = 0
     chunk: Count = 8
     calibration_images: Count = 256
@@ -163,21 +169,23 @@ class CostParams(Block):
 
 
 class FinetuneParams(Block):
-    """How the best candidates are trained to the end and quantized."""
+    """How the best are trained to the end and quantized; None: by :mod:`tasks.recipes`."""
 
     finalists: Count = 4
     baselines: Whole = 0
-    optimizer: Optimiser = "sgd"
-    dropout: Share = 0.0
-    epochs: Whole = 10
-    qat_epochs: Count = 3
-    batch_size: Count = 64
-    learning_rate: Positive = 0.02
-    qat_learning_rate: Positive = 0.001
-    weight_decay: NotNegative = 1e-5
-    label_smoothing: Share = 0.1
+    minutes: Positive = 3.0
+    start: Literal["auto", "scratch", "slice"] = "auto"
+    optimizer: Optimiser | None = None
+    dropout: Share | None = None
+    epochs: Whole | None = None
+    qat_epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    qat_learning_rate: Positive | None = None
+    weight_decay: NotNegative | None = None
+    label_smoothing: Share | None = None
     calibration_images: Count = 256
-    augment: AugmentParams = AugmentParams()
+    augment: AugmentParams | None = None
     seed: Seed = 0
 
 
@@ -238,14 +246,19 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
         ParamsError: The file is missing or no YAML; a key, a profile or a value is not allowed.
     """
     tree = _read(path)
-    profiles = tree.pop("profiles", None) or {}
+    profiles, efforts = (tree.pop(key, None) or {} for key in ("profiles", "efforts"))
     where = str(path)
+    overlays: list[Mapping[str, Any]] = [{_EFFORT: tree.pop(_EFFORT, None)}]
     if profile is not None:
-        for overlay in _chain(profiles, profile, path):
-            tree = merge(tree, overlay)
+        overlays += _chain(profiles, profile, path)
         where += f", profile {profile}"
-    for override in overrides:
-        tree = merge(tree, _override(override))
+    overlays.append(functools.reduce(merge, map(_override, overrides), {}))
+    for overlay in overlays:
+        over = dict(overlay)
+        effort = over.pop(_EFFORT, None)
+        if effort is not None:
+            tree = merge(tree, _profile(efforts, effort, path, _EFFORT))
+        tree = merge(tree, over)
     try:
         return Params.model_validate({k: {} if v is None else v for k, v in tree.items()})
     except ValidationError as error:
@@ -315,6 +328,8 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
+_EFFORT = "effort"
+"""The key of a profile that names one of ``efforts``, to be laid right under the profile."""
 _EXTENDS = "extends"
 """The key of a profile that names another one, to be laid under it."""
 

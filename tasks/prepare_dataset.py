@@ -24,6 +24,7 @@ from tasks.kind import (
     notes_of,
     summary_of,
 )
+from tasks.mirror import looks_mirrored
 from tasks.params import DataParams
 from tasks.progress import Progress
 from tasks.splits import Fractions, Item, Splits, carve, carve_groups, drop_duplicates, interleave
@@ -75,6 +76,7 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         "skipped": _skipped(raw, samples, loaded, finished),
         "ignored_files": raw.ignored_files,
         "ignored_folders": list(raw.ignored_folders),
+        "mirrored": looks_mirrored(finished.arrays["train"]),
         **finished.facts,
     }
     _replace_folder(workspace.data, finished, manifest)

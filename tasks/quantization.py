@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -165,6 +165,20 @@ def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:
         with tf.name_scope(layer_name(op.name)):  # by which people know it in the file
             tensors[op.name] = activate(op, compute(op, sources, {}))
     return {name: tensors[name] for name in network.deployed}
+
+
+def deployed_outputs(network: Network, batches: Iterable[Inputs]) -> tuple[NDArray[Any], ...]:
+    """The deployed outputs [n, ...] of the model as it is in memory, in floating point."""
+    import tensorflow as tf
+
+    names = [name for name, _ in network.graph.inputs]
+    function = tf.function(
+        lambda *inputs: _deployed(network, list(inputs)), autograph=False, reduce_retracing=True
+    )
+    parts = [function(*(tf.constant(batch[name]) for name in names)) for batch in batches]
+    return tuple(
+        np.concatenate([part[name].numpy() for part in parts]) for name in network.deployed
+    )
 
 
 def _tail(network: Network) -> list[Op]:

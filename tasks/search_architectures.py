@@ -1,8 +1,13 @@
-"""Searches the space: cost as a hard limit, scores by the supernet, every candidate kept."""
+"""Searches the space: cost as a hard limit, scores by an evaluator, every candidate kept.
+
+First the gate, where there is a supernet to be judged; then the candidates, as many as the budget
+says; then rungs, on which the better third is trained longer, and again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -20,10 +25,11 @@ from spaces.space import (
     Trial,
     load_algorithm,
     load_baselines,
+    sample,
 )
-from tasks import objectives
-from tasks.arrays import load_split
+from tasks import fidelity, gate, objectives, recipes
 from tasks.candidates import Record, ScoreStore, costs, describe
+from tasks.evaluator import AUTO, Bench, Evaluator, EvaluatorError, load_evaluator
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -34,8 +40,9 @@ from tasks.params import (
 )
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
-from tasks.train_supernet import load_supernet, sized
-from tasks.workspace import Workspace, read_json, sha256_file, write_json
+from tasks.train_supernet import is_trained, sized
+from tasks.workload import epochs_within
+from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
 SHOWN = "now.json"
@@ -58,12 +65,33 @@ def run(
 ) -> Manifest:
     """Write ``search/{candidates.json,front.json}``: the whole search in one call."""
     session = Search(problem, space, search, cost, select, runtime, workspace)
-    progress.start("search", search.budget)
+    progress.start("search", session.total)
     for chunk in session.chunks():
         session.tell(chunk, session.evaluate(chunk))
-        progress.advance(session.done, session.note())
+        progress.advance(session.told, session.note())
     progress.finish()
     return session.finish()
+
+
+GATE = -1
+KEPT = 3
+"""Of so many candidates of a rung one is promoted."""
+LEAST_KEPT = 6
+MOST_EPOCHS = 60
+"""Of a candidate on its first rung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What is evaluated together.
+
+    Attributes:
+        rung: 0: new candidates; above: promoted ones, trained longer; ``GATE``: the gate's.
+        trials: Of the algorithm, or numbered anew.
+    """
+
+    rung: int
+    trials: tuple[Trial, ...]
 
 
 @final
@@ -91,26 +119,56 @@ class Search:
         self._problem = open_problem(problem, workspace)
         self._objectives = objectives.parse(select.objectives, problem.name)
         self._coster = Coster(space.name, self._manifest, cost, self._problem)
-        self._store = ScoreStore(workspace.candidates, self._context())
+        self._bench = Bench(problem, space.name, search, runtime, workspace, epochs=1)
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(search)
-        self._evaluator: Evaluator | None = None
-        self._space_name = space.name
+        self._facts = recipes.facts_of(self._manifest)
+        self._epochs = self._first_epochs()
+        self.evaluator = self._evaluator_wanted()
+        self._scorers: dict[tuple[str, int, int], tuple[Evaluator, ScoreStore]] = {}
         self._proposed = 0
+        self._gate: Manifest | None = None
+        self._rungs: list[Manifest] = []
+        self._promoted: list[Record] = []
+        self.told = 0
         self.records: list[Record] = []
 
     # -- proposing ------------------------------------------------------------------------------
 
-    def _context(self) -> Mapping[str, object]:
-        """All that a score depends on besides the architecture."""
-        return {
-            "supernet": sha256_file(self._workspace.supernet / "weights.npz"),
-            "data": self._manifest["splits"],
-            "problem": self._problem.setting.options.model_dump(mode="json"),
-            "calibration_images": self._params.calibration_images,
-            "validation_images": self._params.validation_images,
-            "threads": self._runtime.threads,
-        }
+    def _evaluator_wanted(self) -> str:
+        """The evaluator, as far as it is known before the gate.
+
+        Raises:
+            EvaluatorError: There is none of that name, or it needs a supernet and there is none.
+        """
+        wanted, there = self._params.evaluator, is_trained(self._workspace)
+        if wanted == AUTO:
+            return AUTO if there and self._params.gate_networks else self._without_gate(there)
+        load_evaluator(wanted)
+        if wanted == "shared" and not there:
+            raise EvaluatorError(
+                "search.evaluator: shared must have a trained supernet, but got supernet.steps=0. "
+                "Raise it, or use auto or trained."
+            )
+        return wanted
+
+    @staticmethod
+    def _without_gate(there: bool) -> str:
+        return "shared" if there else "trained"
+
+    def _first_epochs(self) -> int:
+        """Passes over train of a candidate on the first rung: all have the same."""
+        params = self._params
+        if params.epochs is not None:
+            return params.epochs
+        rng = np.random.default_rng([params.seed, 11])
+        drawn = [self._coster.graph(sample(self._coster.space, rng)) for _ in range(24)]
+        share = params.minutes / params.rungs * len(drawn) / params.budget
+        return self._affordable(share, drawn, MOST_EPOCHS)
+
+    def _affordable(self, minutes: float, graphs: Sequence[OpGraph], most: int) -> int:
+        size = recipes.batch_size(self._facts)
+        return epochs_within(minutes, graphs, self._facts.items // size, size, most)
 
     def _named(self, space_name: str) -> dict[Architecture, tuple[str, str]]:
         """Architectures that are always looked at: (name, origin)."""
@@ -136,17 +194,43 @@ class Search:
         """Candidates told so far."""
         return len(self.records)
 
+    @property
+    def total(self) -> int:
+        """Evaluations planned: the budget, the gate's, and those on higher rungs."""
+        extra = self._params.gate_networks if self.evaluator == AUTO else 0
+        if self._params.evaluator != "shared":
+            extra += sum(
+                self._kept(rung, self._params.budget) for rung in range(1, self._params.rungs)
+            )
+        return max(self._params.budget + extra, self.told)
+
     def percent(self) -> float:
-        """Share of the budget that is told."""
-        return 100.0 * self.done / self._params.budget
+        """Share of the evaluations that is told."""
+        return 100.0 * self.told / self.total
 
     def crossed_a_tenth(self) -> bool:
-        """Whether the last chunk reached another tenth of the budget."""
-        before = max(0, self.done - self._params.chunk)
-        return 10 * before // self._params.budget < 10 * self.done // self._params.budget
+        """Whether the last chunk reached another tenth of the evaluations."""
+        before = max(0, self.told - self._params.chunk)
+        return 10 * before // self.total < 10 * self.told // self.total
 
-    def chunks(self) -> Iterator[list[Trial]]:
-        """Trials in chunks, each to be evaluated and told before the next is asked for."""
+    def chunks(self) -> Iterator[Chunk]:
+        """Chunks of trials, each to be evaluated and told before the next is asked for."""
+        if self.evaluator == AUTO:
+            yield Chunk(GATE, self._gate_trials())
+        yield from self._new_candidates()
+        rungs = self._params.rungs if self._params.evaluator != "shared" else 1
+        for rung in range(1, rungs):
+            self._promoted = self._best(self._kept(rung, len(self.records)))
+            longer = self._rung_epochs(rung)
+            if longer <= self._epochs or not self._promoted:
+                return
+            self._epochs = longer
+            trials = [self._trial_of(record) for record in self._promoted]
+            for at in range(0, len(trials), self._params.chunk):
+                yield Chunk(rung, tuple(trials[at : at + self._params.chunk]))
+            self._rungs.append(self._agreement(rung))
+
+    def _new_candidates(self) -> Iterator[Chunk]:
         while self.done < self._params.budget:
             size = min(self._params.chunk, self._params.budget - self.done)
             chunk: list[Trial] = []
@@ -158,56 +242,173 @@ class Search:
                     return
             self._proposed += len(chunk)
             self._show()
-            yield chunk
+            yield Chunk(0, tuple(chunk))
+
+    def _gate_trials(self) -> tuple[Trial, ...]:
+        """Networks of every kind of op."""
+        limits, known = self._coster.limits, self._coster.costs
+        feasible = CostLimits(limits, known) if limits else lambda _: True
+        found = gate.networks(
+            self._coster.space,
+            self._params.gate_networks,
+            self._params.seed,
+            feasible,
+            lambda point: float(known(point)["latency_ms"]),
+        )
+        return tuple(Trial(number, point) for number, point in enumerate(found))
+
+    def _kept(self, rung: int, candidates: int) -> int:
+        share: int = -(-candidates // KEPT**rung)
+        return min(candidates, max(LEAST_KEPT, share))
+
+    def _best(self, count: int) -> list[Record]:
+        """Of the last rung, those that keep most of the front's hypervolume."""
+        pool = [one for one in self.records if one["status"] == "done"]
+        top = max((one["rung"] for one in pool), default=0)
+        pool = [one for one in pool if one["rung"] == top]
+        if not pool:
+            return []
+        for record, rank in zip(pool, self._ranks(pool), strict=True):
+            record["rank"] = int(rank)
+        goals = [f"{goal.name}:{goal.goal}" for goal in self._objectives]
+        return choose_finalists(pool, count, SelectParams(objectives=tuple(goals)))
+
+    def _rung_epochs(self, rung: int) -> int:
+        longer: int = KEPT**rung
+        if self._params.epochs is not None:
+            return self._params.epochs * longer
+        graphs = [self._coster.graph(self._trial_of(one).architecture) for one in self._promoted]
+        share = self._params.minutes / self._params.rungs
+        return self._affordable(share, graphs, MOST_EPOCHS * longer)
+
+    def _trial_of(self, record: Record) -> Trial:
+        point = Architecture.of(self._coster.space.name, record["architecture"])
+        return Trial(int(record["trial"]), point)
 
     # -- evaluating -----------------------------------------------------------------------------
 
-    def evaluate(self, chunk: Sequence[Trial]) -> list[Record]:
+    def evaluate(self, chunk: Chunk) -> list[Record]:
         """One record a trial; a failure is a record with its reason."""
-        return [self._evaluate(trial) for trial in chunk]
+        points = [trial.architecture for trial in chunk.trials]
+        if chunk.rung == GATE:
+            self._alone(points)
+            return self._scores("shared", points)
+        name = self.evaluator if chunk.rung == 0 else "trained"
+        scores = self._scores(name, points)
+        rows = zip(chunk.trials, scores, strict=True)
+        return [self._record(trial, chunk.rung, name) | score for trial, score in rows]
 
-    def _evaluate(self, trial: Trial) -> Record:
+    def _record(self, trial: Trial, rung: int, evaluator: str) -> Record:
         point = trial.architecture
         name, origin = self._names.get(point, (None, self._params.algorithm))
-        record: Record = {
+        return {
             "id": point.id,
             "architecture": point.values,
             "name": name,
             "origin": origin,
             "trial": trial.number,
             "generation": trial.number // self._params.chunk,
+            "rung": rung,
+            "evaluator": evaluator,
+            "epochs": self._epochs if evaluator == "trained" else None,
             "status": "done",
             "reason": None,
             self._problem.metric.name: None,
             **self._coster.costs(point),
         }
-        score = self._store.get(point)
-        if score is None:
-            score = self._score(point)
-            self._store.put(point, score)
-        return record | score
 
-    def _score(self, point: Architecture) -> Record:
-        if self._evaluator is None:
-            self._evaluator = Evaluator(
-                self._space_name, self._problem, self._params, self._runtime, self._workspace
-            )
-        try:
-            return dict(self._evaluator.score(point))
-        except Exception as error:  # one bad candidate must not end the search
-            if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
-                raise  # the latter is TensorFlow's; no candidate's fault, not to be remembered
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            return {"status": "failed", "reason": reason}
+    def _scores(self, name: str, points: Sequence[Architecture], seed: int = 0) -> list[Record]:
+        """From the store where they are known, else evaluated and remembered."""
+        evaluator, store = self._scorer(name, seed)
+        known = {point: store.get(point) for point in points}
+        missing = [point for point in dict.fromkeys(points) if known[point] is None]
+        for point, score in zip(missing, self._fresh(evaluator, missing, store), strict=True):
+            known[point] = score
+        return [dict(known[point] or {}) for point in points]
 
-    def tell(self, chunk: Sequence[Trial], records: Sequence[Record]) -> None:
-        """Give the results to the algorithm, in the order of asking."""
-        for trial, record in zip(chunk, records, strict=True):
-            good = record["status"] == "done"
-            losses = objectives.losses(record, self._objectives) if good else None
-            self._algorithm.tell(trial, losses)
-            self.records.append(record)
+    @staticmethod
+    def _fresh(
+        evaluator: Evaluator, points: Sequence[Architecture], store: ScoreStore
+    ) -> Iterator[Record]:
+        """A few at a time: a run that is killed loses no more."""
+        for at in range(0, len(points), evaluator.together):
+            part = points[at : at + evaluator.together]
+            for point, score in zip(part, evaluator.score_many(part), strict=True):
+                store.put(point, score)
+                yield score
+
+    def _scorer(self, name: str, seed: int) -> tuple[Evaluator, ScoreStore]:
+        key = (name, self._epochs, seed)
+        if key not in self._scorers:
+            search = self._params.model_copy(update={"seed": self._params.seed + seed})
+            bench = replace(self._bench, epochs=self._epochs, search=search)
+            evaluator = load_evaluator(name)(bench)
+            context = evaluator.context()
+            self._scorers[key] = (evaluator, ScoreStore(self._workspace.candidates, context))
+        return self._scorers[key]
+
+    def tell(self, chunk: Chunk, records: Sequence[Record]) -> None:
+        """Take the results; the algorithm is told of new candidates, in the order of asking."""
+        self.told += len(chunk.trials)
+        if chunk.rung == GATE:
+            self._judge(chunk, records)
+        elif chunk.rung == 0:
+            for trial, record in zip(chunk.trials, records, strict=True):
+                good = record["status"] == "done"
+                losses = objectives.losses(record, self._objectives) if good else None
+                self._algorithm.tell(trial, losses)
+                self.records.append(record)
+        else:
+            self._replace(records)
         self._show()
+
+    def _judge(self, chunk: Chunk, shared: Sequence[Record]) -> None:
+        """Train the gate's networks alone, and decide on the evaluator."""
+        points = [trial.architecture for trial in chunk.trials]
+        alone, repeated = self._alone(points)
+        rows = [
+            self._record(trial, GATE, "shared") | score
+            for trial, score in zip(chunk.trials, shared, strict=True)
+        ]
+        found = gate.verdict(rows, alone, self._problem.metric.name, repeated)
+        self.evaluator = "shared" if found["passed"] else "trained"
+        self._gate = {**found, "epochs": self._epochs, "evaluator": self.evaluator}
+        print(gate.told(found), flush=True)
+
+    def _alone(self, points: Sequence[Architecture]) -> tuple[list[Record], list[Record]]:
+        """Scores of networks trained alone, and of the first third once more by another seed."""
+        again = points[: len(points) // 3]
+        return self._scores("trained", points), self._scores("trained", again, seed=1)
+
+    def _replace(self, records: Sequence[Record]) -> None:
+        """What a higher rung found of a candidate replaces what a lower one had."""
+        metric = self._problem.metric.name
+        places = {record["id"]: index for index, record in enumerate(self.records)}
+        for record in records:
+            index = places[record["id"]]
+            before = self.records[index]
+            if record["status"] != "done":
+                continue
+            lower = [*before.get("lower_rungs", ()), before[metric]]
+            self.records[index] = {**record, "lower_rungs": lower}
+
+    def _agreement(self, rung: int) -> Manifest:
+        """How the rung before had ordered those that were promoted."""
+        metric = self._problem.metric.name
+        pairs = [
+            (one["lower_rungs"][-1], one[metric], one["macs"])
+            for one in self.records
+            if one["rung"] == rung and one["status"] == "done"
+        ]
+        before, after, macs = np.array(pairs, float).reshape(-1, 3).T
+        enough = len(pairs) > 2
+        return {
+            "rung": rung,
+            "candidates": len(pairs),
+            "epochs": self._epochs,
+            "tau": fidelity.kendall(before, after) if enough else None,
+            "tau_macs": fidelity.kendall(macs, after) if enough else None,
+        }
 
     # -- reporting ------------------------------------------------------------------------------
 
@@ -247,16 +448,34 @@ class Search:
         good = [record for record in self.records if record["status"] == "done"]
         for record in self.records:
             record.update(rank=None, on_pareto=False)
-        if good:
-            for record, rank in zip(good, self._ranks(good), strict=True):
+        above = 0
+        for rung in sorted({record["rung"] for record in good}, reverse=True):
+            # Trainings of different lengths are not compared: a higher rung comes first.
+            part = [record for record in good if record["rung"] == rung]
+            ranks = self._ranks(part) + above
+            for record, rank in zip(part, ranks, strict=True):
                 record.update(rank=int(rank), on_pareto=bool(rank == 0))
+            above = int(ranks.max()) + 1
         front = [record["id"] for record in good if record["on_pareto"]]
         write_json(self._workspace.search / "candidates.json", self.records)
+        write_json(
+            self._workspace.search / "fidelity.json",
+            {
+                "evaluator": self.evaluator,
+                "training": recipes.brief_plan(self._facts, self._params, self._epochs).told()
+                if self.evaluator == "trained"
+                else None,
+                "gate": self._gate,
+                "rungs": self._rungs,
+            },
+        )
         summary = {
             "candidates": len(self.records),
             "failed": len(self.records) - len(good),
             "front": front,
             "hypervolume": self._hypervolume(good),
+            "evaluator": self.evaluator,
+            "gate_tau": None if self._gate is None else self._gate.get("tau"),
             "device": self._coster.device,
             "method": self._coster.method,
         }
@@ -289,61 +508,16 @@ class Coster:
         self._problem = problem
         self._known: dict[Architecture, Record] = {}
 
+    def graph(self, point: Architecture) -> OpGraph:
+        """The whole network, head included."""
+        return self._problem.complete(self.space.lower(point))
+
     def costs(self, point: Architecture) -> Record:
         """The numbers that :func:`tasks.candidates.describe` and ``costs`` there name."""
         if point not in self._known:
-            graph = self._problem.complete(self.space.lower(point))
+            graph = self.graph(point)
             self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
         return self._known[point]
-
-
-@final
-class Evaluator:
-    """Scores of architectures with the supernet's weights."""
-
-    def __init__(
-        self,
-        space_name: str,
-        problem: Problem,
-        search: SearchParams,
-        runtime: RuntimeParams,
-        workspace: Workspace,
-    ) -> None:
-        from tasks.training import configure_tensorflow
-
-        configure_tensorflow(runtime.threads, runtime.deterministic)
-        self._net, self._problem = load_supernet(space_name, problem, workspace), problem
-        self._calibration = load_split(workspace, "train", search.calibration_images)
-        self._held = load_split(workspace, "validation", search.validation_images)
-
-    def score(self, point: Architecture) -> Mapping[str, float]:
-        """The problem's metrics on validation, batch statistics recalibrated on train."""
-        graph = self._net.graph(point)
-        batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
-        statistics = self._net.recalibrate(point, batches)
-        deployed = self._problem.deployed
-        batches = inputs_in_batches(self._problem, self._held, graph)
-        outputs = self._net.predict(point, batches, statistics, deployed)
-        if not all(np.isfinite(one).all() for one in outputs):
-            raise ArithmeticError("outputs must be finite, but got NaN or infinity")
-        return self._problem.score(outputs, self._held, self._net.graph(point, deployed))
-
-
-BATCH_BYTES = 2**23
-"""Of inputs that are looked at together: 8 MiB, or 64 samples if that is more."""
-
-
-def inputs_in_batches(
-    problem: Problem, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Inputs of a network in batches of equal size; with ``whole`` a rest is dropped."""
-    inputs = problem.inputs(arrays, graph)
-    count = len(next(iter(inputs.values())))
-    sample_bytes = sum(array.nbytes for array in inputs.values()) // max(1, count)
-    size = min(count, max(64, min(256, BATCH_BYTES // max(1, sample_bytes))))
-    last = count - size + 1 if whole else count
-    for at in range(0, last, size):
-        yield {name: array[at : at + size] for name, array in inputs.items()}
 
 
 def choose_finalists(records: Sequence[Record], count: int, select: SelectParams) -> list[Record]:

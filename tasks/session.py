@@ -203,7 +203,17 @@ def closing_lines(session: Session, versioned: str) -> list[str]:
         "",
         f"Front     {chosen['front']} int8 models of {chosen['models']} finalists",
         f"Best      {100 * scores['best_int8']:.2f} % {label}, int8 on {scores['split']}: {best}",
+        *_floor_line(scores),
         f"Report    {(workspace.report / 'index.html').resolve()}",
         "Pages     make ui, for the candidates in MLflow and the run in Prefect",
         f"Versions  {versioned}",
     ]
+
+
+def _floor_line(scores: Mapping[str, Any]) -> list[str]:
+    """What a linear model reaches, where there is one for the data."""
+    floor = scores.get("linear_floor")
+    if floor is None:
+        return []
+    beaten = "" if scores["beats_linear_floor"] else "; the best network does NOT beat it"
+    return [f"Floor     {100 * floor:.2f} % by a linear model of the same data{beaten}"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from spaces.graph import OpGraph
 from spaces.space import SearchSpace, SpaceError, TrainableSpace, load_trainable
+from tasks import recipes
 from tasks.params import ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
@@ -39,30 +39,49 @@ def run(
     """
     from tasks.training import Batches, Checkpoint, configure_tensorflow, train_supernet
 
-    configure_tensorflow(runtime.threads, runtime.deterministic)
     opened = open_problem(problem, workspace)
+    manifest = read_json(workspace.data / "manifest.json")
+    if not supernet.steps:
+        return _untrained(sized(space.name, manifest), workspace)
+    facts = recipes.facts_of(manifest)
+    decided = recipes.supernet_plan(facts, supernet)
+    configure_tensorflow(runtime.threads, runtime.deterministic)
     network = new_supernet(space.name, opened, workspace, supernet.seed)
     train = read_npz(workspace.data / "train.npz")
-    batches = Batches(opened, train, supernet.batch_size, supernet.seed, supernet.augment)
+    batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
     losses = train_supernet(
         network,
         opened,
         batches,
-        recipe_of(supernet),
-        supernet.dropout,
+        decided.recipe,
+        decided.dropout,
         supernet.random_subnets,
         checkpoint,
         progress,
     )
     write_npz(workspace.supernet / "weights.npz", network.state())
-    summary = _summary(network, losses)
+    summary = {**_summary(network, losses), "training": decided.told()}
     history = _history(losses)
     write_json(workspace.supernet / "history.json", history)
     write_json(workspace.supernet / "supernet.json", summary)
     checkpoint.remove()
     curves = {f"{name}_curve": [part[name] for part in history] for name in LOSSES}
     return summary | curves
+
+
+def _untrained(space: TrainableSpace, workspace: Workspace) -> Manifest:
+    """No supernet: candidates will be trained on their own."""
+    for name in ("weights.npz", "history.json"):
+        (workspace.supernet / name).unlink(missing_ok=True)
+    summary: Manifest = {
+        "space": space.name,
+        "input_shape": list(space.input_shape),
+        "parameters": 0,
+        "steps": 0,
+    }
+    write_json(workspace.supernet / "supernet.json", summary)
+    return summary
 
 
 def sized(name: str, manifest: Any) -> TrainableSpace:
@@ -100,19 +119,16 @@ def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -
     return Supernet(space, complete, problem.trained, seed, problem.first_bias)
 
 
+def is_trained(workspace: Workspace) -> bool:
+    """Whether the workspace has a supernet with trained weights."""
+    return (workspace.supernet / "weights.npz").exists()
+
+
 def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
     """The trained :class:`spaces.supernet.Supernet` of a workspace."""
     network = new_supernet(name, problem, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
-
-
-def recipe_of(params: SupernetParams) -> Any:
-    """The training recipe that the parameters describe."""
-    from tasks.training import Recipe
-
-    names = [field.name for field in dataclasses.fields(Recipe)]
-    return Recipe(**{name: getattr(params, name) for name in names})
 
 
 def _summary(network: Any, losses: Any) -> Manifest:

@@ -35,12 +35,20 @@ def count(pieces: int) -> int:
     return max(1, min(pieces, int(wanted) if wanted else min(cores, 2)))
 
 
+def threads(of_the_run: int) -> int:
+    """TensorFlow threads of one piece: two pieces share those of the run.
+
+    It does not follow the number of processes, which must not change what comes out.
+    """
+    return max(1, of_the_run // 2)
+
+
 def run_all(
-    work: Callable[[Any, Report], None],
+    work: Callable[[Any, Report], Any],
     pieces: Sequence[Any],
     processes: int,
     advanced: Callable[[int, str], None],
-) -> None:
+) -> list[Any]:
     """Call ``work(piece, report)`` for every piece, each in one of several fresh processes.
 
     Args:
@@ -48,6 +56,9 @@ def run_all(
         pieces: What to hand it; small, for it is copied.
         processes: How many at a time.
         advanced: Told the sum of what the pieces reported last, and a note.
+
+    Returns:
+        What ``work`` returned, in the order of the pieces.
 
     Raises:
         Exception: What a piece raised; the others are stopped.
@@ -59,7 +70,7 @@ def run_all(
         futures = [
             executor.submit(_work, work, number, piece) for number, piece in enumerate(pieces)
         ]
-        pending: set[Future[None]] = set(futures)
+        pending: set[Future[Any]] = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             while not reports.empty():
@@ -68,6 +79,7 @@ def run_all(
                 advanced(sum(done.values()), note)
             for future in finished:
                 future.result()
+        return [future.result() for future in futures]
 
 
 @contextmanager
@@ -94,5 +106,5 @@ def _start(reports: Any, parent: int) -> None:
         os._exit(1)
 
 
-def _work(work: Callable[[Any, Report], None], number: int, piece: Any) -> None:
-    work(piece, lambda steps, note: _queue.put((number, steps, note)))
+def _work(work: Callable[[Any, Report], Any], number: int, piece: Any) -> Any:
+    return work(piece, lambda steps, note: _queue.put((number, steps, note)))

@@ -8,9 +8,11 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from hw.report import CostReport, OpCost
 from spaces.graph import OpGraph
-from tasks import report_page
+from tasks import gate, linear_floor, report_page
 from tasks.arrays import has_split, load_split
 from tasks.exhibits import Exhibit
 from tasks.finetune_qat import score_file
@@ -102,7 +104,10 @@ def _scores(
         finalists.append({**scores, "more": more})
     progress.finish()
     best = next(scores for scores in finalists if scores["id"] == chosen)
+    floor = _floor(arrays, problem, workspace)
     return {
+        "linear_floor": floor,
+        "beats_linear_floor": None if floor is None else float(str(best["int8"])) > floor,
         "split": split,
         "items": len(next(iter(arrays.values()))),
         "metric": metric,
@@ -110,6 +115,24 @@ def _scores(
         "best_int8": best["int8"],
         "finalists": finalists,
     }
+
+
+def _floor(held: Any, problem: Problem, workspace: Workspace) -> float | None:
+    """The metric of a linear model on the same split; None: the data has no such model."""
+    found = linear_floor.predictions(load_split(workspace, "train"), held)
+    if found is None:
+        return None
+    if "masks" not in held:
+        # As scores of classes: the problem looks for the greatest.
+        found = np.eye(len(problem.setting.classes), dtype=np.float32)[found]
+    graph = _any_graph(workspace, problem)
+    return problem.score((found,), held, graph)[problem.metric.name]
+
+
+def _any_graph(workspace: Workspace, problem: Problem) -> OpGraph:
+    """Of a finalist: what a score of masks or labels asks for, and does not depend on."""
+    name = read_json(workspace.selection / "front.json")[0]["id"]
+    return _graph(name, problem, workspace)
 
 
 def _exhibits(
@@ -173,7 +196,7 @@ def _page(
         params=params.model_dump(),
         versions=_versions(),
         commands=_commands(workspace),
-        notes=_notes(manifest, scores),
+        notes=_notes(scores, read_json(workspace.search / "fidelity.json")),
         machine=f"{platform.machine()}, {params.runtime.threads} TensorFlow threads",
         code_digest=_code(),
         chosen=scores["best"],
@@ -241,17 +264,17 @@ def _stages(
 
     seconds = timings(Workspace(workspace.root, workspace.state.parent))
     subnets = 2 + params.supernet.random_subnets
-    epochs = params.finetune.epochs + params.finetune.qat_epochs
     things = _things(read_json(workspace.data / "manifest.json"))
     reading = "read, cut into tokens" if things == "texts" else "decoded, resized"
     work = {
         "prepare": f"{things} {reading} and split",
         "train_supernet": (
-            f"{params.supernet.steps} steps of {subnets} architectures on "
-            f"{params.supernet.batch_size} {things}"
+            f"{params.supernet.steps} steps of {subnets} architectures"
+            if params.supernet.steps
+            else "none: candidates are trained on their own"
         ),
         "search": f"{len(candidates)} candidates costed, scored on validation",
-        "finetune": f"{len(models)} models trained for {epochs} epochs and exported",
+        "finetune": f"{len(models)} models trained to the end and exported",
         "select": f"{len(models)} exported files costed",
     }
     return tuple(
@@ -298,17 +321,58 @@ def _commands(workspace: Workspace) -> tuple[str, ...]:
     return ("make search", "dvc repro", "make ui")
 
 
-def _notes(manifest: Mapping[str, Any], scores: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [
-        "The score of a candidate comes from shared weights, batch statistics recalibrated; it "
-        "ranks them and is no promise. Finalists are trained on their own.",
-        "Latency is estimated from the exported file for one device profile, not measured.",
-    ]
+def _notes(scores: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the models were chosen, and what the numbers are worth."""
+    notes = [*_floor_note(scores), *_fidelity_notes(found)]
+    notes.append(
+        "Latency is estimated from the exported file for one device profile, not measured."
+    )
     if scores["split"] != "test":
         notes.append(
             "There is no test split: the models were chosen by the split they are scored on here."
         )
     return tuple(notes)
+
+
+def _floor_note(scores: Mapping[str, Any]) -> list[str]:
+    floor = scores["linear_floor"]
+    if floor is None:
+        return []
+    said = f"A linear model of the same data reaches {floor:.1%} on this split in seconds."
+    if scores["beats_linear_floor"]:
+        return [
+            f"{said} The best network is {100 * (scores['best_int8'] - floor):.1f} points above."
+        ]
+    return [
+        f"{said} The best network reaches {scores['best_int8']:.1%}: it does not beat that floor. "
+        "Do not ship it: give it more time (effort), more data or larger pictures."
+    ]
+
+
+def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
+    """By what the search decided, and how well that orders networks."""
+    notes = []
+    if found["gate"] is not None:
+        verdict = gate.told(found["gate"]).removeprefix("gate: ")
+        notes.append(f"{verdict[0].upper()}{verdict[1:]}.")
+    if found["evaluator"] == "trained":
+        notes.append(
+            "Candidates were scored by short trainings of their own, from scratch, all alike; the "
+            "better third was trained again for longer."
+        )
+    else:
+        notes.append(
+            "The score of a candidate comes from shared weights, batch statistics recalibrated; "
+            "it is no promise. Finalists are trained on their own."
+        )
+    for rung in found["rungs"]:
+        if rung["tau"] is not None:
+            notes.append(
+                f"Trained for {rung['epochs']} epochs, {rung['candidates']} promoted candidates "
+                f"were ordered as before with Kendall tau {rung['tau']:.2f}; by MACs "
+                f"{rung['tau_macs']:.2f}. They are the better ones, so this is a hard test."
+            )
+    return notes
 
 
 def _code() -> str:

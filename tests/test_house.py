@@ -36,6 +36,7 @@ FOLDERS = {
     "hw/cost_models": (".py", None),
     "hw/benches": (".py", None),
     "tasks/problems": (".py", "PROBLEM"),
+    "tasks/evaluators": (".py", "EVALUATOR"),
     "tasks/formats": (".py", "read"),
     "tasks/kinds": (".py", "KIND"),
 }
@@ -89,7 +90,8 @@ def test_stages_depend_on_rooms_and_on_earlier_results(pipeline: dict[str, Any])
 
 
 def test_parameters_of_stages_exist(pipeline: dict[str, Any]) -> None:
-    blocks = set(yaml.safe_load((ROOT / "params.yaml").read_text())) - {"profiles"}
+    beside = {"profiles", "efforts"}
+    blocks = set(yaml.safe_load((ROOT / "params.yaml").read_text())) - beside
     declared = {key for stage in pipeline["stages"].values() for key in stage["params"]}
     assert declared == blocks == set(Params.model_fields)
 

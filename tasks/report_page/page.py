@@ -51,13 +51,13 @@ def render(data: ReportData) -> str:
 def _front_note(data: ReportData) -> Html:
     """What is compared with what in the scatter."""
     splits = sorted({finalist.split for finalist in data.finalists})
-    dots = "Dots are candidates with the shared weights of the supernet, on the validation split."
+    dots = "Dots are candidates as the search scored them, on the validation split."
     if not splits:
         return tag("p", dots, class_="faint")
     diamonds = ", large diamonds baselines" if any(f.is_baseline for f in data.finalists) else ""
     stars = (
         f" Stars are finalists{diamonds} after their own training, in int8, on the {splits[0]} "
-        "split; a dashed line leads to what the supernet had promised."
+        "split; a dashed line leads to what the search had seen of them."
     )
     return join([tag("p", dots + stars, class_="faint")])
 

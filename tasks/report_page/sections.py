@@ -288,7 +288,7 @@ def notes_section(data: ReportData) -> Html:
 
 
 def _agreement(finalists: Sequence[Finalist]) -> list[str]:
-    """How often the supernet had ordered two finalists as training did."""
+    """How often the search had ordered two finalists as training did."""
     known = [
         (f.supernet_score, f.score_int8)
         for f in finalists
@@ -303,7 +303,7 @@ def _agreement(finalists: Sequence[Finalist]) -> list[str]:
         return []
     agreed = sum(product > 0 for product in pairs)
     return [
-        f"Shared weights had ordered {agreed} of {plural(len(pairs), 'pair')} of finalists as "
+        f"The search had ordered {agreed} of {plural(len(pairs), 'pair')} of finalists as "
         "their own training, in int8, did; finalists lie close together, so this is a hard test."
     ]
 

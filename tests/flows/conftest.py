@@ -48,7 +48,13 @@ SMOKE: dict[str, dict[str, Any]] = {
     "data": {"image_size": 8},
     "space": {"name": "smoke"},
     "supernet": {"steps": 30, "warmup_steps": 3, "batch_size": 32, "checkpoint_steps": 5},
-    "search": {"budget": 6, "chunk": 2, "calibration_images": 32, "validation_images": 64},
+    "search": {
+        "evaluator": "shared",
+        "budget": 6,
+        "chunk": 2,
+        "calibration_images": 32,
+        "validation_images": 64,
+    },
     "finetune": {
         "finalists": 2,
         "epochs": 1,

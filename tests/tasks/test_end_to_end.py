@@ -66,7 +66,12 @@ def _params(problem: str) -> Params:
                 "random_subnets": 1,
                 **optimizer,
             },
-            "search": {"budget": 3, "chunk": 2, "calibration_images": 8},
+            "search": {
+                "evaluator": "shared",
+                "budget": 3,
+                "chunk": 2,
+                "calibration_images": 8,
+            },
             "finetune": {"finalists": 1, "epochs": 1, "qat_epochs": 1, "calibration_images": 8},
             "select": {"objectives": [f"{metric.name}:{metric.goal}", "latency_ms:min"]},
             "report": {"samples": 2},
@@ -112,6 +117,7 @@ def _run(problem: str, base: Path) -> Finished:
     train_supernet.run(p.problem, p.space, p.supernet, p.runtime, workspace, silent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run_all", _in_this_process)
+        patch.setattr(workers, "threads", lambda of_the_run: of_the_run)  # one process, one count
         patch.setattr(search_architectures.Search, "_named", _smallest_first)
         search_architectures.run(
             p.problem, p.space, p.search, p.cost, p.select, p.runtime, workspace, silent
@@ -148,7 +154,14 @@ def test_run_leaves_its_files(finished: Finished) -> None:
     root = finished.workspace.root
     made = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
     folder = finished.finalist.relative_to(root)
-    expected = {"float.tflite", "ptq.tflite", "int8.tflite", "weights.npz", "metrics.json"}
+    expected = {
+        "float.tflite",
+        "ptq.tflite",
+        "qat.tflite",
+        "int8.tflite",
+        "weights.npz",
+        "metrics.json",
+    }
     assert {f"{folder}/{name}" for name in expected} <= made
     assert {"supernet/weights.npz", "search/front.json", "report/index.html"} <= made
     assert (f"{folder}/decoding.npz" in made) == (finished.problem.name == "detection")

@@ -13,7 +13,8 @@ import pytest
 
 from spaces.proposals import Infeasible
 from spaces.space import Architecture, architecture, load_baselines, load_trainable
-from tasks import search_architectures
+from tasks.evaluator import inputs_in_batches
+from tasks.evaluators.shared import Shared
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -27,7 +28,6 @@ from tasks.search_architectures import (
     Search,
     SearchError,
     choose_finalists,
-    inputs_in_batches,
     run,
 )
 from tasks.workspace import Workspace, read_json, write_json, write_npz
@@ -63,9 +63,6 @@ class Bench:
     stops_after: int | None = None
     broken: frozenset[str] = frozenset()
 
-    def evaluator(self, *_: Any) -> Bench:
-        return self
-
     def score(self, point: Architecture) -> dict[str, float]:
         if self.stops_after is not None and sum(self.scored.values()) == self.stops_after:
             raise KeyboardInterrupt
@@ -78,7 +75,7 @@ class Bench:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench()
-    monkeypatch.setattr(search_architectures, "Evaluator", made.evaluator)
+    monkeypatch.setattr(Shared, "score", lambda self, point: made.score(point))
     return made
 
 
@@ -93,7 +90,7 @@ def _workspace(base: Path, weights: float = 0.0) -> Workspace:
 def _blocks(
     target_ms: float | None = None, **search: Any
 ) -> tuple[ProblemParams, SpaceParams, SearchParams, CostParams, SelectParams, RuntimeParams]:
-    values = {"budget": BUDGET, "chunk": CHUNK, **search}
+    values = {"budget": BUDGET, "chunk": CHUNK, "evaluator": "shared", **search}
     return (
         ProblemParams(),
         SpaceParams(name=SPACE.name),
@@ -153,7 +150,7 @@ def test_chunks_are_as_long_as_asked_for_and_the_last_is_the_rest(
     session = Search(*_blocks(budget=13, chunk=5), _workspace(tmp_path))
     sizes, tenths = [], []
     for chunk in session.chunks():
-        sizes.append(len(chunk))
+        sizes.append(len(chunk.trials))
         session.tell(chunk, session.evaluate(chunk))
         tenths.append(session.crossed_a_tenth())
         assert session.percent() == pytest.approx(100 * sum(sizes) / 13)
@@ -230,7 +227,7 @@ def test_scores_of_other_weights_data_or_settings_are_not_taken(
     elif change == "threads":
         blocks[5] = RuntimeParams(threads=1)
     else:
-        blocks[2] = SearchParams(budget=6, chunk=CHUNK, **{change: 7})
+        blocks[2] = SearchParams(budget=6, chunk=CHUNK, evaluator="shared", **{change: 7})
     run(*blocks, workspace, SilentProgress())  # type: ignore[call-arg,arg-type]
     assert set(bench.scored.values()) == {2}
 

@@ -1,0 +1,1 @@
+"""Ways to score a candidate: one file each, exposing ``EVALUATOR``."""

@@ -1,0 +1,165 @@
+"""Recipes follow from the data; what a person sets is taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spaces.space import load_trainable
+from tasks import fidelity, gate, linear_floor, recipes
+from tasks.mirror import looks_mirrored
+from tasks.params import AugmentParams, FinetuneParams, ParamsError, SupernetParams, load_params
+from tasks.recipes import Facts
+from tasks.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
+
+FILE = Path(__file__).parents[2] / "params.yaml"
+PICTURES = Facts(texts=False, labelled=True, items=3000, side=32, mirrored=True)
+TEXTS = Facts(texts=True, labelled=True, items=3000, side=0, mirrored=False)
+
+
+def test_short_trainings_see_pictures_as_they_are() -> None:
+    strengths = [recipes.augmentation(PICTURES, epochs) for epochs in (2, 10, 40)]
+    assert [(one.flip, one.crop, one.scale) for one in strengths] == [
+        (True, 0, 0.0),
+        (True, 3, 0.0),
+        (True, 3, 0.1),
+    ]
+    assert recipes.augmentation(TEXTS, 40) == AugmentParams(drop_tokens=0.1)
+
+
+def test_steps_are_epochs_of_the_data_and_quantization_comes_after() -> None:
+    floating = recipes.plan(PICTURES, FinetuneParams(), 20)
+    assert floating.batch_size == 64
+    assert floating.recipe.steps == 20 * (3000 // 64)
+    quantized = recipes.quantized_plan(PICTURES, FinetuneParams(), floating)
+    assert quantized.epochs == 3
+    assert quantized.recipe.learning_rate < 0.1 * floating.recipe.learning_rate
+
+
+def test_what_is_set_is_taken() -> None:
+    given = FinetuneParams(optimizer="sgd", learning_rate=0.3, batch_size=8, dropout=0.5)
+    plan = recipes.plan(PICTURES, given, 1)
+    assert (plan.recipe.optimizer, plan.recipe.learning_rate) == ("sgd", 0.3)
+    assert (plan.batch_size, plan.dropout) == (8, 0.5)
+    supernet = recipes.supernet_plan(PICTURES, SupernetParams(steps=10, learning_rate=0.2))
+    assert (supernet.recipe.steps, supernet.recipe.learning_rate) == (10, 0.2)
+
+
+def test_effort_lies_between_the_file_and_the_profile(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        "search: {budget: 1, chunk: 1, seed: 1}\n"
+        "efforts: {quick: {search: {budget: 2, chunk: 2}}, slow: {search: {budget: 9}}}\n"
+        "profiles: {mine: {effort: quick, search: {chunk: 3}}}\n"
+    )
+    found = load_params(path, "mine").search
+    assert (found.budget, found.chunk, found.seed) == (2, 3, 1)
+    assert load_params(path, "mine", ["effort=slow"]).search.budget == 9
+    assert load_params(path, None, ["effort=slow", "search.budget=4"]).search.budget == 4
+    with pytest.raises(ParamsError, match="effort must be one of quick, slow, but got 'fast'"):
+        load_params(path, None, ["effort=fast"])
+
+
+def test_no_profile_of_the_file_sets_a_learning_rate() -> None:
+    assert "learning_rate: 0" not in FILE.read_text()
+
+
+def test_minutes_buy_epochs() -> None:
+    space = load_trainable("mobilenet_edgetpu_v2_small")
+    small, large = space.lower(space.smallest()), space.lower(space.largest())
+    assert step_seconds(small, 64) < step_seconds(large, 64)
+    # derived: what is left after building, over 10 steps of an epoch
+    left = 60 * CORES - SECONDS_TO_BUILD_OP * len(large.ops)
+    expected = int(left / (10 * step_seconds(large, 64)))
+    assert epochs_within(1.0, [large], 10, 64, 10**6) == expected
+    assert epochs_within(1.0, [large], 10, 64, 5) == 5
+    assert epochs_within(1e-6, [large], 10, 64, 5) == 1
+
+
+def _striped(count: int, mirrored: bool) -> dict[str, np.ndarray]:
+    """Class 1 is bright at the left; with ``mirrored``, at the left or at the right."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, (count, 16, 16, 1), np.uint8)
+    labels = (np.arange(count) % 2).astype(np.int32)
+    sides = rng.random(count) < 0.5 if mirrored else np.zeros(count, bool)
+    for index in np.flatnonzero(labels):
+        part = slice(12, 16) if sides[index] else slice(0, 4)
+        images[index, :, part] += 150
+    if not mirrored:  # class 0 is what class 1 is in the mirror
+        images[labels == 0, :, 12:16] += 150
+    return {"images": images, "labels": labels}
+
+
+def test_pictures_are_mirrored_only_where_the_mirror_changes_no_label() -> None:
+    assert looks_mirrored(_striped(400, mirrored=True))
+    assert not looks_mirrored(_striped(400, mirrored=False))
+    assert not looks_mirrored(_striped(20, mirrored=True))
+    assert not looks_mirrored({"tokens": np.zeros((400, 4), np.int32)})
+
+
+def test_linear_floor_learns_what_is_linear() -> None:
+    arrays = _striped(200, mirrored=False)
+    train = {name: array[:150] for name, array in arrays.items()}
+    held = {name: array[150:] for name, array in arrays.items()}
+    found = linear_floor.predictions(train, held)
+    assert found is not None
+    assert (found == held["labels"]).mean() > 0.95
+    masks = {
+        "images": arrays["images"],
+        "masks": (arrays["images"][..., 0] > 100).astype(np.uint8),
+    }
+    pixels = linear_floor.predictions(masks, masks)
+    assert pixels is not None
+    assert (pixels == masks["masks"]).mean() > 0.9
+    tokens = np.where(np.arange(60)[:, None] % 2, [[5, 6, 0]], [[7, 8, 0]])
+    texts = {"tokens": tokens, "labels": np.arange(60) % 2}
+    assert (linear_floor.predictions(texts, texts) == texts["labels"]).all()
+    assert linear_floor.predictions({"boxes": tokens}, {"boxes": tokens}) is None
+
+
+def test_gate_believes_a_score_that_follows_the_truth_and_no_other() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.linspace(0.4, 0.8, 16)
+    kinds = ["depthwise", "fused", "grouped", "mixed"] * 4
+    macs = rng.random(16)
+    good = fidelity.judged(truth + rng.normal(0, 0.01, 16), truth, macs, kinds, 0.01)
+    assert good["passed"] and good["tau"] > 0.8 > good["tau_macs"]
+    assert good["tau_ceiling"] > 0.9
+    favoured = truth + np.where(np.array(kinds) == "fused", 0.6, 0.0)
+    bad = fidelity.judged(favoured, truth, macs, kinds, None)
+    assert not bad["passed"]
+    assert any("fused is favoured" in reason for reason in bad["reasons"])
+    by_size = fidelity.judged(rng.random(16), truth, truth, kinds, None)
+    assert any("MACs alone" in reason for reason in by_size["reasons"])
+    flat = fidelity.judged(truth / 100, truth, macs, kinds, None)
+    assert any("hardly differ" in reason for reason in flat["reasons"])
+
+
+def test_gate_looks_at_small_and_large_networks_of_each_kind() -> None:
+    space = load_trainable("mobilenet_edgetpu_v2_small")
+    weights = {}
+
+    def latency(point: object) -> float:
+        return float(weights.setdefault(point, space.lower(point).macs))  # type: ignore[arg-type]
+
+    found = gate.networks(space, 12, 0, lambda _: True, latency)
+    assert len(set(found)) == len(found) == 12
+    assert found == gate.networks(space, 12, 0, lambda _: True, latency)
+    uniform = [
+        one for one in found if len({v for k, v in one.decisions if "/op" in k} - {"skip"}) == 1
+    ]
+    assert len(uniform) >= 8
+    limited = gate.networks(space, 6, 0, lambda point: latency(point) < 5e6, latency)
+    assert max(map(latency, limited)) < 5e6
+
+
+def test_verdict_is_told_in_one_line() -> None:
+    records = [{"id": str(n), "macs": n, "top1": 0.1 * n, "share_dw": 1.0} for n in range(1, 7)]
+    truth = [{"top1": 0.1 * n} for n in (1, 2, 3, 4, 6, 5)]
+    found = gate.verdict(records, truth, "top1", truth[:2])
+    line = gate.told(found)
+    assert "\n" not in line and "tau 0.87" in line and "MACs 0.87" in line
+    few = gate.verdict(records[:2], truth[:2], "top1", [])
+    assert not few["passed"] and "too few" in gate.told(few)
