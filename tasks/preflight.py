@@ -17,6 +17,7 @@ from spaces.space import (
 )
 from tasks import objectives
 from tasks.dataset import DataError, Source, check_source, format_names, kind_of
+from tasks.evaluator import AUTO, EvaluatorError, load_evaluator
 from tasks.params import Params
 from tasks.problem import load_problem, open_problem
 from tasks.search_architectures import Coster
@@ -33,6 +34,7 @@ def check(params: Params) -> None:
     check_format(params.data.format, params.problem.name)
     check_space(params.space.name, params.problem.name)
     load_algorithm(params.search.algorithm)
+    check_evaluator(params)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)
     goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
@@ -43,6 +45,26 @@ def check(params: Params) -> None:
             "select.objectives."
         )
     check_source(params.data.format, Source(params.data.source))
+
+
+def check_evaluator(params: Params) -> None:
+    """Refuse an evaluator that does not exist, and what needs a supernet where none is trained.
+
+    Raises:
+        EvaluatorError: The message says which key, and the cure.
+    """
+    if params.search.evaluator != AUTO:
+        load_evaluator(params.search.evaluator)
+    wanted = {
+        "search.evaluator: shared": params.search.evaluator == "shared",
+        "finetune.start: slice": params.finetune.start == "slice",
+    }
+    for setting, needs_supernet in wanted.items():
+        if needs_supernet and not params.supernet.steps:
+            raise EvaluatorError(
+                f"{setting} must have a trained supernet, but got supernet.steps=0. Raise it, or "
+                "leave both at auto."
+            )
 
 
 def check_format(name: str, problem: str) -> None:

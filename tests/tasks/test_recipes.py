@@ -11,6 +11,7 @@ from spaces.space import load_trainable
 from tasks import fidelity, gate, linear_floor, recipes
 from tasks.mirror import looks_mirrored
 from tasks.params import AugmentParams, FinetuneParams, ParamsError, SupernetParams, load_params
+from tasks.preflight import check
 from tasks.recipes import Facts
 from tasks.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
 
@@ -64,6 +65,19 @@ def test_effort_lies_between_the_file_and_the_profile(tmp_path: Path) -> None:
 
 def test_no_profile_of_the_file_sets_a_learning_rate() -> None:
     assert "learning_rate: 0" not in FILE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["search.evaluator=none"], "search.evaluator must be one of auto, shared, trained"),
+        (["search.evaluator=shared"], "shared must have a trained supernet, but got"),
+        (["finetune.start=slice"], "slice must have a trained supernet, but got"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_at_once(overrides: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(load_params(FILE, None, ["supernet.steps=0", *overrides]))
 
 
 def test_minutes_buy_epochs() -> None:

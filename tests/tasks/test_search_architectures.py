@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import pytest
 
 from spaces.proposals import Infeasible
 from spaces.space import Architecture, architecture, load_baselines, load_trainable
-from tasks.evaluator import inputs_in_batches
+from tasks.evaluator import EvaluatorError, inputs_in_batches
 from tasks.evaluators.shared import Shared
+from tasks.evaluators.trained import Trained
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -416,3 +418,90 @@ def test_records_are_plain_json(bench: Bench, tmp_path: Path) -> None:
     _search(workspace, budget=5)
     text = (workspace.search / "candidates.json").read_text()
     assert json.loads(text) == json.loads(text, parse_constant=pytest.fail)
+
+
+# -- trainings of their own, and the gate -------------------------------------------------------
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Stands in for the trainings of candidates; the epochs of each."""
+    epochs: list[int] = []
+
+    def score_many(self: Trained, points: Sequence[Architecture]) -> list[dict[str, Any]]:
+        epochs.extend([self._bench.epochs] * len(points))
+        return [{"top1": accuracy(point) + 1e-4 * self._bench.epochs} for point in points]
+
+    monkeypatch.setattr(Trained, "score_many", score_many)
+    return epochs
+
+
+def test_better_third_is_trained_longer(alone: list[int], tmp_path: Path) -> None:
+    workspace = _workspace(tmp_path)
+    records = _search(workspace, evaluator="trained", epochs=2, rungs=3)
+    # derived: 24, then a third of them, then 6, the least; three times longer each
+    assert Counter(alone) == {2: 24, 6: 8, 18: 6}
+    assert Counter(record["rung"] for record in records) == {0: 16, 1: 2, 2: 6}
+    assert len(records) == len({record["id"] for record in records})
+    for record in records:
+        assert len(record.get("lower_rungs", ())) == record["rung"]
+        assert record["epochs"] == 2 * 3 ** record["rung"]
+    highest = [record["rank"] for record in records if record["rung"] == 2]
+    assert max(highest) < min(record["rank"] for record in records if record["rung"] < 2)
+    assert all(record["rung"] == 2 for record in records if record["on_pareto"])
+    found = read_json(workspace.search / "fidelity.json")
+    assert [one["candidates"] for one in found["rungs"]] == [8, 6]
+    assert found["evaluator"] == "trained" and found["training"]["epochs"] == 18
+    alone.clear()
+    assert _search(workspace, evaluator="trained", epochs=2, rungs=3) == records
+    assert not alone  # all of it is remembered
+
+
+def test_gate_lets_a_supernet_pass_that_orders_networks(
+    bench: Bench, alone: list[int], tmp_path: Path
+) -> None:
+    workspace = _workspace(tmp_path)
+    records = _search(workspace, evaluator="auto", epochs=2, rungs=1)
+    found = read_json(workspace.search / "fidelity.json")
+    assert found["gate"]["passed"] and found["evaluator"] == "shared"
+    assert found["gate"]["networks"] == 8
+    assert {record["evaluator"] for record in records} == {"shared"}
+    assert len(alone) == 8 + 2  # and a third of them once more
+
+
+def test_gate_turns_to_trainings_where_shared_weights_favour_a_kind(
+    bench: Bench, alone: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def favouring(point: Architecture) -> dict[str, float]:
+        fused = sum(value == "ibn_fused" for value in point.values.values())
+        return {"top1": 0.3 + 0.1 * (fused > 1)}
+
+    monkeypatch.setattr(bench, "score", favouring)
+    workspace = _workspace(tmp_path)
+    records = _search(workspace, evaluator="auto", epochs=2, rungs=1)
+    found = read_json(workspace.search / "fidelity.json")
+    assert not found["gate"]["passed"] and found["gate"]["reasons"]
+    assert {record["evaluator"] for record in records} == {"trained"}
+    assert [record["top1"] for record in records] == [
+        accuracy(architecture(SPACE, record["architecture"])) + 2e-4 for record in records
+    ]
+
+
+def test_without_a_supernet_candidates_are_trained(alone: list[int], tmp_path: Path) -> None:
+    workspace = _workspace(tmp_path)
+    (workspace.supernet / "weights.npz").unlink()
+    records = _search(workspace, evaluator="auto", epochs=1, rungs=1)
+    assert {record["evaluator"] for record in records} == {"trained"}
+    with pytest.raises(EvaluatorError, match="shared must have a trained supernet"):
+        _search(workspace, evaluator="shared")
+    with pytest.raises(EvaluatorError, match=r"one of auto, shared, trained, but got 'none'"):
+        _search(workspace, evaluator="none")
+
+
+def test_minutes_decide_on_epochs(alone: list[int], tmp_path: Path) -> None:
+    _search(_workspace(tmp_path / "few"), evaluator="trained", minutes=0.7, rungs=1)
+    few = set(alone)
+    alone.clear()
+    _search(_workspace(tmp_path / "many"), evaluator="trained", minutes=4.0, rungs=1)
+    (fewer,), (more,) = few, set(alone)
+    assert more > fewer
