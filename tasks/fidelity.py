@@ -15,8 +15,8 @@ RESAMPLES = 1000
 def kendall(one: Values, other: Values) -> float:
     """Kendall's tau-b; 0 where one of them does not vary.
 
-    >>> kendall(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
-    0.3333333333333333
+    >>> round(kendall(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 3)
+    0.333
     """
     from scipy.stats import kendalltau
 

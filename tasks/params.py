@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -428,9 +429,10 @@ def _nearest(location: Sequence[str]) -> str:
     """The names that an unknown key may have been meant to be."""
     block: type[BaseModel] = Params
     for name in location[:-1]:
-        inner = block.model_fields[name].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            block = inner
+        annotation = block.model_fields[name].annotation
+        for inner in (annotation, *typing.get_args(annotation)):  # a block, or a block or None
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                block = inner
     names = list(block.model_fields)
     near = difflib.get_close_matches(location[-1], names, n=3, cutoff=0.5)
     return f" Did you mean {' or '.join(near)}?" if near else f" There are {', '.join(names)}."
