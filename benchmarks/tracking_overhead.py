@@ -251,7 +251,7 @@ def main() -> None:
         return
     warn_if_busy()
     about = machine(PACKAGES)
-    overrides = [*options.overrides]
+    overrides = ["search.evaluator=shared", *options.overrides]
     if options.budget:
         overrides.append(f"search.budget={options.budget}")
     with tempfile.TemporaryDirectory(prefix="edgenas-") as folder:
