@@ -16,8 +16,8 @@ from tasks.params import AugmentParams, FinetuneParams, SearchParams, SupernetPa
 from tasks.training import Recipe
 
 PICTURE_RATE, TEXT_RATE = 0.006, 0.002
-"""Peak rates of Adam with decoupled decay. Pictures: 0.003 is up to 4 points worse in short
-trainings, 0.001 up to 17."""
+"""Peak rates of Adam with decoupled decay. Half of that for pictures did no better on three sets,
+by one seed each; seeds differ by as much (docs/learning.md)."""
 PICTURE_DECAY, TEXT_DECAY = 0.02, 0.05
 QAT_SHARE, QAT_RATE_SHARE = 0.15, 0.05
 """Of the epochs and of the peak rate: it mends what quantization costs, no more."""
