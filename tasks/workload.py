@@ -2,10 +2,11 @@
 
 So a budget in minutes gives the same trainings everywhere. A step is linear in
 multiply-accumulates, in the values that ops put out (memory traffic: most of the time of depthwise
-convolutions) and in the number of ops. The constants were
-set by hand after single steps on one thread of a 2.8 GHz server core, not fitted: networks for 32 and
-48 pixels take 1.0 to 1.3 times as long as it says, those for 16 pixels up to 1.7 times. ``python -m
-benchmarks.training_speed`` prints it for yours.
+convolutions) and in the number of ops.
+
+The constants were set by hand after single steps on one thread of a 2.8 GHz server core, not
+fitted: networks for 32 and 48 pixels take 1.0 to 1.3 times as long as it says, those for 16 pixels
+up to 1.7 times. ``python -m benchmarks.training_speed`` prints it for yours.
 """
 
 from __future__ import annotations
