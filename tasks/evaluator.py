@@ -54,6 +54,9 @@ class Evaluator(Protocol):
     def score_many(self, points: Sequence[Architecture]) -> list[Record]:
         """In the order given; a failure is a record with its reason."""
 
+    def close(self) -> None:
+        """End the processes that it started, if any."""
+
 
 class EvaluatorFactory(Protocol):
     """What ``EVALUATOR`` of a file of ``tasks/evaluators`` is."""

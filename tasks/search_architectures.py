@@ -445,6 +445,8 @@ class Search:
 
     def finish(self) -> Manifest:
         """Rank all candidates and write them."""
+        for evaluator, _ in self._scorers.values():
+            evaluator.close()
         good = [record for record in self.records if record["status"] == "done"]
         for record in self.records:
             record.update(rank=None, on_pareto=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, final
 
 
 class WorkersError(ValueError):
@@ -43,56 +42,102 @@ def threads(of_the_run: int) -> int:
     return max(1, of_the_run // 2)
 
 
-def run_all(
-    work: Callable[[Any, Report], Any],
-    pieces: Sequence[Any],
-    processes: int,
-    advanced: Callable[[int, str], None],
-) -> list[Any]:
-    """Call ``work(piece, report)`` for every piece, each in one of several fresh processes.
+@final
+class Team:
+    """Processes that stay until :meth:`close`, so that TensorFlow is imported once in each.
 
-    Args:
-        work: A function of a module, not a closure.
-        pieces: What to hand it; small, for it is copied.
-        processes: How many at a time.
-        advanced: Told the sum of what the pieces reported last, and a note.
-
-    Returns:
-        What ``work`` returned, in the order of the pieces.
-
-    Raises:
-        Exception: What a piece raised; the others are stopped.
+    They are started at the first work and anew after a failure; those of a team that nobody holds
+    any more end.
     """
-    context = multiprocessing.get_context("spawn")
-    reports = context.SimpleQueue()
-    done = dict.fromkeys(range(len(pieces)), 0)
-    with _executor(processes, context, reports) as executor:
+
+    def __init__(self, processes: int) -> None:
+        """``processes``: how many at a time."""
+        self._processes = processes
+        self._context = multiprocessing.get_context("spawn")
+        self._executor: ProcessPoolExecutor | None = None
+        self._reports: Any = None
+
+    def run_all(
+        self,
+        work: Callable[[Any, Report], Any],
+        pieces: Sequence[Any],
+        advanced: Callable[[int, str], None],
+    ) -> list[Any]:
+        """Call ``work(piece, report)`` for every piece.
+
+        Args:
+            work: A function of a module, not a closure.
+            pieces: What to hand it; small, for it is copied.
+            advanced: Told the sum of what the pieces reported last, and a note.
+
+        Returns:
+            What ``work`` returned, in the order of the pieces.
+
+        Raises:
+            Exception: What a piece raised; the others are stopped.
+        """
+        try:
+            return self._run(self._started(), work, pieces, advanced)
+        except BaseException:
+            self._kill()
+            raise
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._reports = self._context.SimpleQueue()
+            arguments = (self._reports, os.getpid())
+            self._executor = ProcessPoolExecutor(self._processes, self._context, _start, arguments)
+        return self._executor
+
+    def _run(
+        self,
+        executor: ProcessPoolExecutor,
+        work: Callable[[Any, Report], Any],
+        pieces: Sequence[Any],
+        advanced: Callable[[int, str], None],
+    ) -> list[Any]:
+        done = dict.fromkeys(range(len(pieces)), 0)
         futures = [
             executor.submit(_work, work, number, piece) for number, piece in enumerate(pieces)
         ]
         pending: set[Future[Any]] = set(futures)
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-            while not reports.empty():
-                number, steps, note = reports.get()
+            while not self._reports.empty():
+                number, steps, note = self._reports.get()
                 done[number] = steps
                 advanced(sum(done.values()), note)
             for future in finished:
                 future.result()
         return [future.result() for future in futures]
 
+    def _kill(self) -> None:
+        """Stop at once, whatever is being worked on."""
+        if self._executor is not None:
+            for process in list((self._executor._processes or {}).values()):
+                process.kill()
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
 
-@contextmanager
-def _executor(processes: int, context: Any, reports: Any) -> Iterator[ProcessPoolExecutor]:
-    executor = ProcessPoolExecutor(processes, context, _start, (reports, os.getpid()))
+    def close(self) -> None:
+        """End the processes, once they are idle."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+
+
+def run_all(
+    work: Callable[[Any, Report], Any],
+    pieces: Sequence[Any],
+    processes: int,
+    advanced: Callable[[int, str], None],
+) -> list[Any]:
+    """:meth:`Team.run_all` by a team that is there for this only."""
+    team = Team(processes)
     try:
-        yield executor
-    except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.kill()
-        executor.shutdown(wait=False, cancel_futures=True)
-        raise
-    executor.shutdown()
+        return team.run_all(work, pieces, advanced)
+    finally:
+        team.close()
 
 
 def _start(reports: Any, parent: int) -> None:
@@ -100,10 +145,18 @@ def _start(reports: Any, parent: int) -> None:
     global _queue
     _queue = reports
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:
-        os._exit(1)
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End when the parent has ended.
+
+    Not by Linux' PR_SET_PDEATHSIG, which follows the *thread* that started a process: a team
+    outlives the thread of the task that first gave it work.
+    """
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _work(work: Callable[[Any, Report], Any], number: int, piece: Any) -> Any:

@@ -40,6 +40,9 @@ class Shared:
         """One after the other."""
         return [self._safely(point) for point in points]
 
+    def close(self) -> None:
+        """The supernet goes with its last user."""
+
     def _safely(self, point: Architecture) -> Record:
         try:
             return dict(self.score(point))

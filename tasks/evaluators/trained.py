@@ -9,6 +9,7 @@ trainings, rung by rung (successive halving, arXiv:1502.07943).
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, final
 
@@ -48,23 +49,38 @@ class Trained:
 
     def score_many(self, points: Sequence[Architecture]) -> list[Record]:
         """Several side by side."""
-        pieces = [(self._bench, self._plan, point) for point in points]
-        count = workers.count(len(pieces))
-        return workers.run_all(train_one, pieces, count, lambda done, note: None)
+        data = json.dumps(self._data, sort_keys=True)
+        pieces = [(self._bench, self._plan, data, point) for point in points]
+        return _team(workers.count(self.together)).run_all(
+            train_one, pieces, lambda done, note: None
+        )
+
+    def close(self) -> None:
+        """End the processes; the next scores start them again."""
+        _team(workers.count(self.together)).close()
 
 
-def train_one(piece: tuple[Bench, recipes.Plan, Architecture], report: workers.Report) -> Record:
+@functools.lru_cache(maxsize=1)
+def _team(processes: int) -> workers.Team:
+    """One for all trainings of a search, whatever their length."""
+    return workers.Team(processes)
+
+
+Piece = tuple[Bench, recipes.Plan, str, Architecture]
+
+
+def train_one(piece: Piece, report: workers.Report) -> Record:
     """The record of one architecture; runs in a process of its own."""
-    bench, plan, point = piece
+    bench, plan, data, point = piece
     try:
-        return dict(_trainer(bench, plan).score(point))
+        return dict(_trainer(bench, plan, data).score(point))
     except Exception as error:  # one bad candidate must not end the search
         return failure(error)
 
 
 @functools.lru_cache(maxsize=2)
-def _trainer(bench: Bench, plan: recipes.Plan) -> BriefTrainer:
-    """One for all candidates of a process."""
+def _trainer(bench: Bench, plan: recipes.Plan, data: str) -> BriefTrainer:
+    """One for all candidates of a process; ``data`` tells whether it is still the same."""
     return BriefTrainer(bench, plan)
 
 
