@@ -1,7 +1,7 @@
 """What a place of a large space offers: blocks that are not out of all proportion to its family.
 
-A full 7x7 convolution from 256 to 2,048 channels has 26 million weights, three times those of a
-whole MobileNetEdgeTPUV2-L. It can be lowered, and a search would cost it, but weights that are
+A full 7x7 convolution from 256 to 2,048 channels has 26 million weights, more than twice those of
+a whole MobileNetEdgeTPUV2-L. It can be lowered, and a search would cost it, but weights that are
 shared must be as large as the largest block that may be chosen. So at each place the weights that
 a full or group convolution and what belongs to it share, at the widest channels of the place, are
 at most so many. Windows give way first, then expansions, the largest first; the smallest of each
