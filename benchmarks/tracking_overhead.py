@@ -99,7 +99,7 @@ def run_prepare(overrides: Sequence[str]) -> dict[str, float]:
     session = open_session(None, overrides, tracking=False)
     p, workspace, progress = session.params, session.workspace, session.progress
     prepare_dataset.run(p.data, workspace, progress)
-    train_supernet.run(p.problem, p.space, p.supernet, p.runtime, workspace, progress)
+    train_supernet.run(p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, progress)
     return {}
 
 

@@ -41,6 +41,15 @@ STEM_CHANNELS, STEM_KERNEL, TOP_CHANNELS = "stem/channels", "stem/kernel", "top/
 
 
 @dataclass(frozen=True, slots=True)
+class OpBound:
+    """The largest window and the largest expansion that an op offers at one place."""
+
+    op: str
+    kernel: int
+    expansion: int
+
+
+@dataclass(frozen=True, slots=True)
 class BlockChoices:
     """What one block offers.
 
@@ -54,6 +63,7 @@ class BlockChoices:
         residual: Fixed by the topology.
         expands_output: Expansion multiplies the stage's width instead of the input channels; a
             quirk of EfficientNet-EdgeTPU. Not for grouped ops.
+        bounds: Of ops that offer less than all of these; see :mod:`spaces.bounds`.
     """
 
     ops: tuple[str, ...]
@@ -64,6 +74,7 @@ class BlockChoices:
     strides: int = 1
     residual: bool = True
     expands_output: bool = False
+    bounds: tuple[OpBound, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -75,9 +86,20 @@ class BlockChoices:
 
     def kernels_of(self, op: str) -> tuple[int, ...]:
         """Window sides offered to ``op``."""
-        if op in (blocks.IBN_DW, blocks.DW_FIRST) or self.dense_kernels is None:
-            return self.kernels
-        return self.dense_kernels
+        depthwise = op in (blocks.IBN_DW, blocks.DW_FIRST) or self.dense_kernels is None
+        kernels = self.kernels if depthwise else self.dense_kernels or ()
+        bound = self._bound(op)
+        return tuple(one for one in kernels if one <= bound.kernel) if bound else kernels
+
+    def _bound(self, op: str) -> OpBound | None:
+        return next((bound for bound in self.bounds if bound.op == op), None)
+
+    def bounded_expansions_of(self, op: str) -> tuple[int, ...]:
+        """Expansions offered to ``op``, if the channels allow them."""
+        bound = self._bound(op)
+        if bound is None:
+            return self.expansions
+        return tuple(one for one in self.expansions if one <= bound.expansion)
 
     def live_kernels_of(self, op: str, expansion: int) -> tuple[int, ...]:
         """As :meth:`kernels_of`; empty for a fused block at expansion 1, which is a projection."""
@@ -95,9 +117,10 @@ class BlockChoices:
 
     def expansions_of(self, op: str, in_channels: int) -> tuple[int, ...]:
         """Expansions offered to ``op``; for grouped ops those that leave a legal grouping."""
+        expansions = self.bounded_expansions_of(op)
         if op not in blocks.GROUPED_OPS:
-            return self.expansions
-        return tuple(e for e in self.expansions if self.groups_of(op, in_channels, e))
+            return expansions
+        return tuple(e for e in expansions if self.groups_of(op, in_channels, e))
 
     def ops_of(self, in_channels: int) -> tuple[str, ...]:
         """Ops that exist for these input channels."""
@@ -377,14 +400,19 @@ class IbnSpace:
         place, widths = site.place, self._widths(site.width)
         for op in place.ops:
             if op not in blocks.GROUPED_OPS:
-                # The window may be larger than that of the largest architecture's op.
-                yield {f"{site.prefix}/op": op, f"{site.prefix}/kernel": max(place.kernels_of(op))}
+                # Window and expansion may be larger than those of the largest architecture's op.
+                wanted: dict[str, Value] = {f"{site.prefix}/op": op}
+                if op != blocks.SKIP:
+                    wanted[f"{site.prefix}/kernel"] = max(place.kernels_of(op))
+                    wanted[f"{site.prefix}/expansion"] = max(place.bounded_expansions_of(op))
+                yield wanted
                 continue
             parts = product(widths, place.expansions, place.channels_per_group)
             for width, expansion, per_group in parts:
                 yield {
                     site.width: width,
                     f"{site.prefix}/op": op,
+                    f"{site.prefix}/kernel": max(place.kernels_of(op)),
                     f"{site.prefix}/expansion": expansion,
                     f"{site.prefix}/channels_per_group": per_group,
                 }

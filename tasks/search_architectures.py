@@ -30,6 +30,7 @@ from spaces.space import (
 from tasks import fidelity, gate, objectives, recipes
 from tasks.candidates import Record, ScoreStore, costs, describe
 from tasks.evaluator import AUTO, Bench, Evaluator, EvaluatorError, load_evaluator
+from tasks.limits import cost_limits
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -501,11 +502,7 @@ class Coster:
     def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
         self.space: TrainableSpace = sized(space_name, manifest)
         self.device, self.method = cost.device, cost.method
-        self.limits: dict[str, float] = {}
-        if cost.target_latency_ms is not None:
-            self.limits["latency_ms"] = cost.target_latency_ms
-        if cost.max_weight_bytes is not None:
-            self.limits["weight_bytes"] = float(cost.max_weight_bytes)
+        self.limits = cost_limits(cost)
         self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
         self._problem = problem
         self._known: dict[Architecture, Record] = {}

@@ -72,7 +72,7 @@ class Stage:
 
 _PIPELINE = (
     Stage("prepare", "prepare_dataset", (), "data", ("tasks",)),
-    Stage("train_supernet", "train_supernet", ("data",), "supernet", ("spaces", "tasks")),
+    Stage("train_supernet", "train_supernet", ("data",), "supernet"),
     Stage("search", "search_architectures", ("data", "supernet"), "search"),
     Stage("finetune", "finetune_qat", ("data", "supernet", "search"), "finalists"),
     Stage("select", "select_pareto", ("data", "search", "finalists"), "selection"),

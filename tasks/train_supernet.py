@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 
 from spaces.graph import OpGraph
+from spaces.reach import Reach
 from spaces.space import SearchSpace, SpaceError, TrainableSpace, load_trainable
 from tasks import recipes
-from tasks.params import ProblemParams, RuntimeParams, SpaceParams, SupernetParams
+from tasks.limits import reach
+from tasks.params import (
+    CostParams,
+    ProblemParams,
+    RuntimeParams,
+    SpaceParams,
+    SupernetParams,
+)
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.workspace import Workspace, read_json, read_npz, write_json, write_npz
@@ -22,11 +30,14 @@ def run(
     problem: ProblemParams,
     space: SpaceParams,
     supernet: SupernetParams,
+    cost: CostParams,
     runtime: RuntimeParams,
     workspace: Workspace,
     progress: Progress,
 ) -> Manifest:
     """Write ``supernet/{weights.npz,supernet.json,history.json}``.
+
+    Networks above the limits of ``cost``, or far above the published ones, are not trained.
 
     An interrupted run goes on from its last checkpoint and ends with the same bytes.
 
@@ -50,6 +61,7 @@ def run(
     train = read_npz(workspace.data / "train.npz")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
+    trained = reach(network.space, cost, opened)
     losses = train_supernet(
         network,
         opened,
@@ -59,9 +71,10 @@ def run(
         supernet.random_subnets,
         checkpoint,
         progress,
+        trained,
     )
     write_npz(workspace.supernet / "weights.npz", network.state())
-    summary = {**_summary(network, losses), "training": decided.told()}
+    summary = {**_summary(network, losses, trained), "training": decided.told()}
     history = _history(losses)
     write_json(workspace.supernet / "history.json", history)
     write_json(workspace.supernet / "supernet.json", summary)
@@ -131,13 +144,15 @@ def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
     return network
 
 
-def _summary(network: Any, losses: Any) -> Manifest:
+def _summary(network: Any, losses: Any, trained: Reach) -> Manifest:
     window = losses[-min(50, len(losses)) :]
     return {
         "space": network.space.name,
         "input_shape": list(network.space.input_shape),
         "parameters": sum(int(np.prod(v.shape)) for v in network.parameters.values()),
         "steps": len(losses),
+        "limits": trained.limits,
+        "largest_macs": network.graph(trained.largest()).macs,
         "loss_largest": float(window[:, 0].mean()),
         "loss_smallest": float(window[:, 1].mean()),
     }

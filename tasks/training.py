@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph
-from spaces.space import Architecture, sample
+from spaces.reach import Reach
+from spaces.space import Architecture
 from tasks.params import AugmentParams
 from tasks.problem import Problem
 from tasks.progress import Progress
@@ -280,7 +281,7 @@ def _method(recipe: Recipe) -> Any:
 
 @final
 class SandwichStep:
-    """One step of the sandwich rule: largest, smallest and random architectures.
+    """One step of the sandwich rule: largest, smallest and random architectures within reach.
 
     The largest one learns from the labels, under dropout and weight decay; the others learn from
     its outputs (in-place distillation). Source: BigNAS, arXiv:2003.11142, section 3.
@@ -289,13 +290,20 @@ class SandwichStep:
     """
 
     def __init__(
-        self, net: Any, problem: Problem, recipe: Recipe, dropout: float, random_subnets: int
+        self,
+        net: Any,
+        problem: Problem,
+        recipe: Recipe,
+        dropout: float,
+        random_subnets: int,
+        reach: Reach | None = None,
     ) -> None:
         import tensorflow as tf
 
         self._net, self._problem, self._recipe = net, problem, recipe
         self._dropout, self._random = dropout, random_subnets
-        self._ends = (net.space.largest(), net.space.smallest())
+        self._reach = reach or Reach(net.space)
+        self._ends = (self._reach.largest(), self._reach.smallest())
         kernels = {name for name in net.used_by(self._ends[0]) if name.endswith("kernel")}
         self.optimizer = Optimizer(net.parameters, recipe, frozenset(kernels))
         self._teach = tf.function(
@@ -334,7 +342,7 @@ class SandwichStep:
         rng = np.random.default_rng([self._recipe.seed, 2, step])
         # The same 32 bits: TensorFlow takes signed ones only.
         seed = tf.constant(np.array([self._recipe.seed, step], np.uint32).astype(np.int32))
-        sampled = [sample(self._net.space, rng) for _ in range(self._random)]
+        sampled = [self._reach.sample(rng) for _ in range(self._random)]
         losses, teacher = [], ()
         for index, architecture in enumerate((*self._ends, *sampled)):
             inputs, targets = self._read(batch, self._net.graph(architecture))
@@ -380,8 +388,9 @@ def train_supernet(
     random_subnets: int,
     checkpoint: Checkpoint,
     progress: Progress,
+    reach: Reach | None = None,
 ) -> NDArray[np.float64]:
-    """Train a :class:`spaces.supernet.Supernet` in place.
+    """Train a :class:`spaces.supernet.Supernet` in place; without ``reach`` all networks of it.
 
     Returns:
         Losses [steps, 2] of the largest and the smallest architecture.
@@ -389,7 +398,7 @@ def train_supernet(
     Raises:
         TrainingDivergedError: See :class:`DivergenceGuard`.
     """
-    one_step = SandwichStep(net, problem, recipe, dropout, random_subnets)
+    one_step = SandwichStep(net, problem, recipe, dropout, random_subnets, reach)
     guard = DivergenceGuard(problem.guessing, recipe.learning_rate)
     losses = np.zeros((recipe.steps, 2))
     done, state = checkpoint.load()

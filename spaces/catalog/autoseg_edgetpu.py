@@ -4,7 +4,8 @@ The backbone has the skeleton of EfficientNet-B0. Each of its 16 positions is a 
 here, because each has a width of its own: 0.5, 0.75, 1 or 1.5 times the skeleton's channels. The
 release lists these networks block by block; that they are points of such a space, and which one,
 is inferred from the lists, which fit without remainder. Its README says that groups were searched,
-too, though none of its networks has any: both grouped blocks are offered.
+too, though none of its networks has any: both grouped blocks are offered. Windows and expansions
+of full and group convolutions are bounded by their weights (:mod:`spaces.bounds`).
 
 The head is a BiFPN in the released networks. Head and backbone are searched together, and a
 DeepLabV3+ head is offered beside it.
@@ -16,6 +17,7 @@ mobilenet_edgetpu_v2_model_blocks.py``, ``configs/semantic_segmentation_searched
 from __future__ import annotations
 
 from spaces.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED
+from spaces.bounds import bounded
 from spaces.head_choices import BIFPN, DEEPLAB, HeadChoices
 from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.segmentation_space import SegmentationSpace
@@ -44,18 +46,23 @@ def _position(channels: int, strides: int, expansions: tuple[int, ...]) -> Stage
 
 PROBLEMS = ("segmentation",)
 
+_STEM_WIDTHS = (32,)
+_STAGES = tuple(
+    _position(channels, 1 if index else strides, (3, 6) if number else (1,))
+    for number, (channels, blocks, strides) in enumerate(_SKELETON)
+    for index in range(blocks)
+)
+MOST_SHARED_WEIGHTS = 835_200 * 3 // 2
+"""Of an op at a position: one and a half times those of the largest released block, M's eighth."""
+
 SPACE = SegmentationSpace(
     backbone=IbnSpace(
         name="autoseg_edgetpu",
         input_shape=(1, 512, 512, 3),
-        stem_widths=(32,),
+        stem_widths=_STEM_WIDTHS,
         stem_kernels=(3,),
         stem_strides=2,
-        stages=tuple(
-            _position(channels, 1 if index else strides, (3, 6) if number else (1,))
-            for number, (channels, blocks, strides) in enumerate(_SKELETON)
-            for index in range(blocks)
-        ),
+        stages=bounded(_STAGES, _STEM_WIDTHS, MOST_SHARED_WEIGHTS),
         top_widths=(),
     ),
     head=HeadChoices(

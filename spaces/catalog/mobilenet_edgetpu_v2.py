@@ -2,7 +2,9 @@
 
 Seven stages of 1, 2, 4, 4, 4, 4, 1 blocks for 224 pixels. Every block chooses among all
 variants of the inverted bottleneck, late stages included, where the release has no group
-convolution; every block but the first of a stage may be skipped.
+convolution; every block but the first of a stage may be skipped. Windows and expansions of full
+and group convolutions are bounded by their weights (:mod:`spaces.bounds`): those of the last
+stages have 3x3 windows.
 
 The release declares its first block a fused 3x3 with expansion 1, but its builder then leaves out
 the 3x3 convolution: only a 1x1 projection is built. Here, too, ``ibn_fused`` at expansion 1 is the
@@ -15,6 +17,7 @@ Source: tensorflow/models ``official/projects/edgetpu/vision/modeling``,
 from __future__ import annotations
 
 from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.bounds import bounded
 from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, Value, prune
 
@@ -31,21 +34,26 @@ def _stage(widths: tuple[int, ...], blocks: int, strides: int) -> Stage:
     return Stage(widths, (_block(_OPS, strides), *[_block((SKIP, *_OPS))] * (blocks - 1)))
 
 
+_STEM_WIDTHS = (32, 48, 64)
+_STAGES = (
+    Stage((16, 24, 32), (_block(_OPS, expansions=(1, 2, 4)),)),
+    _stage((32, 48, 64), 2, strides=2),
+    _stage((48, 64, 80, 96), 4, strides=2),
+    _stage((80, 96, 128, 160, 192), 4, strides=2),
+    _stage((112, 144, 160, 192, 240), 4, strides=1),
+    _stage((160, 192, 240, 256), 4, strides=2),
+    _stage((192, 256, 320, 384), 1, strides=1),
+)
+MOST_SHARED_WEIGHTS = 1_329_152 * 3 // 2
+"""Of an op at a place: one and a half times those of the largest released block, the last of L."""
+
 SPACE = IbnSpace(
     name="mobilenet_edgetpu_v2",
     input_shape=(1, 224, 224, 3),
-    stem_widths=(32, 48, 64),
+    stem_widths=_STEM_WIDTHS,
     stem_kernels=(3, 5, 7),
     stem_strides=2,
-    stages=(
-        Stage((16, 24, 32), (_block(_OPS, expansions=(1, 2, 4)),)),
-        _stage((32, 48, 64), 2, strides=2),
-        _stage((48, 64, 80, 96), 4, strides=2),
-        _stage((80, 96, 128, 160, 192), 4, strides=2),
-        _stage((112, 144, 160, 192, 240), 4, strides=1),
-        _stage((160, 192, 240, 256), 4, strides=2),
-        _stage((192, 256, 320, 384), 1, strides=1),
-    ),
+    stages=bounded(_STAGES, _STEM_WIDTHS, MOST_SHARED_WEIGHTS),
     top_widths=(1280, 1344, 1408),
 )
 

@@ -114,7 +114,7 @@ def _run(problem: str, base: Path) -> Finished:
     workspace = Workspace(base / "artifacts", base / "state", base / "store")
     _prepare(problem, workspace)
     p, silent = _params(problem), SilentProgress()
-    train_supernet.run(p.problem, p.space, p.supernet, p.runtime, workspace, silent)
+    train_supernet.run(p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, silent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run_all", _in_this_process)
         patch.setattr(workers, "threads", lambda of_the_run: of_the_run)  # one process, one count
@@ -252,7 +252,7 @@ def test_interrupted_training_ends_with_the_same_bytes(tmp_path: Path) -> None:
         _prepare("text_classification", workspace)
         p = _params("text_classification")
         supernet = p.supernet.model_copy(update={"checkpoint_steps": 1, "dropout": 0.3})
-        blocks = (p.problem, p.space, supernet, p.runtime, workspace)
+        blocks = (p.problem, p.space, supernet, p.cost, p.runtime, workspace)
         if name == "cut":
             with pytest.raises(_InterruptedError):
                 train_supernet.run(*blocks, _StopsAtTwo())

@@ -69,6 +69,7 @@ READERS = {
     "space": {"train_supernet", "search", "finetune"},
     "supernet": {"train_supernet"},
     "search": {"search", "finetune"},
+    "cost": {"train_supernet", "search", "finetune", "select"},
     "finetune": {"finetune"},
     "runtime": {"train_supernet", "search", "finetune"},
 }

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ import pytest
 from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
 from spaces.graph import INPUT, Op, OpKind
 from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.reach import Reach
+from spaces.space import Architecture
 from tasks.params import AugmentParams
 from tasks.progress import SilentProgress
 from tasks.training import (
@@ -281,6 +283,26 @@ def test_random_architectures_of_a_step_depend_on_seed_and_step(
     drawn = [one[2:] for one in steps]
     assert drawn[0] == drawn[4]
     assert len({str(one) for one in drawn[:4]}) == 4
+
+
+def test_networks_beyond_reach_are_neither_teachers_nor_drawn(
+    sandwich: tuple[Any, SandwichStep],
+) -> None:
+    net = sandwich[0]
+
+    def costs(point: Architecture) -> Mapping[str, float]:
+        return {"macs": net.graph(point).macs}
+
+    limit = 0.5 * costs(SPACE.largest())["macs"]
+    reach = Reach(SPACE, costs, {"macs": limit})
+    step = SandwichStep(net, PROBLEM, _recipe(), 0.4, random_subnets=2, reach=reach)
+    assert step._ends == (reach.largest(), SPACE.smallest())
+    assert reach.allows(step._ends[0])
+    drawn = [one for one, _ in _drawn(step, range(10)) if isinstance(one, Architecture)]
+    assert len(drawn) == 20
+    assert all(costs(one)["macs"] <= limit for one in drawn)
+    freely = [one for one, _ in _drawn(sandwich[1], range(10)) if isinstance(one, Architecture)]
+    assert not all(costs(one)["macs"] <= limit for one in freely)
 
 
 def test_largest_seed_that_can_be_given_works(sandwich: tuple[Any, SandwichStep]) -> None:
