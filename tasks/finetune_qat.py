@@ -24,7 +24,6 @@ from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
 from tasks import recipes, workers
 from tasks.arrays import load_split
-from tasks.evaluator import inputs_in_batches
 from tasks.params import (
     CostParams,
     FinetuneParams,
@@ -38,7 +37,7 @@ from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.quantization import Network
 from tasks.search_architectures import SearchError, choose_finalists
-from tasks.train_supernet import is_trained, load_supernet, sized
+from tasks.train_supernet import is_trained, load_supernet, sized, slice_of
 from tasks.workload import epochs_within
 from tasks.workspace import (
     Workspace,
@@ -259,9 +258,7 @@ class Trainer:
         """Weights of the supernet for a network, or None."""
         if self._net is None:
             return None
-        graph = self._net.graph(point)
-        batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
-        return self._net.extract(point, self._net.recalibrate(point, batches))
+        return slice_of(self._net, self._problem, point, self._calibration)
 
     def train_and_export(
         self,

@@ -57,6 +57,7 @@ def check_evaluator(params: Params) -> None:
         load_evaluator(params.search.evaluator)
     wanted = {
         "search.evaluator: shared": params.search.evaluator == "shared",
+        "search.evaluator: sliced": params.search.evaluator == "sliced",
         "finetune.start: slice": params.finetune.start == "slice",
     }
     for setting, needs_supernet in wanted.items():

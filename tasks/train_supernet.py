@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from spaces.graph import OpGraph
-from spaces.space import SearchSpace, SpaceError, TrainableSpace, load_trainable
+from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
 from tasks import recipes
+from tasks.evaluator import inputs_in_batches
 from tasks.params import ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
@@ -129,6 +130,15 @@ def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
     network = new_supernet(name, problem, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
+
+
+def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
+    """Weights of one architecture, by the names of :mod:`spaces.keras_model`.
+
+    Its batch statistics are recalibrated on ``samples``, arrays of train.
+    """
+    batches = inputs_in_batches(problem, samples, network.graph(point), whole=True)
+    return network.extract(point, network.recalibrate(point, batches))
 
 
 def _summary(network: Any, losses: Any) -> Manifest:

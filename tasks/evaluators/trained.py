@@ -32,7 +32,7 @@ class Trained:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         manifest = read_json(bench.workspace.data / "manifest.json")
-        self._plan = recipes.brief_plan(recipes.facts_of(manifest), bench.search, bench.epochs)
+        self.plan = recipes.brief_plan(recipes.facts_of(manifest), bench.search, bench.epochs)
         self._data = manifest["splits"]
 
     def context(self) -> Mapping[str, object]:
@@ -41,14 +41,14 @@ class Trained:
             "evaluator": "trained",
             "data": self._data,
             "problem": self._bench.problem.model_dump(mode="json"),
-            "training": self._plan.told(),
+            "training": self.plan.told(),
             "validation_images": self._bench.search.validation_images,
             "threads": workers.threads(self._bench.runtime.threads),
         }
 
     def score_many(self, points: Sequence[Architecture]) -> list[Record]:
         """Several side by side."""
-        pieces = [(self._bench, self._plan, point) for point in points]
+        pieces = [(self._bench, self.plan, point) for point in points]
         count = workers.count(len(pieces))
         return workers.run_all(train_one, pieces, count, lambda done, note: None)
 
