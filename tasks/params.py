@@ -176,6 +176,7 @@ class FinetuneParams(Block):
     baselines: Whole = 0
     minutes: Positive = 3.0
     start: Literal["auto", "scratch", "slice"] = "auto"
+    teacher: Name | None = None
     optimizer: Optimiser | None = None
     dropout: Share | None = None
     epochs: Whole | None = None
