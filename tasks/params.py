@@ -130,6 +130,7 @@ class SupernetParams(Block):
 
     optimizer: Optimiser | None = None
     steps: Whole = 1000
+    start_from: Name | None = None
     batch_size: Count | None = None
     learning_rate: Positive | None = None
     momentum: Share = 0.9

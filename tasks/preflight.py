@@ -15,7 +15,7 @@ from spaces.space import (
     load_trainable,
     names_in,
 )
-from tasks import objectives, teacher
+from tasks import objectives, start_from, teacher
 from tasks.arrays import load_split
 from tasks.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.evaluator import AUTO, EvaluatorError, load_evaluator
@@ -36,6 +36,7 @@ def check(params: Params) -> None:
     check_space(params.space.name, params.problem.name)
     load_algorithm(params.search.algorithm)
     check_evaluator(params)
+    start_from.check(params.supernet)
     teacher.check_file(params.finetune.teacher)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)

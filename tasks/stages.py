@@ -282,9 +282,13 @@ def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
 
 def _given(stage: Stage, params: Params) -> dict[str, object]:
     """Content of the networks that a person gives to a stage, where they lie."""
-    from tasks import teacher
+    from tasks import start_from, teacher
 
-    found = {"finetune": teacher.own(params.finetune.teacher)}.get(stage.name)
+    given = {
+        "train_supernet": start_from.find(params.supernet.start_from),
+        "finetune": teacher.own(params.finetune.teacher),
+    }
+    found = given.get(stage.name)
     return {} if found is None else {str(found): _content(found)}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from spaces.graph import OpGraph
 from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
-from tasks import recipes
+from tasks import recipes, start_from
 from tasks.evaluator import inputs_in_batches
 from tasks.params import ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.problem import Problem, open_problem
@@ -36,6 +36,7 @@ def run(
 
     Raises:
         SpaceError: The space has no supernet.
+        StartError: The weights to begin with are of another space.
         TrainingDivergedError: The loss is not finite, or above that of guessing.
     """
     from tasks.training import Batches, Checkpoint, configure_tensorflow, train_supernet
@@ -48,6 +49,7 @@ def run(
     decided = recipes.supernet_plan(facts, supernet)
     configure_tensorflow(runtime.threads, runtime.deterministic)
     network = new_supernet(space.name, opened, workspace, supernet.seed)
+    begun = {} if supernet.start_from is None else _begin(network, supernet, workspace)
     train = read_npz(workspace.data / "train.npz")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
@@ -62,13 +64,28 @@ def run(
         progress,
     )
     write_npz(workspace.supernet / "weights.npz", network.state())
-    summary = {**_summary(network, losses), "training": decided.told()}
+    summary = {**_summary(network, losses), "training": decided.told(), **begun}
     history = _history(losses)
     write_json(workspace.supernet / "history.json", history)
     write_json(workspace.supernet / "supernet.json", summary)
     checkpoint.remove()
     curves = {f"{name}_curve": [part[name] for part in history] for name in LOSSES}
     return summary | curves
+
+
+def _begin(network: Any, supernet: SupernetParams, workspace: Workspace) -> Manifest:
+    """Load what another run's weights agree in; how many of the parameters that are."""
+    from spaces.supernet import shared_shapes
+
+    space = network.space
+    shapes = {name: tuple(value.shape) for name, value in network.parameters.items()}
+    backbone = shared_shapes(space.lower(point) for point in space.extremes())
+    taken = start_from.weights(supernet, space.name, shapes, backbone.keys(), workspace)
+    network.restore(network.state() | taken)
+    count = sum(value.size for value in taken.values())
+    total = sum(int(np.prod(shape)) for shape in shapes.values())
+    print(f"supernet: {count:,} of {total:,} parameters from {supernet.start_from}", flush=True)
+    return {"start_from": supernet.start_from, "parameters_taken": count}
 
 
 def _untrained(space: TrainableSpace, workspace: Workspace) -> Manifest:
