@@ -22,9 +22,8 @@ from typing import Any
 from hw.device import load_device
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
-from tasks import recipes, workers
+from tasks import recipes, teacher, workers
 from tasks.arrays import load_split
-from tasks.evaluator import inputs_in_batches
 from tasks.params import (
     CostParams,
     FinetuneParams,
@@ -38,8 +37,9 @@ from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.quantization import Network
 from tasks.search_architectures import SearchError, choose_finalists
-from tasks.train_supernet import is_trained, load_supernet, sized
-from tasks.workload import epochs_within
+from tasks.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
+from tasks.train_supernet import is_trained, load_supernet, sized, slice_of
+from tasks.workload import epochs_within, step_seconds
 from tasks.workspace import (
     Workspace,
     explain_full_disk,
@@ -73,22 +73,22 @@ def run(
     records = read_json(workspace.search / "candidates.json")
     chosen = choose_finalists(records, finetune.finalists, select)
     chosen += hand_made(records, chosen, finetune.baselines)
-    todo = [record for record in chosen if not _finished(workspace, record).exists()]
-    plans = _plans(chosen, problem, space, finetune, workspace)
+    graphs = _graphs(chosen, problem, space, workspace)
+    _check_teacher(graphs, problem, finetune, runtime, workspace)
+    plans = _plans(graphs, finetune, workspace)
     per_model = sum(plan.recipe.steps for plan in plans)
     progress.start("finetune", per_model * len(chosen))
-    before = per_model * (len(chosen) - len(todo))
     sliced = begins_from_slice(finetune, workspace)
-    pieces = [
-        (record, problem, space, search, cost, finetune, runtime, workspace, plans, sliced)
-        for record in todo
-    ]
-    workers.run_all(
-        finish_one,
-        pieces,
-        workers.count(len(pieces)),
-        lambda done, note: progress.advance(before + done, note),
-    )
+    shared = (problem, space, search, cost, finetune, runtime, workspace, plans, sliced)
+    for records, taught_by in _in_turn(chosen, finetune, workspace):
+        todo = [record for record in records if not _finished(workspace, record).exists()]
+        before = per_model * sum(_finished(workspace, record).exists() for record in chosen)
+        workers.run_all(
+            finish_one,
+            [(record, *shared, taught_by) for record in todo],
+            workers.count(len(todo)),
+            functools.partial(_advanced, progress, before),
+        )
     progress.advance(per_model * len(chosen))
     _publish(workspace, [str(record["id"]) for record in chosen])
     progress.finish()
@@ -98,6 +98,8 @@ def run(
         "training": floating.told(),
         "qat_training": quantized.told(),
         "start": "slice" if sliced else "scratch",
+        "teacher": finetune.teacher,
+        "teacher_share": None if finetune.teacher is None else SHARE,
     }
 
 
@@ -105,23 +107,53 @@ Plans = tuple[recipes.Plan, recipes.Plan]
 """In floating point, and quantization-aware after that."""
 
 
-def _plans(
-    chosen: Sequence[Any],
+def _graphs(
+    chosen: Sequence[Any], problem: ProblemParams, space: SpaceParams, workspace: Workspace
+) -> list[OpGraph]:
+    """The whole network of each."""
+    opened = open_problem(problem, workspace)
+    sized_space = sized(space.name, read_json(workspace.data / "manifest.json"))
+    points = [architecture(sized_space, record["architecture"]) for record in chosen]
+    return [opened.complete(sized_space.lower(point)) for point in points]
+
+
+def _check_teacher(
+    graphs: Sequence[OpGraph],
     problem: ProblemParams,
-    space: SpaceParams,
     finetune: FinetuneParams,
+    runtime: RuntimeParams,
     workspace: Workspace,
-) -> Plans:
+) -> None:
+    """Refuse a person's own network that cannot teach all finalists, before the first of them."""
+    path = teacher.own(finetune.teacher)
+    if path is not None:
+        teacher.get_ready(path, runtime)
+        few = load_split(workspace, "train", 2)
+        teacher.check(path, open_problem(problem, workspace), few, graphs)
+
+
+def _in_turn(
+    chosen: Sequence[Any], finetune: FinetuneParams, workspace: Workspace
+) -> list[tuple[list[Any], Path | None]]:
+    """Who is trained side by side, and by whom they are taught: the path of a network."""
+    if finetune.teacher != teacher.LARGEST:
+        return [(list(chosen), teacher.own(finetune.teacher))]
+    first = max(chosen, key=lambda record: (record["macs"], record["id"]))
+    rest = [record for record in chosen if record is not first]
+    return [([first], None), (rest, _finished(workspace, first))]
+
+
+def _plans(graphs: Sequence[OpGraph], finetune: FinetuneParams, workspace: Workspace) -> Plans:
     """The same trainings for all: as many epochs as fit into the minutes, unless set."""
-    manifest = read_json(workspace.data / "manifest.json")
-    facts = recipes.facts_of(manifest)
+    facts = recipes.facts_of(read_json(workspace.data / "manifest.json"))
     epochs = finetune.epochs
     if epochs is None:
-        opened, sized_space = open_problem(problem, workspace), sized(space.name, manifest)
-        points = [architecture(sized_space, record["architecture"]) for record in chosen]
-        graphs = [opened.complete(sized_space.lower(point)) for point in points]
         size = finetune.batch_size or recipes.batch_size(facts)
         share = finetune.minutes / (1 + recipes.QAT_STEP * recipes.QAT_SHARE)
+        if finetune.teacher == teacher.LARGEST:
+            steps = [step_seconds(graph, size) for graph in graphs]
+            asked = recipes.TEACHER_STEP * max(steps) * (len(steps) - 1)
+            share *= sum(steps) / (sum(steps) + asked)
         per_epoch = max(1, facts.items // size)
         epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
     floating = recipes.plan(facts, finetune, epochs)
@@ -146,6 +178,10 @@ def begins_from_slice(finetune: FinetuneParams, workspace: Workspace) -> bool:
 
 def _judged(workspace: Workspace) -> bool:
     return (workspace.search / "fidelity.json").exists()
+
+
+def _advanced(progress: Progress, before: int, done: int, note: str) -> None:
+    progress.advance(before + done, note)
 
 
 def finish_one(piece: Any, report: workers.Report) -> None:
@@ -233,6 +269,7 @@ class Trainer:
         workspace: Workspace,
         plans: Plans,
         sliced: bool,
+        taught_by: Path | None = None,
     ) -> None:
         from tasks.training import Batches, configure_tensorflow
 
@@ -248,6 +285,15 @@ class Trainer:
         self._batches = Batches(
             self._problem, train, floating.batch_size, finetune.seed, floating.augment
         )
+        self._teacher = self._teacher_of(taught_by, workers.threads(runtime.threads))
+
+    def _teacher_of(self, path: Path | None, threads: int) -> Teacher | None:
+        """A person's own network, or a finalist that is finished."""
+        if path is None:
+            return None
+        if path == teacher.own(self._params.teacher):
+            return OwnTeacher(path, self._problem, threads)
+        return FinalistTeacher(path, self._problem, self._space)
 
     def finish(self, record: Any, progress: Progress) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done."""
@@ -259,9 +305,7 @@ class Trainer:
         """Weights of the supernet for a network, or None."""
         if self._net is None:
             return None
-        graph = self._net.graph(point)
-        batches = inputs_in_batches(self._problem, self._calibration, graph, whole=True)
-        return self._net.extract(point, self._net.recalibrate(point, batches))
+        return slice_of(self._net, self._problem, point, self._calibration)
 
     def train_and_export(
         self,
@@ -277,6 +321,8 @@ class Trainer:
         from spaces.keras_model import build_model, get_weights, set_weights
         from tasks.quantization import export_float, export_post_training
 
+        if isinstance(self._teacher, OwnTeacher):
+            self._teacher.settle(load_split(self._workspace, "train", SETTLED), graph)
         keras.backend.clear_session()  # names, and so bytes, must not depend on models before
         keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
         floating = self._plans[0]
@@ -312,7 +358,8 @@ class Trainer:
         from tasks.training import Checkpoint, train_model
 
         checkpoint = Checkpoint(self._workspace.state / f"{name}.npz", every=200)
-        train_model(model, graph, self._problem, self._batches, plan.recipe, checkpoint, progress)
+        parts = (model, graph, self._problem, self._batches, plan.recipe, checkpoint, progress)
+        train_model(*parts, self._teacher)
 
     def _deployed(self, tflite: bytes) -> bytes:
         from tasks.quantization import split_grouped_convolutions

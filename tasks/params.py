@@ -130,6 +130,7 @@ class SupernetParams(Block):
 
     optimizer: Optimiser | None = None
     steps: Whole = 1000
+    start_from: Name | None = None
     batch_size: Count | None = None
     learning_rate: Positive | None = None
     momentum: Share = 0.9
@@ -176,6 +177,7 @@ class FinetuneParams(Block):
     baselines: Whole = 0
     minutes: Positive = 3.0
     start: Literal["auto", "scratch", "slice"] = "auto"
+    teacher: Name | None = None
     optimizer: Optimiser | None = None
     dropout: Share | None = None
     epochs: Whole | None = None

@@ -15,11 +15,12 @@ from spaces.space import (
     load_trainable,
     names_in,
 )
-from tasks import objectives
+from tasks import objectives, start_from, teacher
+from tasks.arrays import load_split
 from tasks.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.evaluator import AUTO, EvaluatorError, load_evaluator
 from tasks.params import Params
-from tasks.problem import load_problem, open_problem
+from tasks.problem import Problem, load_problem, open_problem
 from tasks.search_architectures import Coster
 from tasks.workspace import Workspace, read_json
 
@@ -35,6 +36,8 @@ def check(params: Params) -> None:
     check_space(params.space.name, params.problem.name)
     load_algorithm(params.search.algorithm)
     check_evaluator(params)
+    start_from.check(params.supernet)
+    teacher.check_file(params.finetune.teacher)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)
     goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
@@ -57,6 +60,7 @@ def check_evaluator(params: Params) -> None:
         load_evaluator(params.search.evaluator)
     wanted = {
         "search.evaluator: shared": params.search.evaluator == "shared",
+        "search.evaluator: sliced": params.search.evaluator == "sliced",
         "finetune.start: slice": params.finetune.start == "slice",
     }
     for setting, needs_supernet in wanted.items():
@@ -99,14 +103,18 @@ def check_space(space: str, problem: str) -> None:
 def check_target(params: Params, workspace: Workspace) -> None:
     """Refuse a space too deep for the prepared data, and limits that nothing keeps to.
 
+    A teacher of another task or of other classes, too.
+
     Raises:
         ShapeError: The data is too small for the space.
         Infeasible: No architecture was found within the limits of ``cost``.
+        TeacherError: It fits no network of the space.
     """
     manifest = read_json(workspace.data / "manifest.json")
     problem = open_problem(params.problem, workspace)
     coster = Coster(params.space.name, manifest, params.cost, problem)
     coster.costs(coster.space.largest())
+    check_teacher(params, coster, problem, workspace)
     if not coster.limits:
         return
     names = tuple(
@@ -120,3 +128,20 @@ def check_target(params: Params, workspace: Workspace) -> None:
         CostLimits(coster.limits, coster.costs),
         known,
     ).ask()
+
+
+def check_teacher(params: Params, coster: Coster, problem: Problem, workspace: Workspace) -> None:
+    """Refuse a person's own network that can teach none of the networks known beforehand.
+
+    Raises:
+        TeacherError: See :func:`tasks.teacher.check`.
+    """
+    path = teacher.own(params.finetune.teacher)
+    if path is None:
+        return
+    teacher.get_ready(path, params.runtime)
+    space = coster.space
+    known = (space.largest(), space.smallest(), *load_baselines(params.space.name).values())
+    graphs = [coster.graph(point) for point in known]
+    few = load_split(workspace, "train", 2)
+    teacher.check(path, problem, few, graphs, every=False)

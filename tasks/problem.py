@@ -114,6 +114,14 @@ class Problem(Protocol):
     ) -> Tensor:
         """A scalar: how far the outputs are from a larger network's on the same batch."""
 
+    def taught(self, given: Sequence[NDArray[Any]], graph: OpGraph) -> Outputs:
+        """What a person's own network puts out, as outputs of :attr:`trained`; for ``graph``.
+
+        Raises:
+            ProblemError: It is of another task, or of other classes; the message begins with what
+                it must do.
+        """
+
     def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """Arrays that reading the outputs needs and the file does not hold; they go beside it."""
 

@@ -23,6 +23,8 @@ QAT_SHARE, QAT_RATE_SHARE = 0.15, 0.05
 """Of the epochs and of the peak rate: it mends what quantization costs, no more."""
 QAT_STEP = 3.0
 """A step with quantization in the loop, building included, over one without."""
+TEACHER_STEP = 1 / 3
+"""What a teacher's outputs on a batch take, of a training step of the same network."""
 MOST_EPOCHS = 120
 """Of a finalist: beyond it small data sets only wear out."""
 AUGMENTED_EPOCHS, ZOOMED_EPOCHS = 8, 24

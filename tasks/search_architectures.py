@@ -146,10 +146,10 @@ class Search:
         if wanted == AUTO:
             return AUTO if there and self._params.gate_networks else self._without_gate(there)
         load_evaluator(wanted)
-        if wanted == "shared" and not there:
+        if wanted in ("shared", "sliced") and not there:
             raise EvaluatorError(
-                "search.evaluator: shared must have a trained supernet, but got supernet.steps=0. "
-                "Raise it, or use auto or trained."
+                f"search.evaluator: {wanted} must have a trained supernet, but got "
+                "supernet.steps=0. Raise it, or use auto or trained."
             )
         return wanted
 
@@ -294,7 +294,7 @@ class Search:
         if chunk.rung == GATE:
             self._alone(points)
             return self._scores("shared", points)
-        name = self.evaluator if chunk.rung == 0 else "trained"
+        name = self.evaluator if chunk.rung == 0 or self.evaluator == "sliced" else "trained"
         scores = self._scores(name, points)
         rows = zip(chunk.trials, scores, strict=True)
         return [self._record(trial, chunk.rung, name) | score for trial, score in rows]
@@ -311,7 +311,7 @@ class Search:
             "generation": trial.number // self._params.chunk,
             "rung": rung,
             "evaluator": evaluator,
-            "epochs": self._epochs if evaluator == "trained" else None,
+            "epochs": None if evaluator == "shared" else self._epochs,
             "status": "done",
             "reason": None,
             self._problem.metric.name: None,
@@ -466,7 +466,7 @@ class Search:
             {
                 "evaluator": self.evaluator,
                 "training": recipes.brief_plan(self._facts, self._params, self._epochs).told()
-                if self.evaluator == "trained"
+                if self.evaluator != "shared"
                 else None,
                 "gate": self._gate,
                 "rungs": self._rungs,

@@ -23,10 +23,16 @@ def inputs(arrays: Mapping[str, NDArray[Any]], graph: OpGraph) -> dict[str, NDAr
         attention: 0 for tokens, :data:`spaces.transformer.MASKED` for padding; and ``types`` int32
         [n, T] where the network has such an input.
     """
-    length = graph.input_shape[1]
+    types = "types" in dict(graph.more_inputs)
+    read = fed(arrays, graph.input_shape[1])
+    return {name: array for name, array in read.items() if name != "types" or types}
+
+
+def fed(arrays: Mapping[str, NDArray[Any]], length: int) -> dict[str, NDArray[Any]]:
+    """The same for a sequence length, with ``types`` where the data has them."""
     tokens = np.ascontiguousarray(arrays["tokens"][:, :length], np.int32)
     mask = np.where(tokens == PADDING, MASKED, 0.0).astype(np.float32)
     read = {"input": tokens, "mask": mask[:, None, None, :]}
-    if "types" in dict(graph.more_inputs):
+    if "types" in arrays:
         read["types"] = np.ascontiguousarray(arrays["types"][:, :length], np.int32)
     return read

@@ -276,7 +276,27 @@ def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
     reads: dict[str, object] = {n: _digest_of(workspace.root / n) for n in stage.reads}
     if not stage.reads:
         reads = _glanced_at(params.data)
+    reads |= _given(stage, params)
     return digest(stage.name, blocks, reads, code_digest(stage.rooms))
+
+
+def _given(stage: Stage, params: Params) -> dict[str, object]:
+    """Content of the networks that a person gives to a stage, where they lie."""
+    from tasks import start_from, teacher
+
+    given = {
+        "train_supernet": start_from.find(params.supernet.start_from),
+        "finetune": teacher.own(params.finetune.teacher),
+    }
+    found = given.get(stage.name)
+    return {} if found is None else {str(found): _content(found)}
+
+
+def _content(place: Path) -> str | None:
+    """SHA-256 of a file, or of a folder; None where there is nothing."""
+    if place.is_dir():
+        return _digest_of(place)
+    return sha256_file(place) if place.is_file() else None
 
 
 def _glanced_at(data: DataParams) -> dict[str, object]:

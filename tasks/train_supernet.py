@@ -8,8 +8,9 @@ import numpy as np
 
 from spaces.graph import OpGraph
 from spaces.reach import Reach
-from spaces.space import SearchSpace, SpaceError, TrainableSpace, load_trainable
-from tasks import recipes
+from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
+from tasks import recipes, start_from
+from tasks.evaluator import inputs_in_batches
 from tasks.limits import reach
 from tasks.params import (
     CostParams,
@@ -46,6 +47,7 @@ def run(
 
     Raises:
         SpaceError: The space has no supernet.
+        StartError: The weights to begin with are of another space.
         TrainingDivergedError: The loss is not finite, or above that of guessing.
     """
     from tasks.training import Batches, Checkpoint, configure_tensorflow, train_supernet
@@ -58,6 +60,7 @@ def run(
     decided = recipes.supernet_plan(facts, supernet)
     configure_tensorflow(runtime.threads, runtime.deterministic)
     network = new_supernet(space.name, opened, workspace, supernet.seed)
+    begun = {} if supernet.start_from is None else _begin(network, supernet, workspace)
     train = read_npz(workspace.data / "train.npz")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
@@ -74,13 +77,29 @@ def run(
         trained,
     )
     write_npz(workspace.supernet / "weights.npz", network.state())
-    summary = {**_summary(network, losses, trained), "training": decided.told()}
+    told = {"training": decided.told(), **begun}
+    summary = {**_summary(network, losses, trained), **told}
     history = _history(losses)
     write_json(workspace.supernet / "history.json", history)
     write_json(workspace.supernet / "supernet.json", summary)
     checkpoint.remove()
     curves = {f"{name}_curve": [part[name] for part in history] for name in LOSSES}
     return summary | curves
+
+
+def _begin(network: Any, supernet: SupernetParams, workspace: Workspace) -> Manifest:
+    """Load what another run's weights agree in; how many of the parameters that are."""
+    from spaces.supernet import shared_shapes
+
+    space = network.space
+    shapes = {name: tuple(value.shape) for name, value in network.parameters.items()}
+    backbone = shared_shapes(space.lower(point) for point in space.extremes())
+    taken = start_from.weights(supernet, space.name, shapes, backbone.keys(), workspace)
+    network.restore(network.state() | taken)
+    count = sum(value.size for value in taken.values())
+    total = sum(int(np.prod(shape)) for shape in shapes.values())
+    print(f"supernet: {count:,} of {total:,} parameters from {supernet.start_from}", flush=True)
+    return {"start_from": supernet.start_from, "parameters_taken": count}
 
 
 def _untrained(space: TrainableSpace, workspace: Workspace) -> Manifest:
@@ -142,6 +161,15 @@ def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
     network = new_supernet(name, problem, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
+
+
+def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
+    """Weights of one architecture, by the names of :mod:`spaces.keras_model`.
+
+    Its batch statistics are recalibrated on ``samples``, arrays of train.
+    """
+    batches = inputs_in_batches(problem, samples, network.graph(point), whole=True)
+    return network.extract(point, network.recalibrate(point, batches))
 
 
 def _summary(network: Any, losses: Any, trained: Reach) -> Manifest:

@@ -24,6 +24,7 @@ from spaces.space import Architecture
 from tasks.params import AugmentParams
 from tasks.problem import Problem
 from tasks.progress import Progress
+from tasks.teacher import SHARE, Teacher
 from tasks.workspace import read_npz, write_npz
 
 Arrays = dict[str, NDArray[Any]]
@@ -432,8 +433,12 @@ def train_model(
     recipe: Recipe,
     checkpoint: Checkpoint,
     progress: Progress,
+    teacher: Teacher | None = None,
 ) -> NDArray[np.float64]:
     """Train a Keras model of a graph in place; float or quantization-aware.
+
+    With a ``teacher`` :data:`tasks.teacher.SHARE` of the loss is the distance from its outputs on
+    the same batch.
 
     Returns:
         Losses [steps].
@@ -450,11 +455,13 @@ def train_model(
     names = [name for name, _ in graph.inputs]
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def accumulate(inputs: Any, targets: Any) -> Any:
+    def accumulate(inputs: Any, targets: Any, known: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = model([inputs[name] for name in names], training=True)
             outputs = tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
             loss = problem.loss(targets, outputs, recipe.label_smoothing)
+            if known:
+                loss = (1.0 - SHARE) * loss + SHARE * problem.distill(targets, known, outputs)
         optimizer.add(tape.gradient(loss, named))
         return loss
 
@@ -477,7 +484,9 @@ def train_model(
         losses[:] = saved["losses"]
         guard.restore(losses[max(0, done - GUARD_STEPS) : done].tolist())
     for step in range(done, recipe.steps):
-        losses[step] = float(accumulate(*as_tensors(problem, batches.at(step), graph)))
+        batch = batches.at(step)
+        known = () if teacher is None else tuple(map(tf.constant, teacher(batch, graph)))
+        losses[step] = float(accumulate(*as_tensors(problem, batch, graph), known))
         optimizer.apply(step)
         average.take(step)
         guard.check(step, losses[step])

@@ -360,6 +360,11 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
             "Candidates were scored by short trainings of their own, from scratch, all alike; the "
             "better third was trained again for longer."
         )
+    elif found["evaluator"] == "sliced":
+        notes.append(
+            "Candidates were scored by short trainings that begin from their slices of the "
+            "supernet, all alike; the better third was trained again for longer."
+        )
     else:
         notes.append(
             "The score of a candidate comes from shared weights, batch statistics recalibrated; "

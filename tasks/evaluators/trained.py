@@ -33,7 +33,7 @@ class Trained:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         manifest = read_json(bench.workspace.data / "manifest.json")
-        self._plan = recipes.brief_plan(recipes.facts_of(manifest), bench.search, bench.epochs)
+        self.plan = recipes.brief_plan(recipes.facts_of(manifest), bench.search, bench.epochs)
         self._data = manifest["splits"]
 
     def context(self) -> Mapping[str, object]:
@@ -42,7 +42,7 @@ class Trained:
             "evaluator": "trained",
             "data": self._data,
             "problem": self._bench.problem.model_dump(mode="json"),
-            "training": self._plan.told(),
+            "training": self.plan.told(),
             "validation_images": self._bench.search.validation_images,
             "threads": workers.threads(self._bench.runtime.threads),
         }
@@ -50,18 +50,18 @@ class Trained:
     def score_many(self, points: Sequence[Architecture]) -> list[Record]:
         """Several side by side."""
         data = json.dumps(self._data, sort_keys=True)
-        pieces = [(self._bench, self._plan, data, point) for point in points]
-        return _team(workers.count(self.together)).run_all(
+        pieces = [(self._bench, self.plan, data, point) for point in points]
+        return team_of(workers.count(self.together)).run_all(
             train_one, pieces, lambda done, note: None
         )
 
     def close(self) -> None:
         """End the processes; the next scores start them again."""
-        _team(workers.count(self.together)).close()
+        team_of(workers.count(self.together)).close()
 
 
 @functools.lru_cache(maxsize=1)
-def _team(processes: int) -> workers.Team:
+def team_of(processes: int) -> workers.Team:
     """One for all trainings of a search, whatever their length."""
     return workers.Team(processes)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, final
 
@@ -17,7 +17,7 @@ from tasks.detections import Detections, Truth, coco_metrics, non_max_suppressio
 from tasks.exhibits import Exhibit, Panel, draw_boxes, legend
 from tasks.params import AugmentParams
 from tasks.pixels import normalise
-from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 
 FOCUS, POSITIVE_SHARE = 2.0, 0.75
 """Of the focal loss, as SpaghettiNet was trained (its released configuration)."""
@@ -25,6 +25,8 @@ PRIOR = 0.01
 """Score of every anchor before training: nearly all are background (arXiv:1708.02002, 4.1)."""
 SHOWN = 0.5
 """Least score of a box that is drawn for people."""
+_LEAST = 1e-4
+"""A score that counts as none."""
 
 
 @final
@@ -114,8 +116,7 @@ class Detection:
         counted = tf.cast(labels != anchors.IGNORED, tf.float32)[..., None]
         truth = tf.one_hot(labels, logits.shape[-1])  # of background: zeros
         focal = tf.reduce_sum(_focal(truth, logits) * counted) / count
-        off = tf.abs(boxes - targets["boxes"])
-        huber = tf.where(off < 1.0, 0.5 * off * off, off - 0.5)
+        huber = _huber(boxes - targets["boxes"])
         located = tf.reduce_sum(tf.reduce_sum(huber, -1) * matched) / count
         return focal + located
 
@@ -125,8 +126,28 @@ class Detection:
         teacher: tuple[Tensor, ...],
         outputs: tuple[Tensor, ...],
     ) -> Tensor:
-        """The labels: networks need not have levels, so anchors, in common."""
-        return self.loss(targets, outputs, 0.0)
+        """Half the labels, half the teacher's scores and boxes; else the labels alone.
+
+        Networks need not have levels, so anchors, in common. Where they have, scores are nearer
+        the better, the far ones first (quality focal loss, arXiv:2006.04388), and so are boxes of
+        matched anchors.
+        """
+        import tensorflow as tf
+
+        hard = self.loss(targets, outputs, 0.0)
+        if [one.shape[1:] for one in teacher] != [one.shape[1:] for one in outputs]:
+            return hard
+        (boxes, logits), labels = outputs, targets["labels"]
+        matched = tf.cast(labels >= 0, tf.float32)
+        counted = tf.cast(labels != anchors.IGNORED, tf.float32)[..., None]
+        count = tf.maximum(tf.reduce_sum(matched), 1.0)
+        soft = tf.stop_gradient(tf.sigmoid(teacher[1]))
+        entropy = tf.nn.sigmoid_cross_entropy_with_logits(soft, logits)
+        off = tf.abs(soft - tf.sigmoid(logits)) ** FOCUS
+        imitated = tf.reduce_sum(off * entropy * counted) / count
+        placed = _huber(boxes - tf.stop_gradient(teacher[0]))
+        imitated += tf.reduce_sum(tf.reduce_sum(placed, -1) * matched) / count
+        return 0.5 * hard + 0.5 * imitated
 
     def detections(
         self, outputs: Outputs, graph: OpGraph, least: float = 0.02
@@ -138,6 +159,24 @@ class Detection:
             non_max_suppression(one, scores, most, score_threshold=least)
             for one, scores in zip(boxes, outputs[1], strict=True)
         ]
+
+    def taught(self, given: Sequence[NDArray[Any]], graph: OpGraph) -> Outputs:
+        """Boxes [n, A, 4] relative to the network's own anchors, and scores [n, A, classes]."""
+        ends = {op.name: op.output_shape[1:] for op in graph.ops}
+        wanted = [ends[name] for name in self.trained]
+        shapes = [one.shape[1:] for one in given]
+        if shapes != wanted:
+            raise ProblemError(
+                "must put out "
+                f"{' and '.join(str(list(shape)) for shape in wanted)} a picture, boxes by the "
+                "anchors of the network that learns and scores of classes, but got "
+                f"{', '.join(str(list(shape)) for shape in shapes)}"
+            )
+        boxes, scores = (one.astype(np.float32) for one in given)
+        if scores.min() >= 0 and scores.max() <= 1:
+            sure = np.clip(scores, _LEAST, 1 - _LEAST)
+            scores = np.log(sure / (1 - sure))
+        return boxes, scores
 
     def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """``anchors`` [A, 4]: centre y, x, height, width that boxes are relative to."""
@@ -170,6 +209,14 @@ class Detection:
                 Exhibit(str(index), tuple(panels), legend(names, np.concatenate(seen)))
             )
         return tuple(exhibits)
+
+
+def _huber(difference: Tensor) -> Tensor:
+    """Huber loss of each number, with its corner at 1."""
+    import tensorflow as tf
+
+    off = tf.abs(difference)
+    return tf.where(off < 1.0, 0.5 * off * off, off - 0.5)
 
 
 def _focal(truth: Tensor, logits: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from spaces import language_heads
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment, sentences
+from tasks import augment, categories, sentences
 from tasks.exhibits import Exhibit, Panel, mark_span
 from tasks.params import AugmentParams
-from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 
 _OUTSIDE = -1e4
 """Added to the scores of tokens that cannot be an answer: on the host, in floating point."""
@@ -102,16 +102,32 @@ class QuestionAnswering:
         teacher: tuple[Tensor, ...],
         outputs: tuple[Tensor, ...],
     ) -> Tensor:
-        """Half the labels, half the teacher's probabilities over the tokens both read."""
+        """Half the labels, half the teacher's probabilities over the tokens both read.
+
+        A teacher that reads less says nothing of the rest: then the labels alone.
+        """
         import tensorflow as tf
 
         length = outputs[0].shape[1]
+        if teacher[0].shape[1] < length:
+            return self.loss(targets, outputs, 0.0)
         allowed = targets["allowed"][..., None]
         hard = self.loss(targets, outputs, 0.0)
         soft = tf.stop_gradient(tf.nn.softmax(teacher[0][:, :length] + allowed, axis=1))
         scores = tf.nn.log_softmax(outputs[0] + allowed, axis=1)
         imitated = -tf.reduce_mean(tf.reduce_sum(soft * scores, axis=1))
         return 0.5 * hard + 0.5 * imitated
+
+    def taught(self, given: Sequence[NDArray[Any]], graph: OpGraph) -> Outputs:
+        """Logits or probabilities [n, T, 2] of first and last token, of no fewer tokens."""
+        length = graph.input_shape[1]
+        shapes = [one.shape[1:] for one in given]
+        if len(shapes) != 1 or shapes[0][1:] != (2,) or shapes[0][0] < length:
+            raise ProblemError(
+                f"must put out [{length}, 2] a question, or of more tokens, but got "
+                f"{', '.join(str(list(shape)) for shape in shapes)}"
+            )
+        return (categories.as_logits(given[0], axis=1),)
 
     def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """Nothing: outputs speak for themselves."""

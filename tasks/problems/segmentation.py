@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from spaces import segmentation_head
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment
+from tasks import augment, categories
 from tasks.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
 from tasks.params import AugmentParams
 from tasks.pixels import normalise
-from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 
 IGNORE = augment.IGNORE
 
@@ -112,6 +112,22 @@ class Segmentation:
         soft = tf.stop_gradient(tf.nn.softmax(known))
         imitated = tf.nn.softmax_cross_entropy_with_logits(soft, outputs[0])
         return 0.5 * self.loss(targets, outputs, 0.0) + 0.5 * tf.reduce_mean(imitated)
+
+    def taught(self, given: Sequence[NDArray[Any]], graph: OpGraph) -> Outputs:
+        """Logits or probabilities [n, h, w, classes], or labels [n, h, w], of any size."""
+        classes = len(self.setting.classes)
+        shapes = [one.shape for one in given]
+        if shapes and len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][3] == classes:
+            return (categories.as_logits(given[0]),)
+        flat = len(shapes) == 1 and (len(shapes[0]) == 3 or shapes[0][3:] == (1,))
+        if not flat or not 0 <= given[0].min() <= given[0].max() < classes:
+            raise ProblemError(
+                f"must put out scores of {classes} classes for each pixel, [n, height, width, "
+                f"{classes}], or labels below {classes}, [n, height, width], but got "
+                f"{', '.join(str(list(shape[1:])) for shape in shapes)} a picture"
+            )
+        labels = given[0].reshape(shapes[0][:3]).round().astype(np.int64)
+        return (categories.as_logits(np.eye(classes, dtype=np.float32)[labels]),)
 
     def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """Nothing: outputs speak for themselves."""

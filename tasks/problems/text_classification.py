@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -74,6 +74,10 @@ class TextClassification:
     ) -> Tensor:
         """Cross entropy against the teacher's probabilities."""
         return categories.imitation(teacher[0], outputs[0])
+
+    def taught(self, given: Sequence[NDArray[Any]], graph: OpGraph) -> Outputs:
+        """Logits or probabilities [n, classes]."""
+        return categories.taught(given, len(self.setting.classes))
 
     def decoding(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """Nothing: outputs speak for themselves."""

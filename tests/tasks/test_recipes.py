@@ -70,8 +70,12 @@ def test_no_profile_of_the_file_sets_a_learning_rate() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["search.evaluator=none"], "search.evaluator must be one of auto, shared, trained"),
+        (
+            ["search.evaluator=none"],
+            "search.evaluator must be one of auto, shared, sliced, trained",
+        ),
         (["search.evaluator=shared"], "shared must have a trained supernet, but got"),
+        (["search.evaluator=sliced"], "sliced must have a trained supernet, but got"),
         (["finetune.start=slice"], "slice must have a trained supernet, but got"),
     ],
 )

@@ -494,7 +494,9 @@ def test_without_a_supernet_candidates_are_trained(alone: list[int], tmp_path: P
     assert {record["evaluator"] for record in records} == {"trained"}
     with pytest.raises(EvaluatorError, match="shared must have a trained supernet"):
         _search(workspace, evaluator="shared")
-    with pytest.raises(EvaluatorError, match=r"one of auto, shared, trained, but got 'none'"):
+    with pytest.raises(
+        EvaluatorError, match=r"one of auto, shared, sliced, trained, but got 'none'"
+    ):
         _search(workspace, evaluator="none")
 
 
