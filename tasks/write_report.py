@@ -361,8 +361,8 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
         notes.append(f"{verdict[0].upper()}{verdict[1:]}.")
     if found["evaluator"] == "trained":
         notes.append(
-            "Candidates were scored by short trainings of their own, from scratch, all alike; the "
-            "better third was trained again for longer."
+            "Candidates were scored by short trainings of their own, from scratch, all alike"
+            + ("; the better third was trained again for longer." if found["rungs"] else ".")
         )
     else:
         notes.append(

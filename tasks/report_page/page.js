@@ -228,7 +228,8 @@
       drawn.push({ one, x, y, radius: 9 });
       labels.push({ text: one.name, x, y, radius: 9, hot: true, designed: one.baseline });
     }
-    const reserved = drawFloor(Y, yDomain, margin, right, bottom);
+    const heading = { x: 0, y: 0, w: 7.5 * (data.metric.label.length + 5), h: 16 };
+    const reserved = [heading, ...drawFloor(Y, yDomain, margin, right, bottom)];
     drawLabels(labels, { left: margin.left, right: width, top: 2, bottom }, narrow, reserved);
     put(svg, "circle", { class: "ring hover", r: 0 });
     put(svg, "circle", { class: "ring selected", r: 0 });

@@ -13,6 +13,7 @@ import pytest
 
 from tasks.report_page import Gate, ReportData, gate_of, render, rungs_of
 from tasks.report_page.scatter import MARKS, draw_pairs, ticks
+from tasks.write_report import _fidelity_notes
 from tests.tasks.made_up_reports import fidelity_files, report
 from tests.tasks.test_report_page import Page
 
@@ -147,6 +148,12 @@ def test_equal_scores_and_the_edges_of_the_scale_are_drawn() -> None:
     found = marks(draw_pairs(pairs, "", "x", "y"))
     assert len({(x, y) for _, _, x, y, _ in found}) == 1
     assert all(0.0 <= tick <= 1.0 for tick in ticks((-0.01, 1.01), 6))
+
+
+@pytest.mark.parametrize("rungs", [0, 1])
+def test_longer_trainings_are_spoken_of_where_there_were_some(rungs: int) -> None:
+    found, _ = fidelity_files(0, promoted=(6,) * rungs)
+    assert ("trained again" in " ".join(_fidelity_notes(found))) is bool(rungs)
 
 
 # The floor
