@@ -99,6 +99,7 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     manifest = search.finish()
     if session.tracking:
         session.tracking.tracker.sync(session.tracking.parent, search.records)
+        session.tracking.log_stage("search", {}, [claim.workspace.search / "fidelity.json"])
     return manifest
 
 

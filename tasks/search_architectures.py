@@ -478,12 +478,20 @@ class Search:
             "front": front,
             "hypervolume": self._hypervolume(good),
             "evaluator": self.evaluator,
-            "gate_tau": None if self._gate is None else self._gate.get("tau"),
+            **{
+                f"gate_{name}": None if self._gate is None else self._gate.get(name)
+                for name in ("tau", "tau_macs", "tau_ceiling", "passed")
+            },
+            **{f"rung_{name}": self._of_rungs(name) for name in ("tau", "tau_macs")},
             "device": self._coster.device,
             "method": self._coster.method,
         }
         write_json(self._workspace.search / "front.json", summary)
         return summary
+
+    def _of_rungs(self, name: str) -> list[object]:
+        """A figure of each rung that has it."""
+        return [rung[name] for rung in self._rungs if rung[name] is not None]
 
     def _hypervolume(self, good: Sequence[Record]) -> float | None:
         """Relative to the worst value of each objective among the candidates, best at 0."""

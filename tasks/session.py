@@ -26,6 +26,8 @@ from tasks.tracking import (
 from tasks.workspace import Workspace, read_json
 
 KINDS = ("float", "ptq", "int8")
+STAGE_TAGS = ("evaluator", "gate_passed", "beats_linear_floor")
+"""Of the outcome of stages, what searches are filtered by in MLflow."""
 ROOT = Path()
 """The project: commands are run from its folder."""
 
@@ -81,9 +83,10 @@ class Tracking:
     def log_stage(
         self, stage: str, manifest: Mapping[str, Any], artifacts: Sequence[Path] = ()
     ) -> None:
-        """Numbers and curves of a stage's outcome as metrics of the parent run."""
+        """A stage's outcome on the parent run: metrics are its numbers and curves."""
         numbers = {key: value for key, value in manifest.items() if _is_metric(value)}
-        self.tracker.log_stage(self.parent, stage, numbers, {}, artifacts)
+        tags = {key: manifest[key] for key in STAGE_TAGS if key in manifest}
+        self.tracker.log_stage(self.parent, stage, numbers, {}, artifacts, tags)
 
     @contextmanager
     def mirrored(self) -> Iterator[Callable[[Sequence[Mapping[str, Any]]], None]]:

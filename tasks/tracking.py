@@ -170,6 +170,7 @@ class Tracker:
         metrics: Mapping[str, float | Sequence[float] | None],
         params: Mapping[str, object],
         artifacts: Iterable[Path] = (),
+        tags: Mapping[str, object] | None = None,
     ) -> None:
         """Write a stage's results on the parent run: ``<stage>/<metric>``, ``<stage>.<param>``.
 
@@ -179,12 +180,14 @@ class Tracker:
             metrics: numbers, or series of numbers by step (epochs); unknown ones are ``None``.
             params: settings of the stage.
             artifacts: files or folders to copy.
+            tags: words to filter searches by, as ``<stage>.<tag>``; they replace older ones.
         """
         note = RunNote(
             key="",
             run_id=parent,
             metrics={f"{stage}/{k}": _series(v) for k, v in metrics.items() if v is not None},
             params={f"{stage}.{k}": _text(v) for k, v in params.items() if v is not None},
+            tags={f"{stage}.{k}": _text(v) for k, v in (tags or {}).items() if v is not None},
         )
         self._book.write([note])
         self._book.add_artifacts(parent, stage, artifacts)

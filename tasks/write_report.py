@@ -172,6 +172,7 @@ def _page(
     manifest = read_json(workspace.data / "manifest.json")
     candidates = read_json(workspace.search / "candidates.json")
     metric = problem.metric
+    found = read_json(workspace.search / "fidelity.json")
     tested = {entry["id"]: entry for entry in scores["finalists"]}
     origins = {record["id"]: record["origin"] for record in candidates}
     return report_page.ReportData(
@@ -196,13 +197,16 @@ def _page(
         params=params.model_dump(),
         versions=_versions(),
         commands=_commands(workspace),
-        notes=_notes(scores, read_json(workspace.search / "fidelity.json")),
+        notes=_notes(scores, found),
         machine=f"{platform.machine()}, {params.runtime.threads} TensorFlow threads",
         code_digest=_code(),
         chosen=scores["best"],
         exhibits=exhibits,
         samples=params.report.samples,
         things=_things(manifest),
+        linear_floor=scores["linear_floor"],
+        gate=report_page.gate_of(found, candidates),
+        rungs=report_page.rungs_of(found, candidates, metric.name),
     )
 
 
@@ -357,8 +361,8 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
         notes.append(f"{verdict[0].upper()}{verdict[1:]}.")
     if found["evaluator"] == "trained":
         notes.append(
-            "Candidates were scored by short trainings of their own, from scratch, all alike; the "
-            "better third was trained again for longer."
+            "Candidates were scored by short trainings of their own, from scratch, all alike"
+            + ("; the better third was trained again for longer." if found["rungs"] else ".")
         )
     elif found["evaluator"] == "sliced":
         notes.append(

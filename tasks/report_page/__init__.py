@@ -5,6 +5,7 @@ security policy forbids every request. Tables and drawings of networks are there
 JavaScript; the interactive front needs it.
 """
 
+from tasks.report_page.agreement import Bias, Gate, Pair, Rung, gate_of, rungs_of
 from tasks.report_page.blocks import blocks_of
 from tasks.report_page.page import render
 from tasks.report_page.records import (
@@ -18,11 +19,17 @@ from tasks.report_page.records import (
 
 __all__ = [
     "BASELINE",
+    "Bias",
     "Block",
     "Candidate",
     "Finalist",
+    "Gate",
+    "Pair",
     "ReportData",
+    "Rung",
     "StageCost",
     "blocks_of",
+    "gate_of",
     "render",
+    "rungs_of",
 ]

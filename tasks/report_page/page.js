@@ -161,6 +161,8 @@
     const xs = near.map((one) => one[state.axis]);
     const target = data.target_latency_ms;
     if (state.axis === "latency_ms" && known(target) && state.zoom === "all") xs.push(target);
+    /* A floor that is not beaten is never out of sight. */
+    if (ys.length && known(data.linear_floor) && (state.zoom === "all" || data.is_below_floor)) ys.push(data.linear_floor);
     if (!ys.length) return [[0.1, 1], [0, 1]];
     const x = padded(...extent(xs), state.log);
     const y = padded(...extent(ys), false);
@@ -226,7 +228,9 @@
       drawn.push({ one, x, y, radius: 9 });
       labels.push({ text: one.name, x, y, radius: 9, hot: true, designed: one.baseline });
     }
-    drawLabels(labels, { left: margin.left, right: width, top: 2, bottom }, narrow);
+    const heading = { x: 0, y: 0, w: 7.5 * (data.metric.label.length + 5), h: 16 };
+    const reserved = [heading, ...drawFloor(Y, yDomain, margin, right, bottom)];
+    drawLabels(labels, { left: margin.left, right: width, top: 2, bottom }, narrow, reserved);
     put(svg, "circle", { class: "ring hover", r: 0 });
     put(svg, "circle", { class: "ring selected", r: 0 });
     ring("selected", state.selected);
@@ -270,6 +274,30 @@
     put(svg, "text", { class: "target-label", x: (x + (flip ? -6 : 6)).toFixed(1), y: bottom - 8, "text-anchor": flip ? "end" : "start" }, `target ${ms(target)}`);
   }
 
+  /* What a linear model reaches, with its label where it covers least; gives the label's place. */
+  function drawFloor(Y, yDomain, margin, right, bottom) {
+    const floor = data.linear_floor;
+    if (!known(floor)) return [];
+    const isAbove = floor > yDomain[1];
+    const isOutside = isAbove || floor < yDomain[0];
+    const y = isAbove ? margin.top : isOutside ? bottom : Y(floor);
+    const below = data.is_below_floor ? " unbeaten" : "";
+    if (!isOutside) put(svg, "path", { class: `floor${below}`, d: `M${margin.left} ${y.toFixed(1)}H${right}` });
+    const text = `linear floor ${percent(floor)}${below ? ", not beaten" : ""}${isOutside ? (isAbove ? " ↑" : " ↓") : ""}`;
+    const w = text.length * (below ? 7.1 : 6.3) + 4;
+    let best = null;
+    for (const x of [right - w - 2, margin.left + 4, (margin.left + right - w) / 2]) {
+      for (const top of [y - 18, y + 4]) {
+        if (top < margin.top - 8 || top + 14 > bottom) continue;
+        const area = { x, y: top, w, h: 14 };
+        const covered = drawn.filter((mark) => overlap(area, { x: mark.x - mark.radius, y: mark.y - mark.radius, w: 2 * mark.radius, h: 2 * mark.radius })).length;
+        if (!best || covered < best.covered) best = { ...area, covered };
+      }
+    }
+    put(svg, "text", { class: `floor-label${below}`, x: (best.x + 2).toFixed(1), y: (best.y + 11).toFixed(1) }, text);
+    return [best];
+  }
+
   function drawPromise(layer, one, x, y, X, Y) {
     if (!known(one.supernet_score)) return;
     const before = byId.get(one.id);
@@ -280,9 +308,9 @@
   }
 
   /* Greedy: the first place round the marker where the label covers no other label and least markers. */
-  function drawLabels(labels, frame, narrow) {
-    const taken = [];
-    const overlap = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+  const overlap = (a, b) => a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+  function drawLabels(labels, frame, narrow, reserved) {
+    const taken = [...reserved];
     const ordered = [...labels].sort((a, b) => b.hot - a.hot || a.x - b.x);
     for (const label of ordered) {
       const text = label.text.length > 24 ? `${label.text.slice(0, 23)}…` : label.text;
@@ -348,9 +376,9 @@
     if (finalist) {
       rows.push([`int8, ${finalist.split}`, percent(finalist.score_int8), true]);
       if (long) rows.push([`PTQ, ${finalist.split}`, percent(finalist.score_ptq)], [`float, ${finalist.split}`, percent(finalist.score_float)]);
-      rows.push(["supernet, validation", percent(finalist.supernet_score)]);
+      rows.push(["search, validation", percent(finalist.supernet_score)]);
     } else {
-      rows.push(["supernet, validation", percent(one.score), true]);
+      rows.push(["search, validation", percent(one.score), true]);
     }
     rows.push(["predicted latency", ms(one.latency_ms), true], ["MACs", count(one.macs)], ["parameters", count(one.parameters)],
       ["weights", size(one.weight_bytes)], ["streamed", one.streamed_bytes ? size(one.streamed_bytes) : "–"],

@@ -10,7 +10,8 @@ from pathlib import Path
 from tasks.report_page import finalists, sections
 from tasks.report_page.baselines import baselines_section
 from tasks.report_page.exhibit_section import exhibits_section
-from tasks.report_page.markup import Html, join, tag, text
+from tasks.report_page.fidelity_section import fidelity_section
+from tasks.report_page.markup import Html, percent, tag, text
 from tasks.report_page.payload import payload
 from tasks.report_page.records import ReportData
 
@@ -36,13 +37,14 @@ def render(data: ReportData) -> str:
         "failed": sections.failed_candidates(data.candidates),
         "front_note": _front_note(data),
         "synthetic": sections.synthetic_note(data),
+        "floor": sections.floor_warning(data),
         "exhibits": exhibits_section(data),
         "finalists": finalists.finalists_table(data),
         "baselines": baselines_section(data),
         "articles": finalists.finalist_articles(data),
         "cost": sections.stage_costs(data),
         "manifest": sections.manifest_section(data),
-        "notes": sections.notes_section(data),
+        "fidelity": fidelity_section(data),
         "reproduce": sections.reproduce_section(data),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _asset("page.html"))
@@ -59,7 +61,14 @@ def _front_note(data: ReportData) -> Html:
         f" Stars are finalists{diamonds} after their own training, in int8, on the {splits[0]} "
         "split; a dashed line leads to what the search had seen of them."
     )
-    return join([tag("p", dots + stars, class_="faint")])
+    floor = data.linear_floor
+    line = (
+        ""
+        if floor is None
+        else f" The dashed line across is what a linear model of the same data reaches on the "
+        f"{splits[0]} split, {percent(floor)}: what lies below is not worth its training."
+    )
+    return tag("p", dots + stars + line, class_="faint")
 
 
 def _policy(script: str) -> str:

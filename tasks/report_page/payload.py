@@ -42,6 +42,8 @@ def payload(data: ReportData) -> str:
     record = {
         "metric": dataclasses.asdict(data.metric),
         "target_latency_ms": data.target_latency_ms,
+        "linear_floor": _plain(data.linear_floor),
+        "is_below_floor": data.is_below_floor,
         "best": data.best.id if data.best else None,
         "fields": FIELDS,
         "candidates": [[_plain(getattr(c, name)) for name in FIELDS] for c in data.candidates],

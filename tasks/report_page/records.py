@@ -11,6 +11,7 @@ from typing import Any
 from hw.report import CostReport
 from tasks.exhibits import Exhibit
 from tasks.problem import Metric
+from tasks.report_page.agreement import Gate, Rung
 
 BASELINE = "baseline"
 """Origin of what people designed, as the search writes it."""
@@ -28,7 +29,7 @@ class Candidate:
         status: ``"done"``, ``"failed"`` or ``"infeasible"``.
         reason: Why it is not done.
         trial, generation: Numbers within the search.
-        score: The metric of the supernet on the validation split, 0..1.
+        score: The metric as the search found it on the validation split, 0..1.
         latency_ms, peak_memory_bytes, weight_bytes, streamed_bytes, macs, parameters, energy_mj:
             Costs on the device.
         depth: Number of blocks.
@@ -141,7 +142,7 @@ class Finalist:
         blocks: For the drawing, see :func:`tasks.report_page.blocks_of`.
         file: Path of the .tflite file as shown to people.
         file_bytes: Its size.
-        supernet_score: What the supernet had promised on the validation split.
+        supernet_score: What the search had seen of it on the validation split.
         origin: Where its candidate came from; :data:`BASELINE`: people designed it.
         more: Further metrics: kind of file (``float``, ``ptq``, ``int8``) to name to value.
     """
@@ -206,6 +207,9 @@ class ReportData:
         samples: So many of them are shown at most.
         exhibited: Id of the finalist whose answers they show; None: the best one.
         things: What the data consists of, in the plural, e.g. ``"pictures"``.
+        linear_floor: What a linear model reaches on the finalists' split; None: there is none.
+        gate: What shared weights were judged by; None: they were not.
+        rungs: How scores moved where candidates were promoted, lowest first.
     """
 
     title: str
@@ -229,6 +233,9 @@ class ReportData:
     samples: int = 12
     exhibited: str | None = None
     things: str = "examples"
+    linear_floor: float | None = None
+    gate: Gate | None = None
+    rungs: tuple[Rung, ...] = ()
 
     @property
     def synthetic(self) -> bool:
@@ -238,6 +245,14 @@ class ReportData:
     def gain(self, score: float, over: float) -> float:
         """How much better a score is than another one; negative: it is worse."""
         return score - over if self.metric.goal == "max" else over - score
+
+    @property
+    def is_below_floor(self) -> bool:
+        """Whether the best network does not beat the linear model."""
+        best, floor = self.best, self.linear_floor
+        if best is None or best.score_int8 is None or floor is None:
+            return False
+        return self.gain(best.score_int8, floor) <= 0
 
     def drop(self, finalist: Finalist) -> float | None:
         """What int8 loses against float; negative where int8 is better."""

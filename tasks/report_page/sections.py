@@ -76,7 +76,11 @@ def figures(data: ReportData) -> Html:
     if best is not None:
         kind = "measured" if data.method == "measured" else "estimated"
         rows += [
-            (percent(best.score_int8), f"{data.metric.label}, int8", f"on {best.split}"),
+            (
+                percent(best.score_int8),
+                f"{data.metric.label}, int8",
+                f"on {best.split}" + (", below the linear floor" if data.is_below_floor else ""),
+            ),
             (f"{number(best.cost.latency_ms)} ms", "latency", f"{kind}, {data.device}"),
             (size(best.file_bytes), ".tflite file", f"{count(best.parameters)} parameters"),
         ]
@@ -185,6 +189,23 @@ def manifest_section(data: ReportData) -> Html:
 def synthetic_note(data: ReportData) -> Html:
     """A word at the very top where the data was made up."""
     return tag("p", SYNTHETIC, class_="warning", role="note") if data.synthetic else Html("")
+
+
+def floor_warning(data: ReportData) -> Html:
+    """A word at the very top where the best network is no better than a linear model."""
+    best, floor = data.best, data.linear_floor
+    if best is None or not data.is_below_floor:
+        return Html("")
+    return tag(
+        "p",
+        tag("strong", "The best network does not beat a linear model of the same data: "),
+        f"{percent(best.score_int8)} against {percent(floor)} on the {best.split} split. ",
+        "Do not ship it; ",
+        tag("a", "what may help", href="#fidelity"),
+        ".",
+        class_="warning stop",
+        role="alert",
+    )
 
 
 def _skipped(skipped: object) -> Html:

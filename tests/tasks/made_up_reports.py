@@ -39,7 +39,9 @@ from tasks.report_page import (
     ReportData,
     StageCost,
     blocks_of,
+    gate_of,
     render,
+    rungs_of,
 )
 
 HOST_KINDS = (
@@ -227,9 +229,65 @@ def finalists_of(candidates: tuple[Candidate, ...], amount: int = 4) -> tuple[Fi
     return tuple(finalists)
 
 
+def fidelity_files(
+    networks: int = 12, promoted: Sequence[int] = (10, 5), seed: int = 0
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Made-up ``search/fidelity.json`` and ``search/candidates.json`` that belong together."""
+    rng = np.random.default_rng(seed)
+    shares = {"share_dw": 0.0, "share_fused": 0.0, "share_grouped": 0.0}
+    of_kind = (("depthwise", "share_dw"), ("fused", "share_fused"), ("grouped", "share_grouped"))
+    records: list[dict[str, Any]] = []
+    points = []
+    for index in range(max(networks, *promoted, 1)):
+        kind, share = (*of_kind, ("mixed", "share_dw"))[index % 4]
+        steps = [float(rng.uniform(0.4, 0.8))]
+        for count in promoted:
+            if index < count:
+                steps.append(steps[-1] + float(rng.uniform(0.02, 0.12)))
+        records.append(
+            {
+                "id": f"{seed * 1000 + index:012x}",
+                "name": f"{kind}_{index}" if index < 4 else None,
+                "rung": len(steps) - 1,
+                "status": "done",
+                "evaluator": "trained",
+                "epochs": 2 * 3 ** (len(steps) - 1),
+                "lower_rungs": steps[:-1],
+                "top1": steps[-1],
+                **shares,
+                share: 0.5 if kind == "mixed" else 0.9,
+            }
+        )
+        shared = steps[0] - 0.3 + 0.25 * (kind == "fused") + float(rng.normal(0, 0.05))
+        points.append(
+            {"id": records[-1]["id"], "kind": kind, "score": shared, "trained": steps[0]}
+        )
+    judged = {
+        "networks": networks,
+        "tau": 0.21,
+        "tau_interval": [-0.36, 0.71],
+        "tau_macs": 0.36,
+        "tau_ceiling": 0.92,
+        "bias": {
+            "depthwise": {"bias": -0.08, "error": 0.03, "networks": 3},
+            "fused": {"bias": 0.17, "error": 0.03, "networks": 3},
+        },
+        "passed": False,
+        "reasons": ["MACs alone order them as well (tau 0.36, score 0.21)"],
+        "points": points[:networks],
+    }
+    rungs = [
+        {"rung": at, "candidates": count, "epochs": 2 * 3**at, "tau": 0.64, "tau_macs": 0.49}
+        for at, count in enumerate(promoted, 1)
+    ]
+    found = {"evaluator": "trained", "training": None, "rungs": rungs}
+    return {**found, "gate": judged if networks else None}, records
+
+
 def report(amount: int = 60, seed: int = 0) -> ReportData:
     """A rich report."""
     candidates = candidates_of(amount, seed)
+    found, records = fidelity_files()
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship")
     counts = {
         "train": {name: 360 + 9 * i for i, name in enumerate(classes)},
@@ -278,6 +336,9 @@ def report(amount: int = 60, seed: int = 0) -> ReportData:
         ),
         machine="2 CPU threads",
         code_digest="sha256:5be1c0ffee",
+        linear_floor=0.493,
+        gate=gate_of(found, records),
+        rungs=rungs_of(found, records, "top1"),
     )
 
 

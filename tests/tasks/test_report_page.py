@@ -13,7 +13,18 @@ import pytest
 from spaces import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
 from tasks.problem import Metric
-from tasks.report_page import Block, Candidate, ReportData, StageCost, blocks_of, render
+from tasks.report_page import (
+    Bias,
+    Block,
+    Candidate,
+    Gate,
+    Pair,
+    ReportData,
+    Rung,
+    StageCost,
+    blocks_of,
+    render,
+)
 from tests.tasks.made_up_reports import OPS, network, report
 
 HOSTILE = "</script><script>alert('x')</script><!-- \" & {{data}} $& \u2028"
@@ -127,6 +138,17 @@ def hostile(data: ReportData) -> ReportData:
         notes=(HOSTILE,),
         machine=HOSTILE,
         code_digest=HOSTILE,
+        gate=Gate(
+            pairs=tuple(Pair(HOSTILE, HOSTILE, HOSTILE, 0.1 * n, 0.5) for n in range(4)),
+            tau=0.1,
+            tau_interval=None,
+            tau_macs=None,
+            tau_ceiling=None,
+            biases=(Bias(HOSTILE, 0.1, 0.1, 4),),
+            passed=False,
+            reasons=(HOSTILE,),
+        ),
+        rungs=(Rung(1, HOSTILE, HOSTILE, (), None, None),),
     )
 
 

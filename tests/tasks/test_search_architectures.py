@@ -17,6 +17,7 @@ from spaces.space import Architecture, architecture, load_baselines, load_traina
 from tasks.evaluator import EvaluatorError, inputs_in_batches
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
+from tasks.fidelity import kendall
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -26,6 +27,7 @@ from tasks.params import (
     SpaceParams,
 )
 from tasks.progress import SilentProgress
+from tasks.report_page import gate_of, rungs_of
 from tasks.search_architectures import (
     Search,
     SearchError,
@@ -43,6 +45,7 @@ MANIFEST = {
     "splits": {"train": {"images": 4, "sha256": "0"}, "validation": {"images": 2, "sha256": "1"}},
 }
 BUDGET, CHUNK = 24, 5
+ENDS = ("before", "after")
 
 
 def accuracy(point: Architecture) -> float:
@@ -452,6 +455,14 @@ def test_better_third_is_trained_longer(alone: list[int], tmp_path: Path) -> Non
     found = read_json(workspace.search / "fidelity.json")
     assert [one["candidates"] for one in found["rungs"]] == [8, 6]
     assert found["evaluator"] == "trained" and found["training"]["epochs"] == 18
+    summary = read_json(workspace.search / "front.json")
+    assert summary["rung_tau"] == [one["tau"] for one in found["rungs"]]
+    assert summary["gate_tau"] is summary["gate_passed"] is None
+    for rung, told in zip(rungs_of(found, records, "top1"), found["rungs"], strict=True):
+        before, after = (np.array([getattr(p, n) for p in rung.pairs]) for n in ENDS)
+        assert len(rung.pairs) == told["candidates"]
+        assert kendall(before, after) == pytest.approx(told["tau"])
+        assert rung.before == f"trained for {2 * 3 ** (rung.number - 1)} epochs"
     alone.clear()
     assert _search(workspace, evaluator="trained", epochs=2, rungs=3) == records
     assert not alone  # all of it is remembered
@@ -465,6 +476,13 @@ def test_gate_lets_a_supernet_pass_that_orders_networks(
     found = read_json(workspace.search / "fidelity.json")
     assert found["gate"]["passed"] and found["evaluator"] == "shared"
     assert found["gate"]["networks"] == 8
+    summary = read_json(workspace.search / "front.json")
+    for name in ("tau", "tau_macs", "tau_ceiling", "passed"):
+        assert summary[f"gate_{name}"] == found["gate"][name] is not None
+    assert (summary["evaluator"], summary["rung_tau"]) == ("shared", [])
+    drawn = gate_of(found, records)
+    assert drawn is not None and drawn.passed
+    assert sum(one.networks for one in drawn.biases) == len(drawn.pairs) == 8
     assert {record["evaluator"] for record in records} == {"shared"}
     assert len(alone) == 8 + 2  # and a third of them once more
 

@@ -22,6 +22,7 @@ import pytest
 from tasks import tracking
 from tasks.client_run_book import ClientRunBook
 from tasks.run_book import RunNote
+from tasks.session import Tracking
 from tasks.sqlite_run_book import SqliteRunBook
 from tasks.tflite_pyfunc import role
 from tasks.tracking import (
@@ -444,10 +445,15 @@ def test_stages_are_logged_on_the_parent_once(store: Store, client: Any, tmp_pat
     (folder / "front.json").write_text("{}", "utf-8")
     for _ in range(2):
         metrics = {"loss": (2.0, 1.0), "top1": 0.5, "energy_mj": None}
-        tracker.log_stage(parent, "train_supernet", metrics, {"epochs": 2}, [folder])
+        tags = {"gate_passed": False, "evaluator": "trained", "unknown": None}
+        tracker.log_stage(parent, "train_supernet", metrics, {"epochs": 2}, [folder], tags)
     run = client.get_run(parent)
     assert run.data.metrics == {"train_supernet/loss": 1.0, "train_supernet/top1": 0.5}
     assert run.data.params == {"trials": "8", "train_supernet.epochs": "2"}
+    assert {k: v for k, v in run.data.tags.items() if k.startswith("train_supernet.")} == {
+        "train_supernet.gate_passed": "false",
+        "train_supernet.evaluator": "trained",
+    }
     assert [m.value for m in client.get_metric_history(parent, "train_supernet/loss")] == [
         2.0,
         1.0,
@@ -455,6 +461,41 @@ def test_stages_are_logged_on_the_parent_once(store: Store, client: Any, tmp_pat
     assert [a.path for a in client.list_artifacts(parent, "train_supernet/plots")] == [
         "train_supernet/plots/front.json"
     ]
+
+
+def test_the_parent_run_tells_how_far_the_search_is_to_be_trusted(
+    store: Store, client: Any, tmp_path: Path
+) -> None:
+    tracker = Tracker(store, "search")
+    parent = start(tracker)
+    kept = tmp_path / "fidelity.json"
+    kept.write_text("{}", "utf-8")
+    search = {
+        "evaluator": "trained",
+        "gate_tau": -0.19,
+        "gate_tau_macs": 0.64,
+        "gate_tau_ceiling": None,
+        "gate_passed": False,
+        "rung_tau": [0.62, 0.5],
+        "rung_tau_macs": [],
+        "front": ["3fa9c1"],
+    }
+    tracking = Tracking(store, tracker, parent)
+    tracking.log_stage("search", search, [kept])
+    tracking.log_stage("report", {"linear_floor": 0.493, "beats_linear_floor": True})
+    run = client.get_run(parent)
+    assert run.data.metrics == {
+        "search/gate_tau": -0.19,
+        "search/gate_tau_macs": 0.64,
+        "search/rung_tau": 0.5,
+        "report/linear_floor": 0.493,
+    }
+    assert {k: v for k, v in run.data.tags.items() if k.startswith(("search.", "report."))} == {
+        "search.evaluator": "trained",
+        "search.gate_passed": "false",
+        "report.beats_linear_floor": "true",
+    }
+    assert [a.path for a in client.list_artifacts(parent, "search")] == ["search/fidelity.json"]
 
 
 def test_a_candidate_costs_few_milliseconds(store: Store) -> None:
