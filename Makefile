@@ -50,7 +50,8 @@ test: setup
 	ruff format --check .
 	mypy
 	lint-imports
-	pytest -q -m "not slow and not device and not compiler" $(ARGS)
+	pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+		-m "not slow and not device and not compiler" $(ARGS)
 
 test-all: setup
 	pytest -q -m "not device and not compiler" $(ARGS)

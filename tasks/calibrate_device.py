@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,6 +62,7 @@ def run(
     latency = _latencies(table)
     networks = _networks(table, space_name, classes)
     _check_distinct(table, ARCHITECTURE if space_name else TFLITE)
+    _check_writable(target)
     graphs, refused = [graph for graph, _ in networks], [reasons for _, reasons in networks]
     placement, _ = place(graphs, device, refused)
     measured = Measured(device, placement, latency, np.ones(len(latency)))
@@ -72,6 +74,14 @@ def run(
     except OSError as error:
         raise TableError(f"{target}: must be writable, but got: {error.strerror}.") from None
     return dataclasses.replace(found, device=named)
+
+
+def _check_writable(target: Path) -> None:
+    """Say at once, and not after the fit, that there is no folder for ``target``."""
+    nearest = next(one for one in target.resolve().parents if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        why = "is no folder" if not nearest.is_dir() else "cannot be written to"
+        raise TableError(f"{target}: must be writable, but got: {nearest} {why}.")
 
 
 def _named(device: Device, base: str, name: str, words: str) -> Device:

@@ -125,6 +125,11 @@ def _representative(samples: Inputs) -> Iterator[dict[str, NDArray[Any]]]:
         yield {name: array[index : index + 1] for name, array in samples.items()}
 
 
+_CONSTANTS = 5_000_000
+"""Weights up to which variables become constants before a conversion. The converter is then much
+faster, as it writes no checkpoint and reads none, but it copies constants many times in memory."""
+
+
 def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     import tensorflow as tf
 
@@ -135,11 +140,15 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
         tf.TensorSpec(shape, tf.int32 if name in integers else tf.float32, name=name)
         for name, shape in graph.inputs
     ]
-    # A bare module around the variables: given the Keras model, the converter would trace every
+    traced = tf.function(lambda *inputs: _deployed(network, list(inputs)), autograph=False)
+    # A bare module around the weights: given the Keras model, the converter would trace every
     # one of its layers again to save them, which is three quarters of the time.
     module = tf.Module(name="network")
-    module.held = network.model.variables
-    module.call = tf.function(lambda *inputs: _deployed(network, list(inputs)), autograph=False)
+    if graph.total_parameters <= _CONSTANTS:
+        concrete = traced.get_concrete_function(*specifications)
+        module.call = _frozen(concrete, network.deployed)
+    else:
+        module.held, module.call = network.model.variables, traced
     concrete = module.call.get_concrete_function(*specifications)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     configure(converter)
@@ -148,6 +157,20 @@ def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
         warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
         converted: bytes = converter.convert()
     return converted
+
+
+def _frozen(concrete: Any, deployed: tuple[str, ...]) -> Any:
+    """A function that is called as ``concrete``, with its variables as constants."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    frozen, names = convert_variables_to_constants_v2(concrete), sorted(deployed)
+    return tf.function(  # the outputs come flat, in the order of their names
+        lambda *inputs: dict(zip(names, tf.nest.flatten(frozen(*inputs)), strict=True)),
+        autograph=False,
+    )
 
 
 def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 import subprocess
 import sys
@@ -151,10 +152,10 @@ def test_everything_locked_has_hashes() -> None:
     assert all("==" in line and line.endswith("\\") for line in pins)
 
 
-def fastest_seconds(*arguments: str) -> float:
-    """The best of three runs of Python with these arguments."""
-    took = []
-    for _ in range(3):
+def fastest_seconds(*arguments: str, enough: float = 0.0) -> float:
+    """The best of three runs of Python with these arguments, or the first that is ``enough``."""
+    took: list[float] = []
+    while len(took) < 3 and min(took, default=math.inf) >= enough:
         start = time.perf_counter()
         subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
         took.append(time.perf_counter() - start)
@@ -183,4 +184,4 @@ def python_seconds() -> float:
 def test_help_is_answered_in_under_a_second(command: str, python_seconds: float) -> None:
     # A quiet machine starts Python in 0.02 s; on a busy one the second stretches in proportion.
     allowed = max(1.0, 50 * python_seconds)
-    assert fastest_seconds("-m", *command.split(), "--help") < allowed
+    assert fastest_seconds("-m", *command.split(), "--help", enough=allowed) < allowed

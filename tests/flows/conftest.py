@@ -112,7 +112,7 @@ class Checkout:
                 continue
         return found
 
-    def left_over(self, seconds: float = 20) -> list[str]:
+    def left_over(self, seconds: float = 60) -> list[str]:
         """Processes that are still there after a while."""
         return waited(self.processes, lambda found: not found, seconds)
 

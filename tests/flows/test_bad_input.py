@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def test_groups_that_do_not_divide_are_refused() -> None:
 
 
 def test_a_refusal_takes_less_than_a_second_or_two(folder: Path) -> None:
-    began = time.monotonic()
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-m", "flows", "run", "--set", "search.budget=-1"],
         cwd=folder,
@@ -171,7 +171,8 @@ def test_a_refusal_takes_less_than_a_second_or_two(folder: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert time.monotonic() - began < 10  # a server alone takes five on a quiet machine
+    # Of the processor, whatever else the machine does; a server alone takes five.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 5
     assert files(folder) == {"params.yaml"}
 
 

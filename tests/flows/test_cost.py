@@ -30,7 +30,7 @@ def test_a_table_is_costed_without_heavy_imports(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("2 architectures costed on coral_usb3: ")

@@ -48,7 +48,7 @@ def on_terminal(checkout: Any, *words: str) -> tuple[int, str]:
                 screen += part
         except OSError:  # how a terminal ends
             pass
-    return process.wait(60), screen.decode()
+    return process.wait(300), screen.decode()
 
 
 def test_person_sees_progress_and_where_the_results_are(

@@ -76,9 +76,9 @@ def owner(home: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def test_server_ends_after_kill_9_of_its_owner(owner: tuple[subprocess.Popen[str], str]) -> None:
     process, health = owner
-    assert urllib.request.urlopen(health, timeout=10).read() == b"true"
+    assert urllib.request.urlopen(health, timeout=60).read() == b"true"
     process.kill()
-    assert answers_within(health, False, seconds=15)
+    assert answers_within(health, False, seconds=60)
 
 
 def test_ctrl_c_stops_the_server_before_its_owner_is_gone(
@@ -87,7 +87,7 @@ def test_ctrl_c_stops_the_server_before_its_owner_is_gone(
     process, health = owner
     assert server.answers(health)
     process.send_signal(signal.SIGINT)
-    process.wait(30)
+    process.wait(120)
     assert not server.answers(health)
 
 

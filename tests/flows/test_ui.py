@@ -18,6 +18,6 @@ def test_both_pages_answer_and_both_servers_stop(
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     with ui.pages(tmp_path) as addresses:
         for address in addresses:
-            page = urllib.request.urlopen(address, timeout=30).read()
+            page = urllib.request.urlopen(address, timeout=120).read()
             assert b"<html" in page
     assert not any(server.answers(address) for address in addresses)

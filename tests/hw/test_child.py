@@ -47,7 +47,7 @@ def test_what_a_wrapper_started_is_stopped_with_it(tmp_path):
     start = time.monotonic()
     done = run_child([str(script)], tmp_path, 1.0)
     assert (done.status, done.ending, done.output) == (None, "no end", "begun\n")
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 150  # of 300, with room for a busy machine
     sleeper = int((tmp_path / "pid").read_text())
     for _ in range(100):
         if not _alive(sleeper):

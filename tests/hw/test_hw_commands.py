@@ -2,9 +2,9 @@
 
 import dataclasses
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -96,10 +96,11 @@ def test_help_is_fast_and_nothing_heavy_is_imported():
         "assert not {'tensorflow', 'mlflow', 'prefect', 'ai_edge_litert'} & set(sys.modules)\n"
         "main(['--help'])"
     )
-    start = time.monotonic()
+    start = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "estimate" in done.stdout
-    assert time.monotonic() - start < 5  # a second, with room for a busy machine
+    # Of the processor, which a busy machine does not lengthen much: a second, with room.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - start < 5

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.calibration import CalibrationError
+from hw.calibration import Calibrated, CalibrationError
 from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
 from spaces.heads import classification
@@ -46,9 +46,24 @@ def rows() -> list[Row]:
     return made
 
 
-def test_a_profile_is_written_that_estimates_as_measured(rows: list[Row], tmp_path: Path) -> None:
-    source, target = write(tmp_path / "rows.csv", rows), tmp_path / "board.yaml"
-    found = run("coral_dev_board", source, target, SPACE)
+@pytest.fixture(scope="module")
+def written(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> tuple[Calibrated, Path]:
+    """What was found on the rows, and the profile."""
+    folder = tmp_path_factory.mktemp("written")
+    source, target = write(folder / "rows.csv", rows), folder / "board.yaml"
+    return run("coral_dev_board", source, target, SPACE), target
+
+
+@pytest.fixture
+def few_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that look at no score of networks left out: each fold is a fit."""
+    monkeypatch.setattr("hw.calibration.FOLDS", 2)
+
+
+def test_a_profile_is_written_that_estimates_as_measured(
+    written: tuple[Calibrated, Path],
+) -> None:
+    found, target = written
     assert found.scores.mape_percent < 8 < found.macs_only.mape_percent
     device = load_device(target)
     assert device == found.device
@@ -65,16 +80,16 @@ def test_a_profile_is_written_that_estimates_as_measured(rows: list[Row], tmp_pa
 
 
 def test_what_was_fitted_says_so_and_what_was_not_keeps_its_source(
-    rows: list[Row], tmp_path: Path
+    written: tuple[Calibrated, Path],
 ) -> None:
-    run("coral_dev_board", write(tmp_path / "rows.csv", rows), tmp_path / "b.yaml", SPACE)
     before = dict(load_device("coral_dev_board").sources)
-    after = dict(load_device(tmp_path / "b.yaml").sources)
+    after = dict(load_device(written[1]).sources)
     assert after["link.streaming_ms_per_mib"].startswith("fitted: python -m flows calibrate")
     assert after["host.scores_per_us"] == before["host.scores_per_us"]
     assert after["chip.tile_rows"] == before["chip.tile_rows"]
 
 
+@pytest.mark.usefixtures("few_folds")
 def test_files_are_found_beside_the_table(
     tiny_tflite: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -133,7 +148,9 @@ def test_a_wrong_table_is_refused(
     assert not (tmp_path / "out.yaml").exists()
 
 
-def test_other_mistakes_are_refused(rows: list[Row], tmp_path: Path) -> None:
+def test_other_mistakes_are_refused(
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = write(tmp_path / "rows.csv", rows)
     target = tmp_path / "out.yaml"
     with pytest.raises(TableError, match="Name its space: --space"):
@@ -142,7 +159,8 @@ def test_other_mistakes_are_refused(rows: list[Row], tmp_path: Path) -> None:
         run("coral_usb4", source, target, SPACE)
     with pytest.raises(SpaceError, match="a search space must be one of"):
         run("coral_usb3", source, target, "nas_bench_101")
-    with pytest.raises(TableError, match="must be writable, but got"):
+    with monkeypatch.context() as patch, pytest.raises(TableError, match="must be writable, but"):
+        patch.setattr("tasks.calibrate_device.calibrate", lambda *_: pytest.fail("it was fitted"))
         run("coral_usb3", source, source / "out.yaml", SPACE)
     named = [{"tflite": "none.tflite", "latency_ms": row["latency_ms"]} for row in rows]
     with pytest.raises(TableError, match=r"line 2, column tflite: .*must be a readable file"):
@@ -154,7 +172,8 @@ def test_the_command_tells_its_scores_without_heavy_imports(
 ) -> None:
     source = write(tmp_path / "rows.csv", rows)
     code = (
-        "import sys; from flows.__main__ import main\n"
+        "import sys; import hw.calibration; from flows.__main__ import main\n"
+        "hw.calibration.FOLDS = 2\n"  # each is a fit
         f"status = main(['calibrate', '--device', 'coral_dev_board', '--space', {SPACE!r},"
         f" '--measurements', {str(source)!r}, '--out', {str(tmp_path / 'o.yaml')!r}])\n"
         "assert not {'tensorflow', 'mlflow', 'prefect'} & set(sys.modules)\n"

@@ -347,6 +347,16 @@ def test_exported_bytes_do_not_depend_on_models_made_before() -> None:
     assert again == _post_training(IBN_DW)[0]
 
 
+def test_large_networks_are_exported_as_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import quantization
+
+    constant = _post_training(IBN_DW)[0]
+    monkeypatch.setattr(quantization, "_CONSTANTS", 0)
+    variable = quantization.export_post_training(_built(_network(IBN_DW)), _read(16))
+    assert variable != constant  # tensors are named otherwise
+    np.testing.assert_array_equal(_predicted(variable, 20), _predicted(constant, 20))
+
+
 @pytest.mark.slow
 def test_exports_of_two_processes_are_the_same_bytes() -> None:
     program = EXPORT_ALL.format(paths=[str(ROOT), str(Path(__file__).parent)])
