@@ -119,6 +119,17 @@ def _layer(op: Op, name: str) -> keras.layers.Layer:
     return Computed(op, name=name)
 
 
+def _first(op: Op) -> Any:
+    """Where a learned operand begins: factors at one, addends at zero.
+
+    Tables begin at random, as in :class:`spaces.supernet.Supernet`: at zero the kernel that reads
+    them would have no gradient.
+    """
+    if op.kind is OpKind.GATHER:
+        return keras.initializers.RandomNormal(stddev=0.05)
+    return "ones" if op.kind is OpKind.MUL else "zeros"
+
+
 @keras.utils.register_keras_serializable("edgenas")
 class Computed(keras.layers.Layer):  # type: ignore[misc]
     """An op that Keras has no layer for: :func:`spaces.tensor_ops.compute` of it."""
@@ -134,10 +145,7 @@ class Computed(keras.layers.Layer):  # type: ignore[misc]
         """Create the learned operand, if there is one."""
         shape = weight_shapes(self.op).get("constant")
         if shape:
-            factor = self.op.kind is OpKind.MUL
-            self.constant = self.add_weight(
-                "constant", shape, initializer="ones" if factor else "zeros"
-            )
+            self.constant = self.add_weight("constant", shape, initializer=_first(self.op))
         super().build(input_shape)
 
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]

@@ -11,20 +11,17 @@ from spaces.attached import Attachment, attach_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
 from spaces.transformer import MASK
 
-POOLED_LENGTH = 256
-"""Longest sequence whose mean leaves out padding: int8 tells 1/256 from nothing."""
-
 
 def text_classification(backbone: OpGraph, classes: int) -> OpGraph:
-    """``backbone`` with the mean over its tokens, a dense layer with bias, and a softmax.
+    """``backbone`` with the maximum over its tokens, a dense layer with bias, and a softmax.
 
-    The mean leaves out padding. It is a product with the softmax of the mask, which is the same
-    for every token and nothing at padding; from scratch, means over all positions or the features
-    of the first token alone train to 2 points less (CLINC150). Above :data:`POOLED_LENGTH` tokens
-    it is a plain mean.
+    From scratch on CLINC150, the maximum trains to 91.3 %, the mean over the tokens that are no
+    padding to 89.9 % (smallest baseline, 6 epochs; another rate: 90.4 and 89.9). It needs no mask,
+    since padding is the same everywhere and networks learn to keep it small, and it is one op that
+    every compiler maps.
 
-    Adds ops ``pool`` (1, 1, 1, C), some before it of the prefix ``pool/``, ``classes`` (CONV_2D of
-    window 1 with bias: a converter takes no shape away from it, as it does from a dense layer),
+    Adds ops ``pool/tokens`` (RESHAPE), ``pool`` (MAX_POOL_2D, (1, 1, 1, C)), ``classes`` (CONV_2D
+    of window 1 with bias: a converter takes no shape away from it, as it does from a dense layer),
     ``logits`` (RESHAPE, (1, classes)) and ``probabilities`` (SOFTMAX).
 
     Raises:
@@ -90,13 +87,10 @@ def _classification(end: str, shape: Shape, classes: int) -> tuple[Op, ...]:
 
 def _pool(end: str, shape: Shape) -> tuple[Op, ...]:
     _, length, channels = shape
-    mask, tokens, pooled = (1, 1, 1, length), (1, 1, length, channels), (1, 1, 1, channels)
+    tokens, pooled = (1, 1, length, channels), (1, 1, 1, channels)
+    window = (1, length)
     rows = Op("pool/tokens", OpKind.RESHAPE, (end,), shape, tokens)
-    if length > POOLED_LENGTH:
-        return rows, Op("pool", OpKind.MEAN, (rows.name,), tokens, pooled, (1, length))
-    weights = Op("pool/weights", OpKind.SOFTMAX, (MASK,), mask, mask)
-    inputs = (weights.name, rows.name)
-    return rows, weights, Op("pool", OpKind.BATCH_MATMUL, inputs, mask, pooled)
+    return rows, Op("pool", OpKind.MAX_POOL_2D, (rows.name,), tokens, pooled, window, window)
 
 
 def _spans(end: str, shape: Shape) -> tuple[Op, ...]:

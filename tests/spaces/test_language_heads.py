@@ -7,14 +7,13 @@ import pytest
 
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, ShapeError
 from spaces.language_heads import (
-    POOLED_LENGTH,
     question_answering,
     question_answering_many,
     text_classification,
     text_classification_many,
 )
 from spaces.space import load_trainable, sample
-from spaces.transformer import MASK, MASKED
+from spaces.transformer import MASK
 
 
 @pytest.fixture
@@ -23,35 +22,25 @@ def backbone() -> OpGraph:
     return space.lower(space.smallest())
 
 
-def test_texts_are_classified_by_the_mean_of_their_tokens(backbone: OpGraph) -> None:
+def test_texts_are_classified_by_the_maximum_over_their_tokens(backbone: OpGraph) -> None:
     graph = text_classification(backbone, 150)
     added = graph.ops[len(backbone.ops) :]
     length = backbone.input_shape[1]
     assert [(op.name, op.kind, op.output_shape) for op in added] == [
         ("pool/tokens", OpKind.RESHAPE, (1, 1, length, 128)),
-        ("pool/weights", OpKind.SOFTMAX, (1, 1, 1, length)),
-        ("pool", OpKind.BATCH_MATMUL, (1, 1, 1, 128)),
+        ("pool", OpKind.MAX_POOL_2D, (1, 1, 1, 128)),
         ("classes", OpKind.CONV_2D, (1, 1, 1, 150)),
         ("logits", OpKind.RESHAPE, (1, 150)),
         ("probabilities", OpKind.SOFTMAX, (1, 150)),
     ]
-    # derived: 128 weights and a bias a class; a weight a token in the mean
+    # derived: 128 weights and a bias a class
     assert graph.trainable_parameters - backbone.trainable_parameters == 129 * 150
-    assert graph.macs - backbone.macs == 128 * (150 + length)
+    assert graph.macs - backbone.macs == 128 * 150
     assert graph.more_inputs == backbone.more_inputs
 
 
-def test_a_long_sequence_is_averaged_whole() -> None:
-    # one of more than 256 equal weights would be less than a step of 8 bits
-    kinds = {}
-    for length in (POOLED_LENGTH, POOLED_LENGTH + 1):
-        space = load_trainable("mobilebert_small").for_input((1, length))
-        kinds[length] = text_classification(space.lower(space.largest()), 3).op("pool").kind
-    assert kinds == {POOLED_LENGTH: OpKind.BATCH_MATMUL, POOLED_LENGTH + 1: OpKind.MEAN}
-
-
 @pytest.mark.usefixtures("tensorflow")
-def test_padding_has_no_part_in_the_mean() -> None:
+def test_each_feature_is_pooled_to_its_maximum() -> None:
     import tensorflow as tf
 
     from spaces.tensor_ops import compute
@@ -59,11 +48,10 @@ def test_padding_has_no_part_in_the_mean() -> None:
     features = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
     tokens = Op("end", OpKind.RESHAPE, (INPUT,), (1, 20), features.shape)
     backbone = OpGraph((1, 20), (tokens,), (), ((MASK, (1, 1, 1, 5)),))
-    mask = np.array([0, 0, 0, MASKED, MASKED], np.float32).reshape(1, 1, 1, 5)
-    found = {INPUT: tf.constant(features.reshape(1, 20)), MASK: tf.constant(mask)}
-    for op in text_classification(backbone, 2).ops[:4]:
+    found = {INPUT: tf.constant(features.reshape(1, 20))}
+    for op in text_classification(backbone, 2).ops[:3]:
         found[op.name] = compute(op, [found[name] for name in op.inputs], {})
-    np.testing.assert_allclose(found["pool"][0, 0, 0], features[0, :3].mean(axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(found["pool"][0, 0, 0], features[0].max(axis=0))
 
 
 def test_answers_are_scored_token_by_token(backbone: OpGraph) -> None:
