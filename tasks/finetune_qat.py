@@ -39,6 +39,7 @@ from tasks.quantization import Network
 from tasks.search_architectures import SearchError, choose_finalists
 from tasks.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
 from tasks.train_supernet import is_trained, load_supernet, sized, slice_of
+from tasks.word_vectors import WordVectors
 from tasks.workload import epochs_within, step_seconds
 from tasks.workspace import (
     Workspace,
@@ -282,6 +283,7 @@ class Trainer:
         self._calibration = load_split(workspace, "train", search.calibration_images)
         self._ranges = load_split(workspace, "train", finetune.calibration_images)
         train, floating = load_split(workspace, "train"), plans[0]
+        self._words = WordVectors(train)
         self._batches = Batches(
             self._problem, train, floating.batch_size, finetune.seed, floating.augment
         )
@@ -327,7 +329,9 @@ class Trainer:
         keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
         floating = self._plans[0]
         model = build_model(graph, floating.dropout, outputs=self._problem.trained)
-        if weights is not None:
+        if weights is None:
+            self._words.give(model, graph)
+        else:
             set_weights(model, weights)
         self._fit(model, graph, f"{point.id}-float", floating, progress)
         network = self._network(model, graph)

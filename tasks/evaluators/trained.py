@@ -21,6 +21,7 @@ from tasks.evaluator import Bench, checked, failure, inputs_in_batches
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
 from tasks.train_supernet import sized
+from tasks.word_vectors import WordVectors
 from tasks.workspace import read_json
 
 
@@ -98,6 +99,7 @@ class BriefTrainer:
         self._space = sized(bench.space, read_json(workspace.data / "manifest.json"))
         self._held = load_split(workspace, "validation", bench.search.validation_images)
         train = load_split(workspace, "train")
+        self._words = WordVectors(train)
         self._batches = Batches(
             self._problem, train, plan.batch_size, plan.recipe.seed, plan.augment
         )
@@ -115,7 +117,9 @@ class BriefTrainer:
         problem = self._problem
         graph = problem.complete(self._space.lower(point))
         model = build_model(graph, self._plan.dropout, outputs=problem.trained)
-        if weights is not None:
+        if weights is None:
+            self._words.give(model, graph)
+        else:
             set_weights(model, weights)
         checkpoint = Checkpoint(self._workspace.state / f"{point.id}-brief.npz", every=10**9)
         train_model(
