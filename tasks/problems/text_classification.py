@@ -35,7 +35,7 @@ class TextClassification:
         return math.log(len(self.setting.classes))
 
     def complete(self, backbone: OpGraph) -> OpGraph:
-        """Mean over the tokens that are no padding, a score of each class, and softmax."""
+        """Maximum over the tokens, a score of each class, and softmax."""
         return language_heads.text_classification(backbone, len(self.setting.classes))
 
     def complete_many(self, backbones: OpBatch) -> OpBatch:

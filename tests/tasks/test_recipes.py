@@ -63,6 +63,15 @@ def test_effort_lies_between_the_file_and_the_profile(tmp_path: Path) -> None:
         load_params(path, None, ["effort=fast"])
 
 
+def test_only_texts_of_a_class_each_are_learnt_with_large_margins() -> None:
+    questions = Facts(texts=True, labelled=False, items=3000, side=0, mirrored=False)
+    decays = {
+        facts: recipes.plan(facts, FinetuneParams(), 20).recipe.weight_decay
+        for facts in (PICTURES, TEXTS, questions)
+    }
+    assert decays[TEXTS] > 10 * max(decays[PICTURES], decays[questions])
+
+
 def test_no_profile_of_the_file_sets_a_learning_rate() -> None:
     assert "learning_rate: 0" not in FILE.read_text()
 
