@@ -34,7 +34,7 @@ SEARCH = SearchParams(evaluator="sliced", calibration_images=8, epochs=1)
 
 
 def _in_this_process(
-    work: Callable[[Any, Any], Any], pieces: Sequence[Any], *_: object
+    team: workers.Team, work: Callable[[Any, Any], Any], pieces: Sequence[Any], *_: object
 ) -> list[Any]:
     return [work(piece, lambda done, note: None) for piece in pieces]
 
@@ -51,7 +51,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorflow: Any) -> B
     problem = open_problem(ProblemParams(), workspace)
     net = new_supernet(SPACE.name, problem, workspace, seed=7)
     write_npz(workspace.supernet / "weights.npz", net.state())
-    monkeypatch.setattr(workers, "run_all", _in_this_process)
+    monkeypatch.setattr(workers.Team, "run_all", _in_this_process)
     monkeypatch.setattr(workers, "threads", lambda of_the_run: of_the_run)
     return _bench(workspace)
 

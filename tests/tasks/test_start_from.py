@@ -50,7 +50,7 @@ def _begun(workspace: Workspace, given: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tasks.training.train_supernet", train)
     p = Params(supernet=SupernetParams(steps=1, start_from=str(given)))
     outcome = train_supernet.run(
-        p.problem, p.space, p.supernet, p.runtime, workspace, SilentProgress()
+        p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, SilentProgress()
     )
     return {"weights": first, "outcome": outcome}
 
