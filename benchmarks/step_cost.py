@@ -47,7 +47,7 @@ def noise(shape: Shape, size: int, classes: int) -> dict[str, NDArray[Any]]:
 def networks(
     space: TrainableSpace, seed: int, step: int, random_subnets: int
 ) -> list[Architecture]:
-    """The networks that the sandwich rule trains in a step (``tasks.training.SandwichStep``)."""
+    """The networks that the sandwich rule trains in a step (``tasks.sandwich.SandwichStep``)."""
     rng = np.random.default_rng([seed, 2, step])
     ends = [space.largest(), space.smallest()]
     return [*ends, *(sample(space, rng) for _ in range(random_subnets))]
@@ -114,7 +114,7 @@ def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) 
     """All rounds at one input size."""
     from spaces.supernet import Supernet
     from tasks.recipes import Facts, supernet_plan
-    from tasks.training import SandwichStep
+    from tasks.sandwich import SandwichStep
 
     settings = params.supernet
     facts = Facts(False, True, 8000, space.input_shape[1], False)

@@ -5,7 +5,7 @@
     python -m benchmarks.supernet_size --space spaghettinet_edgetpu --batch-size 4
     python -m benchmarks.supernet_size --space mobilebert_edgetpu --batch-size 2
 
-A step is that of the pipeline (``tasks.training.SandwichStep``): the largest network within reach
+A step is that of the pipeline (``tasks.sandwich.SandwichStep``): the largest network within reach
 (:mod:`spaces.reach`), the smallest and two random ones on one batch of noise, by the recipe of
 ``params.yaml``. Sizes count the head, MACs are of one sample. Memory is the most that this process
 ever held, TensorFlow and the initialisation included; so each space is a command of its own. The
@@ -89,7 +89,8 @@ def measure(space: TrainableSpace, options: argparse.Namespace) -> Result:
     """Sizes, then the steps."""
     from spaces.supernet import Supernet
     from tasks.recipes import Facts, supernet_plan
-    from tasks.training import SandwichStep, configure_tensorflow
+    from tasks.sandwich import SandwichStep
+    from tasks.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")
     configure_tensorflow(params.runtime.threads, params.runtime.deterministic)

@@ -24,6 +24,7 @@ from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
 from tasks import recipes, teacher, workers
 from tasks.arrays import load_split
+from tasks.finalists import SearchError, choose_finalists
 from tasks.params import (
     CostParams,
     FinetuneParams,
@@ -36,7 +37,6 @@ from tasks.params import (
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.quantization import Network
-from tasks.search_architectures import SearchError, choose_finalists
 from tasks.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
 from tasks.train_supernet import is_trained, load_supernet, sized, slice_of
 from tasks.word_vectors import WordVectors

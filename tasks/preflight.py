@@ -17,11 +17,11 @@ from spaces.space import (
 )
 from tasks import objectives, start_from, teacher
 from tasks.arrays import load_split
+from tasks.coster import Coster
 from tasks.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.evaluator import AUTO, EvaluatorError, load_evaluator
 from tasks.params import Params
 from tasks.problem import Problem, load_problem, open_problem
-from tasks.search_architectures import Coster
 from tasks.workspace import Workspace, read_json
 
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.optimizer import Recipe
 from tasks.params import AugmentParams, FinetuneParams, SearchParams, SupernetParams
-from tasks.training import Recipe
 
 PICTURES, LABELLED_TEXTS, OTHER_TEXTS = (0.006, 0.02), (0.008, 1.0), (0.002, 0.05)
 """Peak rate of Adam and decay of kernels, decoupled from the gradient. Half the rate for pictures

@@ -12,8 +12,6 @@ from typing import Any, final
 
 import numpy as np
 
-from hw.cost_model import CostModel, load_cost_model
-from hw.device import load_device
 from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
 from spaces.proposals import CostLimits
@@ -21,16 +19,16 @@ from spaces.space import (
     Architecture,
     Exhausted,
     SearchAlgorithm,
-    TrainableSpace,
     Trial,
     load_algorithm,
     load_baselines,
     sample,
 )
 from tasks import fidelity, gate, objectives, recipes
-from tasks.candidates import Record, ScoreStore, costs, describe
+from tasks.candidates import Record, ScoreStore
+from tasks.coster import Coster
 from tasks.evaluator import AUTO, Bench, Evaluator, EvaluatorError, load_evaluator
-from tasks.limits import cost_limits
+from tasks.finalists import choose_finalists
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -39,19 +37,15 @@ from tasks.params import (
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import Problem, open_problem
+from tasks.problem import open_problem
 from tasks.progress import Progress
-from tasks.train_supernet import is_trained, sized
+from tasks.train_supernet import is_trained
 from tasks.workload import epochs_within
 from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
 SHOWN = "now.json"
 """In the state folder: proposed, failed and front of a search that is going on."""
-
-
-class SearchError(ValueError):
-    """A search that scored nothing."""
 
 
 def run(
@@ -501,60 +495,3 @@ class Search:
         low, span = table.min(axis=0), np.ptp(table, axis=0)
         scaled = (table - low) / np.where(span > 0, span, 1.0)
         return float(hypervolume(scaled, np.full(scaled.shape[1], 1.0 + 1e-9)))
-
-
-@final
-class Coster:
-    """Cost of architectures from their graphs, remembered."""
-
-    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
-        self.space: TrainableSpace = sized(space_name, manifest)
-        self.device, self.method = cost.device, cost.method
-        self.limits = cost_limits(cost)
-        self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
-        self._problem = problem
-        self._known: dict[Architecture, Record] = {}
-
-    def graph(self, point: Architecture) -> OpGraph:
-        """The whole network, head included."""
-        return self._problem.complete(self.space.lower(point))
-
-    def costs(self, point: Architecture) -> Record:
-        """The numbers that :func:`tasks.candidates.describe` and ``costs`` there name."""
-        if point not in self._known:
-            graph = self.graph(point)
-            self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
-        return self._known[point]
-
-
-def choose_finalists(records: Sequence[Record], count: int, select: SelectParams) -> list[Record]:
-    """At most ``count`` candidates that keep most of the front's hypervolume.
-
-    Greedy: each one adds most to what is already there (within (1 - 1/e) of the best subset,
-    Nemhauser et al. 1978); once the front is used up, the next rank follows.
-
-    Raises:
-        SearchError: No candidate was scored.
-    """
-    good = [record for record in records if record["status"] == "done"]
-    if not good:
-        reason = next((record["reason"] for record in records), "no candidates")
-        raise SearchError(
-            f"a candidate must have been scored to be trained on, but got {len(records)} that "
-            f"failed, the first with: {reason}. Train the supernet longer (supernet.steps), or "
-            "read search/candidates.json."
-        )
-    goals = objectives.parse(select.objectives)
-    table = objectives.loss_table(good, goals)
-    low, span = table.min(axis=0), np.ptp(table, axis=0)
-    scaled = (table - low) / np.where(span > 0, span, 1.0)
-    corner = np.full(scaled.shape[1], 1.1)
-    order = sorted(range(len(good)), key=lambda index: (good[index]["rank"], good[index]["id"]))
-    chosen: list[int] = []
-    for rank in sorted({record["rank"] for record in good}):
-        pool = [index for index in order if good[index]["rank"] == rank]
-        while pool and len(chosen) < count:
-            best = max(pool, key=lambda i: hypervolume(scaled[[*chosen, i]], corner))
-            chosen.append(best)
-            pool.remove(best)
-    return sorted((good[index] for index in chosen), key=lambda record: record["latency_ms"])

@@ -50,7 +50,8 @@ def run(
         StartError: The weights to begin with are of another space.
         TrainingDivergedError: The loss is not finite, or above that of guessing.
     """
-    from tasks.training import Batches, Checkpoint, configure_tensorflow, train_supernet
+    from tasks.sandwich import train_supernet
+    from tasks.training import Batches, Checkpoint, configure_tensorflow
 
     opened = open_problem(problem, workspace)
     manifest = read_json(workspace.data / "manifest.json")

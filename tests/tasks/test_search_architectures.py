@@ -18,6 +18,7 @@ from tasks.evaluator import EvaluatorError, inputs_in_batches
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
 from tasks.fidelity import kendall
+from tasks.finalists import SearchError, choose_finalists
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -28,12 +29,7 @@ from tasks.params import (
 )
 from tasks.progress import SilentProgress
 from tasks.report_page import gate_of, rungs_of
-from tasks.search_architectures import (
-    Search,
-    SearchError,
-    choose_finalists,
-    run,
-)
+from tasks.search_architectures import Search, run
 from tasks.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import opened, samples
 

@@ -47,7 +47,7 @@ def _begun(workspace: Workspace, given: Path, monkeypatch: pytest.MonkeyPatch) -
         first.update(net.state())
         return np.zeros((1, 2))
 
-    monkeypatch.setattr("tasks.training.train_supernet", train)
+    monkeypatch.setattr("tasks.sandwich.train_supernet", train)
     p = Params(supernet=SupernetParams(steps=1, start_from=str(given)))
     outcome = train_supernet.run(
         p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, SilentProgress()

@@ -13,14 +13,15 @@ import pytest
 
 from spaces.graph import OpGraph
 from tasks import finetune_qat, foreign_network, preflight, teacher, workers
+from tasks.coster import Coster
 from tasks.interpreter import predict
+from tasks.optimizer import Recipe
 from tasks.params import AugmentParams, FinetuneParams, Params, ProblemParams, SearchParams
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
-from tasks.search_architectures import Coster
 from tasks.stages import STAGES, claimed, stage_named
 from tasks.teacher import OwnTeacher, TeacherError
-from tasks.training import Batches, Checkpoint, Recipe, train_model
+from tasks.training import Batches, Checkpoint, train_model
 from tasks.workspace import Workspace, read_json, write_bytes, write_json
 from tests.prepared import prepared
 from tests.samples import SMALL, opened, samples, small_space

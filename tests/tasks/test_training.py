@@ -18,18 +18,16 @@ from spaces.graph import INPUT, Op, OpKind
 from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.reach import Reach
 from spaces.space import Architecture
+from tasks.optimizer import Optimizer, Recipe
 from tasks.params import AugmentParams
 from tasks.progress import SilentProgress
+from tasks.sandwich import SandwichStep, train_supernet
 from tasks.training import (
     Batches,
     Checkpoint,
     DivergenceGuard,
-    Optimizer,
-    Recipe,
-    SandwichStep,
     TrainingDivergedError,
     train_model,
-    train_supernet,
 )
 from tests.samples import SMALL, opened, samples
 
@@ -244,7 +242,7 @@ def test_largest_and_smallest_are_traced_once(sandwich: tuple[Any, SandwichStep]
 
 
 def test_dropout_depends_on_seed_step_and_place(tensorflow: Any) -> None:
-    from tasks.training import _drop
+    from tasks.sandwich import _drop
 
     shape = (1, 64)
     ops = [Op(name, OpKind.FULLY_CONNECTED, (INPUT,), shape, shape) for name in "ab"]

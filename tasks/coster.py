@@ -1,0 +1,39 @@
+"""What the architectures of a space cost, heads included."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from hw.cost_model import CostModel, load_cost_model
+from hw.device import load_device
+from spaces.graph import OpGraph
+from spaces.space import Architecture, TrainableSpace
+from tasks.candidates import Record, costs, describe
+from tasks.limits import cost_limits
+from tasks.params import CostParams
+from tasks.problem import Problem
+from tasks.train_supernet import sized
+
+
+@final
+class Coster:
+    """Cost of architectures from their graphs, remembered."""
+
+    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
+        self.space: TrainableSpace = sized(space_name, manifest)
+        self.device, self.method = cost.device, cost.method
+        self.limits = cost_limits(cost)
+        self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
+        self._problem = problem
+        self._known: dict[Architecture, Record] = {}
+
+    def graph(self, point: Architecture) -> OpGraph:
+        """The whole network, head included."""
+        return self._problem.complete(self.space.lower(point))
+
+    def costs(self, point: Architecture) -> Record:
+        """The numbers that :func:`tasks.candidates.describe` and ``costs`` there name."""
+        if point not in self._known:
+            graph = self.graph(point)
+            self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
+        return self._known[point]
