@@ -7,7 +7,8 @@ from typing import Any, final
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
 from spaces.graph import OpGraph
-from spaces.space import Architecture, TrainableSpace
+from spaces.reach import family_limits
+from spaces.space import Architecture, TrainableSpace, load_baselines
 from tasks.candidates import Record, costs, describe
 from tasks.limits import cost_limits
 from tasks.params import CostParams
@@ -17,15 +18,21 @@ from tasks.train_supernet import sized
 
 @final
 class Coster:
-    """Cost of architectures from their graphs, remembered."""
+    """Cost of architectures from their graphs, remembered.
+
+    Attributes:
+        asked: Largest allowed values that ``cost`` sets, by names of ``costs``.
+        limits: The same, and those of the space's family: see :mod:`spaces.reach`.
+    """
 
     def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
         self.space: TrainableSpace = sized(space_name, manifest)
         self.device, self.method = cost.device, cost.method
-        self.limits = cost_limits(cost)
         self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
         self._problem = problem
         self._known: dict[Architecture, Record] = {}
+        self.asked = cost_limits(cost)
+        self.limits = family_limits(load_baselines(space_name).values(), self.costs) | self.asked
 
     def graph(self, point: Architecture) -> OpGraph:
         """The whole network, head included."""

@@ -115,7 +115,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
     coster = Coster(params.space.name, manifest, params.cost, problem)
     coster.costs(coster.space.largest())
     check_teacher(params, coster, problem, workspace)
-    if not coster.limits:
+    if not coster.asked:
         return
     names = tuple(
         goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)

@@ -1,0 +1,147 @@
+"""How well short trainings order networks: Kendall's tau against long ones of the same networks.
+
+    python -m benchmarks.ranking --profile mine --networks 12 --epochs 3 9 27
+    python -m benchmarks.ranking --profile cifar10 --set data.source=FOLDER --repeat 4
+
+The networks are those that a gate looks at (:mod:`tasks.gate`): small and large ones of each kind
+of op throughout, then random ones evenly over latency. Each is trained alone from scratch for
+every number of epochs, by the recipe of a search's candidates, and scored on validation in
+floating point. The longest trainings are the truth; the first ``--repeat`` of them are repeated
+with another seed, to know its noise. Printed for each shorter training: tau with a 90 % bootstrap
+interval, beside the tau of multiply-accumulates and of the ceiling that a perfect score would
+reach on so noisy a truth; and the bias of each kind of op (mean of score less truth, centred) in
+points with its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+from benchmarks.results import Result, machine, save, warn_if_busy
+from spaces.proposals import CostLimits
+from spaces.space import Architecture
+from tasks import gate, prepare_dataset
+from tasks.candidates import Record
+from tasks.coster import Coster
+from tasks.evaluator import Bench, load_evaluator
+from tasks.params import Params, load_params
+from tasks.problem import open_problem
+from tasks.progress import SilentProgress
+from tasks.workspace import Workspace, read_json
+
+PACKAGES = ("tensorflow", "tf-keras", "numpy")
+
+
+def trained(bench: Bench, points: Sequence[Architecture], epochs: int, seed: int) -> list[Record]:
+    """Scores after trainings of ``epochs``; a line with the time that they took."""
+    search = bench.search.model_copy(update={"seed": bench.search.seed + seed})
+    evaluator = load_evaluator("trained")(replace(bench, epochs=epochs, search=search))
+    began = time.monotonic()
+    scores = evaluator.score_many(points)
+    evaluator.close()
+    took = time.monotonic() - began
+    print(f"{len(points)} networks, {epochs} epochs, seed {seed}: {took:.0f} s", flush=True)
+    return scores
+
+
+def measure(
+    params: Params, count: int, lengths: Sequence[int], repeat: int, folder: Path
+) -> Result:
+    """Prepare the data, train, and judge each shorter length by the longest."""
+    workspace = Workspace(folder / "results", folder / "state", folder)
+    prepare_dataset.run(params.data, workspace, SilentProgress())
+    problem = open_problem(params.problem, workspace)
+    manifest = read_json(workspace.data / "manifest.json")
+    coster = Coster(params.space.name, manifest, params.cost, problem)
+    within: Any = CostLimits(coster.limits, coster.costs) if coster.limits else lambda _: True
+    points = gate.networks(
+        coster.space,
+        count,
+        params.search.seed,
+        within,
+        lambda point: float(coster.costs(point)["latency_ms"]),
+    )
+    bench = Bench(
+        params.problem, params.space.name, params.search, params.runtime, workspace, epochs=1
+    )
+    *shorter, longest = sorted(lengths)
+    metric = problem.metric.name
+    truth = trained(bench, points, longest, seed=0)
+    again = trained(bench, points[:repeat], longest, seed=1)
+    found: dict[str, Any] = {}
+    for epochs in shorter:
+        scores = trained(bench, points, epochs, seed=0)
+        rows = [
+            {"id": point.id, **coster.costs(point), metric: None, **score}
+            for point, score in zip(points, scores, strict=True)
+        ]
+        found[str(epochs)] = gate.verdict(rows, truth, metric, again)
+    return {
+        "problem": params.problem.name,
+        "source": str(params.data.source),
+        "longest": longest,
+        "truth": [score.get(metric) for score in truth],
+        "repeated": [score.get(metric) for score in again],
+        "by_epochs": found,
+        "machine": machine(PACKAGES),
+    }
+
+
+def told(result: Result) -> str:
+    """The figures, a line a length and a line a kind."""
+    lines: list[str] = []
+    found: Any = result["by_epochs"]
+    for epochs, one in found.items():
+        if "tau" not in one:
+            lines.append(f"{epochs} epochs: {'; '.join(one['reasons'])}")
+            continue
+        low, high = one["tau_interval"]
+        ceiling = one["tau_ceiling"]
+        top = "unknown" if ceiling is None else f"{ceiling:.2f}"
+        lines.append(
+            f"{epochs} against {result['longest']} epochs: tau {one['tau']:.2f} "
+            f"({low:.2f} to {high:.2f}) on {one['networks']} networks, MACs "
+            f"{one['tau_macs']:.2f}, ceiling {top}"
+        )
+        for kind, bias in one["bias"].items():
+            lines.append(
+                f"  {kind}: {100 * bias['bias']:+.1f} points, standard error "
+                f"{100 * bias['error']:.1f}, {bias['networks']} networks"
+            )
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    top = argparse.ArgumentParser(prog="python -m benchmarks.ranking")
+    top.add_argument("--profile")
+    top.add_argument("--set", dest="overrides", nargs="+", default=[], metavar="KEY=VALUE")
+    top.add_argument("--networks", type=int, default=12)
+    top.add_argument("--epochs", type=int, nargs="+", default=[3, 9, 27])
+    top.add_argument("--repeat", type=int, default=4, help="networks trained with two seeds")
+    top.add_argument("--json", type=Path)
+    return top
+
+
+def main() -> None:
+    """Measure and print."""
+    given = parser().parse_args()
+    warn_if_busy()
+    params = load_params(Path("params.yaml"), given.profile, given.overrides)
+    with TemporaryDirectory() as folder:
+        result = measure(params, given.networks, given.epochs, given.repeat, Path(folder))
+    print(told(result))
+    save(given.json, result)
+
+
+if __name__ == "__main__":
+    main()
