@@ -1,16 +1,20 @@
-"""How well short trainings order networks: Kendall's tau against long ones of the same networks.
+"""How well scores of a search order networks: Kendall's tau against long trainings of the same.
 
     python -m benchmarks.ranking --profile mine --networks 12 --epochs 3 9 27
-    python -m benchmarks.ranking --profile cifar10 --set data.source=FOLDER --repeat 4
+    python -m benchmarks.ranking --profile cifar10 --set data.source=FOLDER supernet.steps=300
 
 The networks are those that a gate looks at (:mod:`tasks.gate`): small and large ones of each kind
 of op throughout, then random ones evenly over latency. Each is trained alone from scratch for
 every number of epochs, by the recipe of a search's candidates, and scored on validation in
 floating point. The longest trainings are the truth; the first ``--repeat`` of them are repeated
-with another seed, to know its noise. Printed for each shorter training: tau with a 90 % bootstrap
-interval, beside the tau of multiply-accumulates and of the ceiling that a perfect score would
-reach on so noisy a truth; and the bias of each kind of op (mean of score less truth, centred) in
-points with its standard error.
+with another seed, to know its noise. Where the profile has a supernet (``supernet.steps``) it is
+trained as the pipeline does it; then networks are also scored by its slices (``shared``), and the
+shorter trainings begin from slices as well (``sliced``).
+
+Printed for each way and length: tau with a 90 % bootstrap interval, beside the tau of
+multiply-accumulates and the ceiling that a perfect score would reach on so noisy a truth; the bias
+of each kind of op (mean of score less truth, centred) in points with its standard error; and what
+beginning from slices wins over beginning at random, on average over networks.
 """
 
 from __future__ import annotations
@@ -18,18 +22,20 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from benchmarks.results import Result, machine, save, warn_if_busy
 from spaces.proposals import CostLimits
 from spaces.space import Architecture
-from tasks import gate, prepare_dataset
+from tasks import gate, prepare_dataset, train_supernet
 from tasks.candidates import Record
 from tasks.coster import Coster
 from tasks.evaluator import Bench, load_evaluator
@@ -41,15 +47,18 @@ from tasks.workspace import Workspace, read_json
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 
 
-def trained(bench: Bench, points: Sequence[Architecture], epochs: int, seed: int) -> list[Record]:
-    """Scores after trainings of ``epochs``; a line with the time that they took."""
+def scored(
+    name: str, bench: Bench, points: Sequence[Architecture], epochs: int, seed: int = 0
+) -> list[Record]:
+    """Scores by an evaluator; prints the time that they took."""
     search = bench.search.model_copy(update={"seed": bench.search.seed + seed})
-    evaluator = load_evaluator("trained")(replace(bench, epochs=epochs, search=search))
+    evaluator = load_evaluator(name)(replace(bench, epochs=epochs, search=search))
     began = time.monotonic()
     scores = evaluator.score_many(points)
     evaluator.close()
     took = time.monotonic() - began
-    print(f"{len(points)} networks, {epochs} epochs, seed {seed}: {took:.0f} s", flush=True)
+    length = "" if name == "shared" else f", {epochs} epochs, seed {seed}"
+    print(f"{name}: {len(points)} networks{length}: {took:.0f} s", flush=True)
     return scores
 
 
@@ -75,40 +84,67 @@ def measure(
     )
     *shorter, longest = sorted(lengths)
     metric = problem.metric.name
-    truth = trained(bench, points, longest, seed=0)
-    again = trained(bench, points[:repeat], longest, seed=1)
+    truth = scored("trained", bench, points, longest)
+    again = scored("trained", bench, points[:repeat], longest, seed=1)
     found: dict[str, Any] = {}
-    for epochs in shorter:
-        scores = trained(bench, points, epochs, seed=0)
+    for way, epochs in _ways(params, workspace, shorter):
+        scores = scored(way, bench, points, epochs)
         rows = [
             {"id": point.id, **coster.costs(point), metric: None, **score}
             for point, score in zip(points, scores, strict=True)
         ]
-        found[str(epochs)] = gate.verdict(rows, truth, metric, again)
+        name = way if way == "shared" else f"{way}, {epochs} epochs"
+        verdict = gate.verdict(rows, truth, metric, again)
+        found[name] = {**verdict, "scores": [score.get(metric) for score in scores]}
     return {
         "problem": params.problem.name,
         "source": str(params.data.source),
         "longest": longest,
         "truth": [score.get(metric) for score in truth],
         "repeated": [score.get(metric) for score in again],
-        "by_epochs": found,
+        "by": found,
         "machine": machine(PACKAGES),
     }
 
 
+def _ways(
+    params: Params, workspace: Workspace, shorter: Sequence[int]
+) -> Iterator[tuple[str, int]]:
+    """Evaluators and epochs; the supernet is trained when the first is asked for."""
+    ways = ["trained"]
+    if params.supernet.steps:
+        began = time.monotonic()
+        train_supernet.run(
+            params.problem,
+            params.space,
+            params.supernet,
+            params.cost,
+            params.runtime,
+            workspace,
+            SilentProgress(),
+        )
+        took = time.monotonic() - began
+        print(f"supernet: {params.supernet.steps} steps: {took:.0f} s", flush=True)
+        yield "shared", 0
+        ways.append("sliced")
+    for epochs in shorter:
+        for way in ways:
+            yield way, epochs
+
+
 def told(result: Result) -> str:
-    """The figures, a line a length and a line a kind."""
+    """The figures, a line a way and a line a kind."""
     lines: list[str] = []
-    found: Any = result["by_epochs"]
-    for epochs, one in found.items():
+    found: Any = result["by"]
+    for name, one in found.items():
         if "tau" not in one:
-            lines.append(f"{epochs} epochs: {'; '.join(one['reasons'])}")
+            lines.append(f"{name}: {'; '.join(one['reasons'])}")
             continue
         low, high = one["tau_interval"]
         ceiling = one["tau_ceiling"]
         top = "unknown" if ceiling is None else f"{ceiling:.2f}"
         lines.append(
-            f"{epochs} against {result['longest']} epochs: tau {one['tau']:.2f} "
+            f"{name}, against {result['longest']} epochs: tau {one['tau']:.2f} "
             f"({low:.2f} to {high:.2f}) on {one['networks']} networks, MACs "
             f"{one['tau_macs']:.2f}, ceiling {top}"
         )
@@ -117,7 +153,20 @@ def told(result: Result) -> str:
                 f"  {kind}: {100 * bias['bias']:+.1f} points, standard error "
                 f"{100 * bias['error']:.1f}, {bias['networks']} networks"
             )
+        if name.startswith("sliced"):
+            lines.append(f"  {_gain(one['scores'], found[name.replace('sliced', 'trained')])}")
     return "\n".join(lines)
+
+
+def _gain(sliced: Sequence[float | None], alone: Mapping[str, Any]) -> str:
+    """What beginning from slices wins, in points."""
+    pairs = zip(sliced, alone["scores"], strict=True)
+    gains = [100 * (one - other) for one, other in pairs if None not in (one, other)]
+    error = np.std(gains, ddof=1) / np.sqrt(len(gains))
+    return (
+        f"from slices against from scratch: {np.mean(gains):+.1f} points, standard error "
+        f"{error:.1f}, better for {sum(gain > 0 for gain in gains)} of {len(gains)}"
+    )
 
 
 def parser() -> argparse.ArgumentParser:
