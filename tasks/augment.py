@@ -62,11 +62,9 @@ def _zoomed(batch: Batch, factors: NDArray[Any]) -> Batch:
     if "masks" in batch:
         result["masks"] = np.empty_like(batch["masks"])
     for index, factor in enumerate(factors):
-        rows, columns = _resampling(height, factor), _resampling(width, factor)
-        picture: NDArray[Any] = images[index].astype(np.float32)
-        picture = np.einsum("ij,jkc->ikc", rows, picture, optimize=True)
-        picture = np.einsum("lk,ikc->ilc", columns, picture, optimize=True)
-        result["images"][index] = np.round(picture).astype(np.uint8)
+        picture = _resampled(images[index].astype(np.float32), height, factor, axis=0)
+        picture = _resampled(picture, width, factor, axis=1)
+        result["images"][index] = np.rint(picture)
         if "masks" in batch:
             result["masks"][index] = _nearest(batch["masks"][index], factor)
     if "boxes" in batch:
@@ -81,12 +79,19 @@ def _sources(size: int, factor: float) -> NDArray[np.float64]:
     return sources
 
 
-def _resampling(size: int, factor: float) -> NDArray[np.float32]:
-    """Matrix [size, size] that zooms a line; outside of it there is nothing."""
+def _resampled(
+    picture: NDArray[np.float32], size: int, factor: float, axis: int
+) -> NDArray[np.float32]:
+    """A picture zoomed along an axis between its two nearest pixels; outside there is nothing."""
     sources = _sources(size, factor)
-    distance = np.abs(sources[:, None] - np.arange(size)[None, :])
-    matrix: NDArray[np.float32] = np.maximum(0.0, 1.0 - distance).astype(np.float32)
-    return matrix
+    low = np.floor(sources).astype(int)
+    shape = (-1, *(1,) * (picture.ndim - axis - 1))
+    result: NDArray[np.float32] = np.zeros_like(picture)
+    for places, weights in ((low, 1.0 - (sources - low)), (low + 1, sources - low)):
+        weights = np.where((places >= 0) & (places < size), weights, 0.0)
+        taken = picture.take(np.clip(places, 0, size - 1), axis)
+        result += taken * weights.reshape(shape).astype(np.float32)
+    return result
 
 
 def _nearest(mask: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
@@ -122,11 +127,10 @@ def _windows(
 
 def _mirrored(batch: Batch, which: NDArray[np.bool_]) -> Batch:
     result = dict(batch)
-    images = batch["images"]
-    result["images"] = np.where(which[:, None, None, None], images[:, :, ::-1], images)
-    if "masks" in batch:
-        masks = batch["masks"]
-        result["masks"] = np.where(which[:, None, None], masks[:, :, ::-1], masks)
+    for name in ("images", "masks"):
+        if name in batch:
+            result[name] = batch[name].copy()
+            result[name][which] = batch[name][which, :, ::-1]
     if "boxes" in batch:
         boxes = batch["boxes"]
         other = np.stack(
@@ -155,8 +159,15 @@ def _area(boxes: NDArray[Any]) -> NDArray[Any]:
 def _coloured(
     images: NDArray[np.uint8], amount: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    shape = (len(images), 1, 1, images.shape[-1])
-    gain = rng.uniform(1 - amount, 1 + amount, shape).astype(np.float32)
-    offset = rng.uniform(-amount, amount, shape).astype(np.float32) * 127.5
-    changed = (images.astype(np.float32) - 127.5) * gain + 127.5 + offset
-    return np.clip(np.round(changed), 0, 255).astype(np.uint8)
+    count, channels = len(images), images.shape[-1]
+    shape = (count, channels, 1)
+    gain = rng.uniform(1 - amount, 1 + amount, shape)
+    offset = rng.uniform(-amount, amount, shape) * 127.5
+    # A table of what becomes of each of the 256 values is several times as fast as arithmetic.
+    tables = np.clip(np.rint((np.arange(256) - 127.5) * gain + 127.5 + offset), 0, 255)
+    tables = tables.astype(np.uint8)
+    result = np.empty_like(images)
+    for index in range(count):
+        for channel in range(channels):
+            result[index, ..., channel] = tables[index, channel][images[index, ..., channel]]
+    return result
