@@ -1,85 +1,121 @@
 """Nominal against measured time of training steps, on one thread.
 
     python -m benchmarks.training_speed
+    python -m benchmarks.training_speed --profile mine --set data.source=FOLDER
 
-For random networks of the small spaces: seconds of one step (forward, backward, optimizer) as
-``tasks/workload.py`` computes them and as this machine takes them, and the ratio.
+For networks of each problem on the data that comes with it, or of one profile: seconds of a step
+as ``tasks/workload.py`` computes them and as this machine takes them, and the ratio. A step is
+that of a finalist: batch, augmentation, forward, backward, optimizer, running average.
 """
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import os
 import statistics
 import time
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, final
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 
-from spaces.space import load_trainable, sample
-from tasks.problem import problem_of_space
+from benchmarks.results import warn_if_busy
+from spaces.space import load_baselines, sample
+from tasks import prepare_dataset, recipes
+from tasks.arrays import load_split
+from tasks.params import Params, load_params
+from tasks.problem import open_problem
+from tasks.progress import SilentProgress
+from tasks.train_supernet import sized
 from tasks.workload import step_seconds
+from tasks.workspace import Workspace, read_json
 
-CASES = (
-    ("mobilenet_edgetpu_v2_small", (1, 16, 16, 3), 64),
-    ("mobilenet_edgetpu_v2_small", (1, 32, 32, 3), 64),
-    ("mobilenet_edgetpu_v2_small", (1, 48, 48, 3), 64),
-    ("segmentation_small", (1, 96, 96, 3), 16),
-    ("detection_small", (1, 128, 128, 3), 16),
-)
-NETWORKS, STEPS = 3, 5
+PROFILES = (None, "segmentation", "detection", "text_classification", "question_answering")
+STEPS, FIRST = 16, 4
+"""Steps of a training, and how many of them do not count."""
+EPOCHS = 40
+"""Of the recipe: long enough that all augmentation is in it."""
 
 
-def measured(graph: Any, outputs: tuple[str, ...], shape: tuple[int, ...], batch: int) -> float:
-    """Median processor seconds of a step on noise."""
-    import tensorflow as tf
+@final
+class _Clock:
+    """Progress that keeps when each step ended."""
+
+    def __init__(self) -> None:
+        self.ended: list[float] = []
+
+    def start(self, name: str, total: int) -> None:
+        """Nothing to keep."""
+
+    def advance(self, done: int, note: str = "") -> None:
+        """A step ended."""
+        self.ended.append(time.process_time())
+
+    def finish(self) -> None:
+        """Nothing to keep."""
+
+
+def measure(params: Params, folder: Path) -> list[float]:
+    """Print a row a network: two random ones and two baselines; returns measured over nominal."""
     import tf_keras as keras
 
     from spaces.keras_model import build_model
+    from tasks.training import Batches, Checkpoint, train_model
 
-    model, optimizer = build_model(graph, outputs=outputs), keras.optimizers.Adam(1e-3)
-    noise = np.random.default_rng(0).normal(size=(batch, *shape[1:])).astype(np.float32)
+    workspace = Workspace(folder / "results", folder / "state", folder)
+    prepare_dataset.run(params.data, workspace, SilentProgress())
+    manifest = read_json(workspace.data / "manifest.json")
+    problem = open_problem(params.problem, workspace)
+    space = sized(params.space.name, manifest)
+    plan = recipes.plan(recipes.facts_of(manifest), params.finetune, EPOCHS)
+    recipe = dataclasses.replace(plan.recipe, steps=STEPS)
+    train = load_split(workspace, "train")
+    batches = Batches(problem, train, plan.batch_size, recipe.seed, plan.augment)
+    rng = np.random.default_rng(0)
+    drawn = {f"random {number}": sample(space, rng) for number in range(2)}
+    found = []
+    for name, point in (drawn | dict(list(load_baselines(space.name).items())[:2])).items():
+        graph = problem.complete(space.lower(point))
+        keras.backend.clear_session()
+        keras.utils.set_random_seed(0)
+        model, clock = build_model(graph, plan.dropout, outputs=problem.trained), _Clock()
+        checkpoint = Checkpoint(folder / "checkpoint.npz", every=10**9)
+        train_model(model, graph, problem, batches, recipe, checkpoint, clock)
+        real = statistics.median(np.diff(clock.ended)[FIRST:])
+        nominal = step_seconds(graph, plan.batch_size)
+        found.append(real / nominal)
+        print(
+            f"{params.problem.name:<20} {name:<18} batch {plan.batch_size:>3}  nominal "
+            f"{1e3 * nominal:6.1f} ms  measured {1e3 * real:6.1f} ms  ratio {found[-1]:.2f}",
+            flush=True,
+        )
+    return found
 
-    @tf.function
-    def step(inputs: Any) -> Any:
-        with tf.GradientTape() as tape:
-            found = tf.nest.flatten(model(inputs, training=True))
-            loss = tf.add_n([tf.reduce_mean(tf.square(one)) for one in found])
-        variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
 
-    step(tf.constant(noise)).numpy()
-    took = []
-    for _ in range(STEPS):
-        began = time.process_time()
-        step(tf.constant(noise)).numpy()
-        took.append(time.process_time() - began)
-    return statistics.median(took)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure one profile, or the five that come with the project."""
+    from tasks.training import configure_tensorflow
 
-
-def main() -> None:
-    """Print a row a network, and the median ratio."""
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    rng, ratios = np.random.default_rng(0), []
-    for name, shape, batch in CASES:
-        space = load_trainable(name).for_input(shape)
-        problem = problem_of_space(space, 10)
-        for _ in range(NETWORKS):
-            graph = problem.complete(space.lower(sample(space, rng)))
-            nominal = step_seconds(graph, batch)
-            real = measured(graph, problem.trained, shape, batch)
-            ratios.append(nominal / real)
-            print(
-                f"{name:<28} {shape[1]:>4} px  nominal {1e3 * nominal:6.1f} ms  "
-                f"measured {1e3 * real:6.1f} ms  ratio {ratios[-1]:.2f}",
-                flush=True,
-            )
-    print(f"median ratio {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}")
+    top = argparse.ArgumentParser(prog="python -m benchmarks.training_speed")
+    top.add_argument("--profile")
+    top.add_argument("--set", dest="overrides", nargs="+", default=[], metavar="KEY=VALUE")
+    given: Any = top.parse_args(arguments)
+    warn_if_busy()
+    configure_tensorflow(1, deterministic=True)
+    ratios = []
+    for profile in (given.profile,) if given.profile else PROFILES:
+        params = load_params(Path("params.yaml"), profile, given.overrides)
+        with TemporaryDirectory() as folder:
+            ratios += measure(params, Path(folder))
+    low, high = min(ratios), max(ratios)
+    print(
+        f"measured over nominal: median {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})"
+    )
 
 
 if __name__ == "__main__":
