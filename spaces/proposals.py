@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import final
 
 import numpy as np
@@ -83,9 +83,18 @@ class CostLimits:
                 total += math.inf if math.isnan(cost) else cost / limit - 1
         return total
 
+    def unmet(self) -> list[str]:
+        """Costs of which no candidate kept to the limit; all, where each was kept by some."""
+        missed = [name for name, limit in self.limits.items() if self.smallest[name] > limit]
+        return missed or list(self.limits)
+
+    def told(self, names: Iterable[str]) -> str:
+        """Some of the limits as a condition."""
+        return " and ".join(f"{name} <= {self.limits[name]:g}" for name in names)
+
     def __str__(self) -> str:
         """The limits as a condition."""
-        return " and ".join(f"{name} <= {limit:g}" for name, limit in self.limits.items())
+        return self.told(self.limits)
 
 
 @final
@@ -202,8 +211,9 @@ class Proposals:
             )
         target, smallest = "the constraint", ""
         if isinstance(self._feasible, CostLimits):
-            target = str(self._feasible)
-            seen = (f"{name} {value:g}" for name, value in self._feasible.smallest.items())
+            unmet = self._feasible.unmet()
+            target = self._feasible.told(unmet)
+            seen = (f"{name} {self._feasible.smallest[name]:g}" for name in unmet)
             smallest = f", the smallest seen being {' and '.join(seen)}"
         return Infeasible(
             f"{self._space.name}: an architecture must satisfy {target}, but got none in "

@@ -32,7 +32,8 @@ class Coster:
         self._problem = problem
         self._known: dict[Architecture, Record] = {}
         self.asked = cost_limits(cost)
-        self.limits = family_limits(load_baselines(space_name).values(), self.costs) | self.asked
+        family = family_limits(load_baselines(space_name).values(), self.costs)
+        self.limits = self.asked | family
 
     def graph(self, point: Architecture) -> OpGraph:
         """The whole network, head included."""

@@ -74,6 +74,10 @@ class Arithmetic(Moved):
 def observed_ranges() -> Iterator[None]:
     """Within it, activations are observed and not quantized; their ranges are set at the end.
 
+    Weights are quantized by ranges of their own, as from the first step of training on: before it
+    those are -6 and 6 whatever the weights, and what is observed would be that of
+    a blurred network.
+
     A range is the mean over the batches of the least and of the greatest value, and holds zero, as
     a moving average of it would in the end.
     """
@@ -85,7 +89,13 @@ def observed_ranges() -> Iterator[None]:
         seen.setdefault(key, []).append(extremes)
         return inputs
 
+    quantize = quantizers.LastValueQuantizer.__call__
+
+    def refresh(self: Any, inputs: Any, training: Any, weights: Any, **named: Any) -> Any:
+        return quantize(self, inputs, True, weights, **named)
+
     with (
+        mock.patch.object(quantizers.LastValueQuantizer, "__call__", refresh),
         mock.patch.object(quantizers.MovingAverageQuantizer, "__call__", observe),
         mock.patch.object(quantizers.AllValuesQuantizer, "__call__", observe),
     ):

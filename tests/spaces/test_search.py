@@ -71,6 +71,7 @@ def test_excess_adds_relative_parts_above_the_limits() -> None:
     assert limits.excess(one) == 0.5
     assert not limits(one)
     assert str(limits) == "a <= 2 and b <= 10"
+    assert (limits.unmet(), limits.told(limits.unmet())) == (["a"], "a <= 2")
     assert limits.smallest == {"a": 3.0, "b": 9.0}
 
 

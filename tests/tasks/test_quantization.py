@@ -259,6 +259,19 @@ def test_gradients_pass_the_fake_quantization_of_every_kind_of_block() -> None:
         assert not np.array_equal(before, after)
 
 
+def test_before_training_weights_are_quantized_by_ranges_of_their_own() -> None:
+    from tasks.quantization import quantize_aware
+
+    network = _built(_network(IBN_FUSED, IBN_DW))
+    aware = quantize_aware(network, _read(16))
+    stem = aware.model.get_layer("quant_stem")
+    ranges = {v.name.rpartition("/")[2]: v.numpy() for v in stem.weights}
+    greatest = np.abs(network.model.get_layer("stem").kernel.numpy()).max(axis=(0, 1, 2))
+    np.testing.assert_allclose(ranges["kernel_max:0"], greatest, rtol=1e-5)
+    one, other = (built.model(_read(40, seed=1)["input"]) for built in (network, aware))
+    assert np.corrcoef(np.ravel(one), np.ravel(other))[0, 1] > 0.98
+
+
 def test_quantization_aware_file_is_the_graph_in_8_bits(tmp_path: Path) -> None:
     made = _everything()
     path = tmp_path / "model.tflite"
