@@ -364,54 +364,6 @@ def test_statistics_see_whole_batches_only() -> None:
     assert _sizes(7, whole=True) == _sizes(7, whole=False) == [7]
 
 
-# -- finalists ----------------------------------------------------------------------------------
-
-
-def _record(name: str, top1: float, latency_ms: float, rank: int) -> dict[str, Any]:
-    return {
-        "id": name,
-        "top1": top1,
-        "latency_ms": latency_ms,
-        "rank": rank,
-        "status": "done",
-        "reason": None,
-    }
-
-
-HAND_MADE = [
-    _record("a", 0.1, 1.0, 0),
-    _record("b", 0.6, 2.0, 0),
-    _record("c", 0.62, 3.0, 0),
-    _record("d", 0.9, 5.0, 0),
-    _record("e", 0.5, 2.5, 1),
-    _record("f", 0.1, 4.0, 2),
-    {**_record("x", 1.0, 0.5, 0), "status": "failed", "rank": None, "top1": None},
-]
-
-
-def _ids(count: int) -> list[str]:
-    return [record["id"] for record in choose_finalists(HAND_MADE, count, SelectParams())]
-
-
-def test_finalists_are_those_that_cover_most_in_order_of_latency() -> None:
-    # derived, as shares of 0.8 of accuracy and of 4 ms, up to the corner (1.1, 1.1): b covers
-    # 0.725 * 0.85, c 0.75 * 0.6, a and d 0.11 each; to b, d adds 0.375 * 0.1, a 0.1 * 0.25 and
-    # c 0.025 * 0.6
-    assert _ids(1) == ["b"]
-    assert _ids(2) == ["b", "d"]
-    assert _ids(3) == ["a", "b", "d"]
-
-
-def test_next_rank_follows_when_the_front_is_used_up() -> None:
-    assert set(_ids(4)) == {"a", "b", "c", "d"}
-    assert set(_ids(5)) == {"a", "b", "c", "d", "e"}
-    assert set(_ids(99)) == {"a", "b", "c", "d", "e", "f"}
-
-
-def test_failed_candidates_are_no_finalists() -> None:
-    assert "x" not in _ids(99)
-
-
 def test_records_are_plain_json(bench: Bench, tmp_path: Path) -> None:
     workspace = _workspace(tmp_path)
     _search(workspace, budget=5)
