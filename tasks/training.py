@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import OpGraph
+from tasks.batch_statistics import BATCHES, settle
 from tasks.optimizer import Arrays, Average, Optimizer, Recipe
 from tasks.params import AugmentParams
 from tasks.problem import Problem
@@ -154,6 +155,8 @@ def train_model(
 ) -> NDArray[np.float64]:
     """Train a Keras model of a graph in place; float or quantization-aware.
 
+    What is left has batch statistics of its own: see :mod:`tasks.batch_statistics`.
+
     With a ``teacher`` :data:`tasks.teacher.SHARE` of the loss is the distance from its outputs on
     the same batch.
 
@@ -210,6 +213,9 @@ def train_model(
         progress.advance(step + 1, f"loss {losses[step]:.3f}")
         checkpoint.save(step + 1, state)
     average.leave()
+    after = (batches.at(recipe.steps + more) for more in range(BATCHES))
+    inputs = (as_tensors(problem, batch, graph)[0] for batch in after)
+    settle(model, ([given[name] for name in names] for given in inputs))
     return losses
 
 
