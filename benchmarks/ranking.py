@@ -33,7 +33,6 @@ import numpy as np
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from benchmarks.results import Result, machine, save, warn_if_busy
-from spaces.proposals import CostLimits
 from spaces.space import Architecture
 from tasks import gate, prepare_dataset, train_supernet
 from tasks.candidates import Record
@@ -71,12 +70,11 @@ def measure(
     problem = open_problem(params.problem, workspace)
     manifest = read_json(workspace.data / "manifest.json")
     coster = Coster(params.space.name, manifest, params.cost, problem)
-    within: Any = CostLimits(coster.limits, coster.costs) if coster.limits else lambda _: True
     points = gate.networks(
         coster.space,
         count,
         params.search.seed,
-        within,
+        coster.within(),
         lambda point: float(coster.costs(point)["latency_ms"]),
     )
     bench = Bench(

@@ -7,6 +7,7 @@ from typing import Any, final
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
 from spaces.graph import OpGraph
+from spaces.proposals import CostLimits
 from spaces.reach import family_limits
 from spaces.space import Architecture, TrainableSpace, load_baselines
 from tasks.candidates import Record, costs, describe
@@ -45,3 +46,7 @@ class Coster:
             graph = self.graph(point)
             self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
         return self._known[point]
+
+    def within(self) -> CostLimits:
+        """Says whether an architecture keeps to ``limits``; anew, since it counts what it saw."""
+        return CostLimits(self.limits, self.costs)

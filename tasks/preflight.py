@@ -6,7 +6,6 @@ import numpy as np
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.proposals import CostLimits
 from spaces.space import (
     SpaceError,
     load_algorithm,
@@ -125,7 +124,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
         coster.space,
         np.random.default_rng(params.search.seed),
         names,
-        CostLimits(coster.limits, coster.costs),
+        coster.within(),
         known,
     ).ask()
 

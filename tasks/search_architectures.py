@@ -14,7 +14,6 @@ import numpy as np
 
 from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
-from spaces.proposals import CostLimits
 from spaces.space import (
     Architecture,
     Exhausted,
@@ -176,8 +175,7 @@ class Search:
         return ends | {point: (name, "baseline") for name, point in baselines.items()}
 
     def _new_algorithm(self, search: SearchParams) -> SearchAlgorithm:
-        limits = self._coster.limits
-        feasible = CostLimits(limits, self._coster.costs) if limits else None
+        feasible = self._coster.within() if self._coster.limits else None
         names = tuple(objective.name for objective in self._objectives)
         rng = np.random.default_rng(search.seed)
         return load_algorithm(search.algorithm)(
@@ -241,14 +239,12 @@ class Search:
 
     def _gate_trials(self) -> tuple[Trial, ...]:
         """Networks of every kind of op."""
-        limits, known = self._coster.limits, self._coster.costs
-        feasible = CostLimits(limits, known) if limits else lambda _: True
         found = gate.networks(
             self._coster.space,
             self._params.gate_networks,
             self._params.seed,
-            feasible,
-            lambda point: float(known(point)["latency_ms"]),
+            self._coster.within(),
+            lambda point: float(self._coster.costs(point)["latency_ms"]),
         )
         return tuple(Trial(number, point) for number, point in enumerate(found))
 
