@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-BATCHES = 16
+BATCHES = 8
 """Of train, to average over."""
 
 

@@ -49,22 +49,34 @@ class Recipe:
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-7
+"""Decays of Adam's moments, and what is added to the root of the second: as Keras has them."""
+
+
 @final
 class Optimizer:
     """SGD with Nesterov momentum, or Adam, on accumulated gradients, as traced functions.
 
-    ``decayed`` names the variables under weight decay.
+    The updates are TensorFlow's own kernels, an op a variable. Keras spells Adam out, which takes
+    seconds to trace for every network.
+
+    Args:
+        variables: By name; trained in place.
+        recipe: Rates, decay and bounds.
+        decayed: Names of the variables under weight decay.
     """
 
     def __init__(self, variables: Mapping[str, Any], recipe: Recipe, decayed: frozenset[str]):
         import tensorflow as tf
 
+        def zeros() -> dict[str, Any]:
+            return {n: tf.Variable(tf.zeros_like(v), trainable=False) for n, v in named}
+
+        named = list(variables.items())
         self._variables = dict(variables)
-        self._sums = {
-            name: tf.Variable(tf.zeros_like(v), trainable=False) for name, v in variables.items()
-        }
-        self._method = _method(recipe)
-        self._method.build(list(self._variables.values()))
+        self._sums, self._first = zeros(), zeros()
+        self._second = zeros() if recipe.optimizer == "adam" else {}
+        self._taken, self._rate = (tf.Variable(0.0, trainable=False) for _ in range(2))
         self._decay = {n: recipe.weight_decay if n in decayed else 0.0 for n in variables}
         self._recipe = recipe
         self._step = tf.function(self._apply, autograph=False)
@@ -79,29 +91,71 @@ class Optimizer:
 
     def apply(self, step: int) -> None:
         """Take one step with what was accumulated."""
-        self._method.learning_rate.assign(self._recipe.rate(step))
+        self._rate.assign(self._recipe.rate(step))
         self._step()
 
     def _apply(self) -> None:
-        adam = self._recipe.optimizer == "adam"
-        gradients = []
-        for name, variable in self._variables.items():
-            total, decay = self._sums[name], self._decay[name]
-            gradients.append(total + decay * variable if decay and not adam else total + 0.0)
-            if decay and adam:  # Loshchilov, Hutter 2017, arXiv:1711.05101
-                variable.assign_sub(self._method.learning_rate * decay * variable)
-        self._method.apply_gradients(zip(gradients, self._variables.values(), strict=True))
+        import tensorflow as tf
+
+        update = self._adam if self._recipe.optimizer == "adam" else self._sgd
+        gradients = [
+            self._sums[name] + self._l2(name) * variable if self._l2(name) else self._sums[name]
+            for name, variable in self._variables.items()
+        ]
+        clipped, _ = tf.clip_by_global_norm(gradients, self._recipe.clip_norm)
+        taken = self._taken.assign_add(1.0, read_value=True)
+        powers = FIRST**taken, SECOND**taken
+        for name, gradient in zip(self._variables, clipped, strict=True):
+            update(name, gradient, *powers)
         for total in self._sums.values():
-            total.assign(total * 0.0)
+            total.assign(tf.zeros_like(total))
+
+    def _l2(self, name: str) -> float:
+        return 0.0 if self._recipe.optimizer == "adam" else self._decay[name]
+
+    def _adam(self, name: str, gradient: Any, first: Any, second: Any) -> None:
+        """Kingma, Ba 2014, arXiv:1412.6980; decay as in Loshchilov, Hutter 2017, 1711.05101."""
+        import tensorflow as tf
+
+        variable, decay = self._variables[name], self._decay[name]
+        if decay:
+            variable.assign_sub(self._rate * decay * variable)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._first[name].handle,
+            v=self._second[name].handle,
+            beta1_power=first,
+            beta2_power=second,
+            lr=self._rate,
+            beta1=FIRST,
+            beta2=SECOND,
+            epsilon=SMALLEST,
+            grad=gradient,
+        )
+
+    def _sgd(self, name: str, gradient: Any, *_: Any) -> None:
+        import tensorflow as tf
+
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=self._variables[name].handle,
+            accum=self._first[name].handle,
+            lr=self._rate,
+            grad=gradient,
+            momentum=self._recipe.momentum,
+            use_nesterov=True,
+        )
 
     def state(self) -> Arrays:
-        """Momenta and counters."""
-        return {f"optimizer/{i:05d}": v.numpy() for i, v in enumerate(self._method.variables)}
+        """Moments and the number of steps."""
+        return {f"optimizer/{i:05d}": v.numpy() for i, v in enumerate(self._kept())}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Load what :meth:`state` returned."""
-        for index, variable in enumerate(self._method.variables):
+        for index, variable in enumerate(self._kept()):
             variable.assign(state[f"optimizer/{index:05d}"])
+
+    def _kept(self) -> list[Any]:
+        return [self._taken, *self._first.values(), *self._second.values()]
 
 
 @final
@@ -144,13 +198,3 @@ class Average:
         """Load what :meth:`state` returned."""
         for index, mean in enumerate(self._means):
             mean.assign(state[f"average/{index:05d}"])
-
-
-def _method(recipe: Recipe) -> Any:
-    import tf_keras as keras
-
-    if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(recipe.learning_rate, global_clipnorm=recipe.clip_norm)
-    return keras.optimizers.SGD(
-        recipe.learning_rate, recipe.momentum, nesterov=True, global_clipnorm=recipe.clip_norm
-    )

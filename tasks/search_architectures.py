@@ -6,6 +6,7 @@ says; then rungs, on which the better third is trained longer, and again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -73,6 +74,10 @@ KEPT = 3
 LEAST_KEPT = 6
 MOST_EPOCHS = 60
 """Of a candidate on its first rung."""
+LEAST_STEPS, LEAST_CANDIDATES = 100, 20
+"""Where the minutes do not give each candidate of the budget so many steps on the first rung,
+fewer candidates are looked at, down to so many. Scores of fewer steps say who begins fast
+(docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ class Search:
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(search)
         self._facts = recipes.facts_of(self._manifest)
-        self._epochs = self._first_epochs()
+        self._budget, self._epochs = self._first_rung()
         self.evaluator = self._evaluator_wanted()
         self._scorers: dict[tuple[str, int, int], tuple[Evaluator, ScoreStore]] = {}
         self._proposed = 0
@@ -150,19 +155,28 @@ class Search:
     def _without_gate(there: bool) -> str:
         return "shared" if there else "trained"
 
-    def _first_epochs(self) -> int:
-        """Passes over train of a candidate on the first rung: all have the same."""
-        params = self._params
-        if params.epochs is not None:
-            return params.epochs
+    def _first_rung(self) -> tuple[int, int]:
+        """How many candidates, and their passes over train: all have the same."""
+        params, most = self._params, self._params.budget
+        if params.epochs is not None or params.evaluator == "shared":
+            return most, params.epochs or 1
         rng = np.random.default_rng([params.seed, 11])
         drawn = [self._coster.graph(sample(self._coster.space, rng)) for _ in range(24)]
-        share = params.minutes / params.rungs * len(drawn) / params.budget
-        return self._affordable(share, drawn, MOST_EPOCHS)
+        minutes = params.minutes / params.rungs * len(drawn)
+        least = math.ceil(LEAST_STEPS / self._steps_per_epoch)
+        for count in range(most, 0, -1):
+            epochs = self._affordable(minutes / count, drawn, MOST_EPOCHS)
+            if epochs >= least or count <= LEAST_CANDIDATES:
+                break
+        return count, epochs
 
     def _affordable(self, minutes: float, graphs: Sequence[OpGraph], most: int) -> int:
         size = recipes.batch_size(self._facts)
-        return epochs_within(minutes, graphs, self._facts.items // size, size, most)
+        return epochs_within(minutes, graphs, self._steps_per_epoch, size, most)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return self._facts.items // recipes.batch_size(self._facts)
 
     def _named(self, space_name: str) -> dict[Architecture, tuple[str, str]]:
         """Architectures that are always looked at: (name, origin)."""
@@ -192,10 +206,8 @@ class Search:
         """Evaluations planned: the budget, the gate's, and those on higher rungs."""
         extra = self._params.gate_networks if self.evaluator == AUTO else 0
         if self._params.evaluator != "shared":
-            extra += sum(
-                self._kept(rung, self._params.budget) for rung in range(1, self._params.rungs)
-            )
-        return max(self._params.budget + extra, self.told)
+            extra += sum(self._kept(rung, self._budget) for rung in range(1, self._params.rungs))
+        return max(self._budget + extra, self.told)
 
     def percent(self) -> float:
         """Share of the evaluations that is told."""
@@ -224,8 +236,8 @@ class Search:
             self._rungs.append(self._agreement(rung))
 
     def _new_candidates(self) -> Iterator[Chunk]:
-        while self.done < self._params.budget:
-            size = min(self._params.chunk, self._params.budget - self.done)
+        while self.done < self._budget:
+            size = min(self._params.chunk, self._budget - self.done)
             chunk: list[Trial] = []
             try:
                 for _ in range(size):

@@ -167,6 +167,28 @@ def test_optimizer_steps_by_nesterov_on_the_clipped_sum_of_gradients(tensorflow:
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_updates_are_those_of_keras(optimizer: str, tensorflow: Any) -> None:
+    import tf_keras as keras
+
+    ours, theirs = tensorflow.Variable([1.0, 2.0, 3.0]), tensorflow.Variable([1.0, 2.0, 3.0])
+    recipe = _recipe(steps=20, learning_rate=0.01, clip_norm=5.0, optimizer=optimizer)
+    one = Optimizer({"v": ours}, recipe, frozenset())
+    other = (
+        keras.optimizers.Adam(0.01, global_clipnorm=5.0)
+        if optimizer == "adam"
+        else keras.optimizers.SGD(0.01, recipe.momentum, nesterov=True, global_clipnorm=5.0)
+    )
+    for step, gradient in enumerate(np.random.default_rng(0).normal(0, 3, (20, 3))):
+        given = tensorflow.constant(gradient, tensorflow.float32)
+        one.add({"v": given})
+        one.apply(step)
+        other.learning_rate.assign(recipe.rate(step))
+        other.apply_gradients([(given, theirs)])
+    np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
+    assert not np.allclose(ours.numpy(), [1.0, 2.0, 3.0], atol=1e-3)
+
+
 def test_weight_decay_shrinks_the_named_variables_only(tensorflow: Any) -> None:
     variables = {"a": tensorflow.Variable([2.0]), "b": tensorflow.Variable([2.0])}
     recipe = _recipe(learning_rate=0.5, warmup_steps=0, weight_decay=0.1, momentum=0.0)
