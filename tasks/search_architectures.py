@@ -163,7 +163,7 @@ class Search:
         rng = np.random.default_rng([params.seed, 11])
         drawn = [self._coster.graph(sample(self._coster.space, rng)) for _ in range(24)]
         minutes = params.minutes / params.rungs * len(drawn)
-        least = math.ceil(LEAST_STEPS / self._steps_per_epoch)
+        least = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / self._steps_per_epoch))
         for count in range(most, 0, -1):
             epochs = self._affordable(minutes / count, drawn, MOST_EPOCHS)
             if epochs >= least or count <= LEAST_CANDIDATES:

@@ -31,11 +31,11 @@ def test_short_trainings_see_pictures_as_they_are() -> None:
 
 
 def test_steps_are_epochs_of_the_data_and_quantization_comes_after() -> None:
-    floating = recipes.plan(PICTURES, FinetuneParams(), 20)
+    floating = recipes.plan(PICTURES, FinetuneParams(), 40)
     assert floating.batch_size == 64
-    assert floating.recipe.steps == 20 * (3000 // 64)
+    assert floating.recipe.steps == 40 * (3000 // 64)
     quantized = recipes.quantized_plan(PICTURES, FinetuneParams(), floating)
-    assert quantized.epochs == 3
+    assert quantized.epochs == 2
     assert quantized.recipe.learning_rate < 0.1 * floating.recipe.learning_rate
 
 

@@ -29,7 +29,7 @@ from tasks.params import (
 )
 from tasks.progress import SilentProgress
 from tasks.report_page import gate_of, rungs_of
-from tasks.search_architectures import Search, run
+from tasks.search_architectures import LEAST_CANDIDATES, Search, run
 from tasks.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import opened, samples
 
@@ -473,3 +473,14 @@ def test_minutes_decide_on_epochs(alone: list[int], tmp_path: Path) -> None:
     _search(_workspace(tmp_path / "many"), evaluator="trained", minutes=4.0, rungs=1)
     (fewer,), (more,) = few, set(alone)
     assert more > fewer
+
+
+def test_fewer_candidates_where_minutes_give_each_too_few_steps(
+    alone: list[int], tmp_path: Path
+) -> None:
+    looked_at = []
+    for budget, minutes in ((24, 1.0), (24, 60.0), (12, 1.0)):
+        options: dict[str, Any] = {"budget": budget, "minutes": minutes, "rungs": 1}
+        place = _workspace(tmp_path / f"{budget}-{minutes}")
+        looked_at.append(len(_search(place, evaluator="trained", **options)))
+    assert looked_at == [LEAST_CANDIDATES, 24, 12]
