@@ -6,9 +6,8 @@ says; then rungs, on which the better third is trained longer, and again.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -22,12 +21,11 @@ from spaces.space import (
     Trial,
     load_algorithm,
     load_baselines,
-    sample,
 )
 from tasks import fidelity, gate, objectives, recipes
-from tasks.candidates import Record, ScoreStore
+from tasks.candidates import Record
 from tasks.coster import Coster
-from tasks.evaluator import AUTO, Bench, Evaluator, EvaluatorError, load_evaluator
+from tasks.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
 from tasks.finalists import choose_finalists
 from tasks.params import (
     CostParams,
@@ -39,8 +37,9 @@ from tasks.params import (
 )
 from tasks.problem import open_problem
 from tasks.progress import Progress
+from tasks.rungs import Rungs
+from tasks.scores import Scores
 from tasks.train_supernet import is_trained
-from tasks.workload import epochs_within
 from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
@@ -69,15 +68,6 @@ def run(
 
 
 GATE = -1
-KEPT = 3
-"""Of so many candidates of a rung one is promoted."""
-LEAST_KEPT = 6
-MOST_EPOCHS = 60
-"""Of a candidate on its first rung."""
-LEAST_STEPS, LEAST_CANDIDATES = 100, 20
-"""Where the minutes do not give each candidate of the budget so many steps on the first rung,
-fewer candidates are looked at, down to so many. Scores of fewer steps say who begins fast
-(docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +87,8 @@ class Chunk:
 class Search:
     """A search in chunks: ask, evaluate, tell.
 
-    The order of proposals depends on the seed and on the scores only. Scores are remembered in
-    the candidate store, so a search that was cut off is simply run again: what was evaluated is
-    looked up, and it goes on from there.
+    The order of proposals depends on the seed and on the scores only, and scores are remembered
+    (:class:`tasks.scores.Scores`): a search that was cut off is simply run again.
     """
 
     def __init__(
@@ -118,13 +107,13 @@ class Search:
         self._problem = open_problem(problem, workspace)
         self._objectives = objectives.parse(select.objectives, problem.name)
         self._coster = Coster(space.name, self._manifest, cost, self._problem)
-        self._bench = Bench(problem, space.name, search, runtime, workspace, epochs=1)
+        self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(search)
         self._facts = recipes.facts_of(self._manifest)
-        self._budget, self._epochs = self._first_rung()
+        self._plan = Rungs(search, self._facts)
+        self._budget, self._epochs = self._plan.first(self._coster)
         self.evaluator = self._evaluator_wanted()
-        self._scorers: dict[tuple[str, int, int], tuple[Evaluator, ScoreStore]] = {}
         self._proposed = 0
         self._gate: Manifest | None = None
         self._rungs: list[Manifest] = []
@@ -155,29 +144,6 @@ class Search:
     def _without_gate(there: bool) -> str:
         return "shared" if there else "trained"
 
-    def _first_rung(self) -> tuple[int, int]:
-        """How many candidates, and their passes over train: all have the same."""
-        params, most = self._params, self._params.budget
-        if params.epochs is not None or params.evaluator == "shared":
-            return most, params.epochs or 1
-        rng = np.random.default_rng([params.seed, 11])
-        drawn = [self._coster.graph(sample(self._coster.space, rng)) for _ in range(24)]
-        minutes = params.minutes / params.rungs * len(drawn)
-        least = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / self._steps_per_epoch))
-        for count in range(most, 0, -1):
-            epochs = self._affordable(minutes / count, drawn, MOST_EPOCHS)
-            if epochs >= least or count <= LEAST_CANDIDATES:
-                break
-        return count, epochs
-
-    def _affordable(self, minutes: float, graphs: Sequence[OpGraph], most: int) -> int:
-        size = recipes.batch_size(self._facts)
-        return epochs_within(minutes, graphs, self._steps_per_epoch, size, most)
-
-    @property
-    def _steps_per_epoch(self) -> int:
-        return self._facts.items // recipes.batch_size(self._facts)
-
     def _named(self, space_name: str) -> dict[Architecture, tuple[str, str]]:
         """Architectures that are always looked at: (name, origin)."""
         space = self._coster.space
@@ -206,7 +172,9 @@ class Search:
         """Evaluations planned: the budget, the gate's, and those on higher rungs."""
         extra = self._params.gate_networks if self.evaluator == AUTO else 0
         if self._params.evaluator != "shared":
-            extra += sum(self._kept(rung, self._budget) for rung in range(1, self._params.rungs))
+            extra += sum(
+                self._plan.promoted(rung, self._budget) for rung in range(1, self._params.rungs)
+            )
         return max(self._budget + extra, self.told)
 
     def percent(self) -> float:
@@ -225,8 +193,8 @@ class Search:
         yield from self._new_candidates()
         rungs = self._params.rungs if self._params.evaluator != "shared" else 1
         for rung in range(1, rungs):
-            self._promoted = self._best(self._kept(rung, len(self.records)))
-            longer = self._rung_epochs(rung)
+            self._promoted = self._best(self._plan.promoted(rung, len(self.records)))
+            longer = self._plan.longer(rung, self._graphs(self._promoted))
             if longer <= self._epochs or not self._promoted:
                 return
             self._epochs = longer
@@ -260,10 +228,6 @@ class Search:
         )
         return tuple(Trial(number, point) for number, point in enumerate(found))
 
-    def _kept(self, rung: int, candidates: int) -> int:
-        share: int = -(-candidates // KEPT**rung)
-        return min(candidates, max(LEAST_KEPT, share))
-
     def _best(self, count: int) -> list[Record]:
         """Of the last rung, those that keep most of the front's hypervolume."""
         pool = [one for one in self.records if one["status"] == "done"]
@@ -276,13 +240,8 @@ class Search:
         goals = [f"{goal.name}:{goal.goal}" for goal in self._objectives]
         return choose_finalists(pool, count, SelectParams(objectives=tuple(goals)))
 
-    def _rung_epochs(self, rung: int) -> int:
-        longer: int = KEPT**rung
-        if self._params.epochs is not None:
-            return self._params.epochs * longer
-        graphs = [self._coster.graph(self._trial_of(one).architecture) for one in self._promoted]
-        share = self._params.minutes / self._params.rungs
-        return self._affordable(share, graphs, MOST_EPOCHS * longer)
+    def _graphs(self, records: Sequence[Record]) -> list[OpGraph]:
+        return [self._coster.graph(self._trial_of(one).architecture) for one in records]
 
     def _trial_of(self, record: Record) -> Trial:
         point = Architecture.of(self._coster.space.name, record["architecture"])
@@ -295,9 +254,9 @@ class Search:
         points = [trial.architecture for trial in chunk.trials]
         if chunk.rung == GATE:
             self._alone(points)
-            return self._scores("shared", points)
+            return self._scores.of(points, "shared", self._epochs)
         name = self.evaluator if chunk.rung == 0 or self.evaluator == "sliced" else "trained"
-        scores = self._scores(name, points)
+        scores = self._scores.of(points, name, self._epochs)
         rows = zip(chunk.trials, scores, strict=True)
         return [self._record(trial, chunk.rung, name) | score for trial, score in rows]
 
@@ -319,36 +278,6 @@ class Search:
             self._problem.metric.name: None,
             **self._coster.costs(point),
         }
-
-    def _scores(self, name: str, points: Sequence[Architecture], seed: int = 0) -> list[Record]:
-        """From the store where they are known, else evaluated and remembered."""
-        evaluator, store = self._scorer(name, seed)
-        known = {point: store.get(point) for point in points}
-        missing = [point for point in dict.fromkeys(points) if known[point] is None]
-        for point, score in zip(missing, self._fresh(evaluator, missing, store), strict=True):
-            known[point] = score
-        return [dict(known[point] or {}) for point in points]
-
-    @staticmethod
-    def _fresh(
-        evaluator: Evaluator, points: Sequence[Architecture], store: ScoreStore
-    ) -> Iterator[Record]:
-        """A few at a time: a run that is killed loses no more."""
-        for at in range(0, len(points), evaluator.together):
-            part = points[at : at + evaluator.together]
-            for point, score in zip(part, evaluator.score_many(part), strict=True):
-                store.put(point, score)
-                yield score
-
-    def _scorer(self, name: str, seed: int) -> tuple[Evaluator, ScoreStore]:
-        key = (name, self._epochs, seed)
-        if key not in self._scorers:
-            search = self._params.model_copy(update={"seed": self._params.seed + seed})
-            bench = replace(self._bench, epochs=self._epochs, search=search)
-            evaluator = load_evaluator(name)(bench)
-            context = evaluator.context()
-            self._scorers[key] = (evaluator, ScoreStore(self._workspace.candidates, context))
-        return self._scorers[key]
 
     def tell(self, chunk: Chunk, records: Sequence[Record]) -> None:
         """Take the results; the algorithm is told of new candidates, in the order of asking."""
@@ -381,7 +310,8 @@ class Search:
     def _alone(self, points: Sequence[Architecture]) -> tuple[list[Record], list[Record]]:
         """Scores of networks trained alone, and of the first third once more by another seed."""
         again = points[: len(points) // 3]
-        return self._scores("trained", points), self._scores("trained", again, seed=1)
+        alone = self._scores.of(points, "trained", self._epochs)
+        return alone, self._scores.of(again, "trained", self._epochs, seed=1)
 
     def _replace(self, records: Sequence[Record]) -> None:
         """What a higher rung found of a candidate replaces what a lower one had."""
@@ -448,8 +378,7 @@ class Search:
 
     def finish(self) -> Manifest:
         """Rank all candidates and write them."""
-        for evaluator, _ in self._scorers.values():
-            evaluator.close()
+        self._scores.close()
         good = [record for record in self.records if record["status"] == "done"]
         for record in self.records:
             record.update(rank=None, on_pareto=False)

@@ -29,7 +29,8 @@ from tasks.params import (
 )
 from tasks.progress import SilentProgress
 from tasks.report_page import gate_of, rungs_of
-from tasks.search_architectures import LEAST_CANDIDATES, Search, run
+from tasks.rungs import LEAST_CANDIDATES
+from tasks.search_architectures import Search, run
 from tasks.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import opened, samples
 

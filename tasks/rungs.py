@@ -1,0 +1,81 @@
+"""How many candidates are trained on each rung of a search, and for how long.
+
+Successive halving (Jamieson, Talwalkar 2015, arXiv:1502.07943): all alike and short at first, then
+the better part for longer. Every rung has the same share of the minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from spaces.graph import OpGraph
+from spaces.space import sample
+from tasks import recipes
+from tasks.coster import Coster
+from tasks.params import SearchParams
+from tasks.workload import epochs_within
+
+LONGER = 3
+"""Times as long on each rung; one of so many candidates is promoted."""
+LEAST_PROMOTED = 6
+MOST_EPOCHS = 60
+"""Of a candidate on its first rung."""
+LEAST_STEPS, LEAST_CANDIDATES = 100, 20
+"""Where the minutes do not give each candidate of the budget so many steps on the first rung,
+fewer candidates are looked at, down to so many. Scores of fewer steps say who begins fast
+(docs/learning.md)."""
+DRAWN = 24
+"""Random architectures that tell what one of the space takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rungs:
+    """The plan of a search whose candidates are trained.
+
+    Attributes:
+        params: Its budget, minutes and rungs.
+        facts: Of the data.
+    """
+
+    params: SearchParams
+    facts: recipes.Facts
+
+    def first(self, coster: Coster) -> tuple[int, int]:
+        """How many candidates, and their passes over train: all have the same."""
+        params, most = self.params, self.params.budget
+        if params.epochs is not None or params.evaluator == "shared":
+            return most, params.epochs or 1
+        rng = np.random.default_rng([params.seed, 11])
+        drawn = [coster.graph(sample(coster.space, rng)) for _ in range(DRAWN)]
+        least = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / self._steps_per_epoch))
+        for count in range(most, 0, -1):
+            epochs = self._affordable(len(drawn) / count, drawn, MOST_EPOCHS)
+            if epochs >= least or count <= LEAST_CANDIDATES:
+                break
+        return count, epochs
+
+    def promoted(self, rung: int, candidates: int) -> int:
+        """How many of ``candidates`` of the first rung reach a higher one."""
+        share: int = -(-candidates // LONGER**rung)
+        return min(candidates, max(LEAST_PROMOTED, share))
+
+    def longer(self, rung: int, graphs: Sequence[OpGraph]) -> int:
+        """Passes over train on a higher rung."""
+        times: int = LONGER**rung
+        if self.params.epochs is not None:
+            return self.params.epochs * times
+        return self._affordable(1.0, graphs, MOST_EPOCHS * times)
+
+    def _affordable(self, share: float, graphs: Sequence[OpGraph], most: int) -> int:
+        """Epochs that fit into a ``share`` of a rung's minutes."""
+        minutes = share * self.params.minutes / self.params.rungs
+        size = recipes.batch_size(self.facts)
+        return epochs_within(minutes, graphs, self._steps_per_epoch, size, most)
+
+    @property
+    def _steps_per_epoch(self) -> int:
+        return self.facts.items // recipes.batch_size(self.facts)
