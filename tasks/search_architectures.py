@@ -37,7 +37,7 @@ from tasks.params import (
 )
 from tasks.problem import open_problem
 from tasks.progress import Progress
-from tasks.rungs import Rungs
+from tasks.rungs import LEAST_STEPS, Rungs
 from tasks.scores import Scores
 from tasks.train_supernet import is_trained
 from tasks.workspace import Workspace, read_json, write_json
@@ -188,6 +188,13 @@ class Search:
 
     def chunks(self) -> Iterator[Chunk]:
         """Chunks of trials, each to be evaluated and told before the next is asked for."""
+        if self._budget < self._params.budget:
+            print(
+                f"search: {self._budget} candidates instead of {self._params.budget}, for "
+                f"search.minutes={self._params.minutes:g} do not give each of so many "
+                f"{LEAST_STEPS} training steps",
+                flush=True,
+            )
         if self.evaluator == AUTO:
             yield Chunk(GATE, self._gate_trials())
         yield from self._new_candidates()

@@ -477,7 +477,7 @@ def test_minutes_decide_on_epochs(alone: list[int], tmp_path: Path) -> None:
 
 
 def test_fewer_candidates_where_minutes_give_each_too_few_steps(
-    alone: list[int], tmp_path: Path
+    alone: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     looked_at = []
     for budget, minutes in ((24, 1.0), (24, 60.0), (12, 1.0)):
@@ -485,3 +485,4 @@ def test_fewer_candidates_where_minutes_give_each_too_few_steps(
         place = _workspace(tmp_path / f"{budget}-{minutes}")
         looked_at.append(len(_search(place, evaluator="trained", **options)))
     assert looked_at == [LEAST_CANDIDATES, 24, 12]
+    assert capsys.readouterr().out.count("20 candidates instead of 24, for search.minutes=1 ") == 1
