@@ -24,7 +24,7 @@ as a linear model learns them, with large margins: on CLINC150 a decay of 1 inst
 0.002 and 0.05."""
 QAT_SHARE, QAT_RATE_SHARE = 0.05, 0.05
 """Of the epochs and of the peak rate: it mends what quantization costs, no more. Three times as
-many epochs cost a third of the time and were not better than quantization after training
+many epochs took a third of a finalist's time, and gave the better file for two of eight
 (docs/learning.md)."""
 QAT_STEP = 3.0
 """A step with quantization in the loop, building included, over one without."""
