@@ -130,6 +130,11 @@ class Proposals:
         """Number of trials so far."""
         return self._proposed
 
+    @property
+    def begun(self) -> bool:
+        """Whether all architectures that were given to begin with are proposed."""
+        return not self._initial
+
     def trial(self, candidate: Architecture) -> Trial:
         """``candidate`` with the next number; it must have been claimed."""
         self._proposed += 1

@@ -1,7 +1,9 @@
 """How many candidates are trained on each rung of a search, and for how long.
 
 Successive halving (Jamieson, Talwalkar 2015, arXiv:1502.07943): all alike and short at first, then
-the better part for longer. Every rung has the same share of the minutes.
+the better part for longer. Every rung has the same share of the minutes. Half of what is trained
+on a higher rung is new there: neighbours of the best, for what few short trainings showed of a
+large space is a place to begin rather than its front.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from tasks.params import SearchParams
 from tasks.workload import epochs_within
 
 LONGER = 3
-"""Times as long on each rung; one of so many candidates is promoted."""
-LEAST_PROMOTED = 6
+"""Times as long on each rung, for one of so many candidates."""
+LEAST_TRAINED = 6
+"""On a higher rung."""
 MOST_EPOCHS = 60
 """Of a candidate on its first rung."""
 LEAST_STEPS, LEAST_CANDIDATES = 100, 20
@@ -58,17 +61,22 @@ class Rungs:
                 break
         return count, epochs
 
-    def promoted(self, rung: int, candidates: int) -> int:
-        """How many of ``candidates`` of the first rung reach a higher one."""
+    def trained(self, rung: int, candidates: int) -> int:
+        """How many a higher rung trains after ``candidates`` of those below."""
         share: int = -(-candidates // LONGER**rung)
-        return min(candidates, max(LEAST_PROMOTED, share))
+        return min(candidates, max(LEAST_TRAINED, share))
 
-    def longer(self, rung: int, graphs: Sequence[OpGraph]) -> int:
-        """Passes over train on a higher rung."""
+    def promoted(self, rung: int, candidates: int) -> int:
+        """How many of them come from below; the rest is new."""
+        return -(-self.trained(rung, candidates) // 2)
+
+    def longer(self, rung: int, graphs: Sequence[OpGraph], candidates: int) -> int:
+        """Passes over train on a higher rung, where ``graphs`` are promoted."""
         times: int = LONGER**rung
         if self.params.epochs is not None:
             return self.params.epochs * times
-        return self._affordable(1.0, graphs, MOST_EPOCHS * times)
+        share = len(graphs) / self.trained(rung, candidates)
+        return self._affordable(share, graphs, MOST_EPOCHS * times)
 
     def _affordable(self, share: float, graphs: Sequence[OpGraph], most: int) -> int:
         """Epochs that fit into a ``share`` of a rung's minutes."""

@@ -1,7 +1,8 @@
 """Searches the space: cost as a hard limit, scores by an evaluator, every candidate kept.
 
 First the gate, where there is a supernet to be judged; then the candidates, as many as the budget
-says; then rungs, on which the better third is trained longer, and again.
+says; then rungs, each a search of its own whose candidates are trained longer: it begins with the
+best of the rung below and goes on with new ones beside them.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class Chunk:
     """What is evaluated together.
 
     Attributes:
-        rung: 0: new candidates; above: promoted ones, trained longer; ``GATE``: the gate's.
-        trials: Of the algorithm, or numbered anew.
+        rung: 0 at first; above, trainings are longer; ``GATE``: the gate's.
+        trials: Of the algorithm of that rung, or of the gate.
     """
 
     rung: int
@@ -108,18 +109,19 @@ class Search:
         self._objectives = objectives.parse(select.objectives, problem.name)
         self._coster = Coster(space.name, self._manifest, cost, self._problem)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
-        self._names = self._named(space.name)
-        self._algorithm = self._new_algorithm(search)
         self._facts = recipes.facts_of(self._manifest)
         self._plan = Rungs(search, self._facts)
         self._budget, self._epochs = self._plan.first(self._coster)
+        self._names = self._named(space.name)
+        self._algorithm = self._new_algorithm(self._first())
         self.evaluator = self._evaluator_wanted()
-        self._proposed = 0
         self._gate: Manifest | None = None
         self._rungs: list[Manifest] = []
-        self._promoted: list[Record] = []
+        self._numbers: dict[Architecture, int] = {}
+        self._left_behind: set[Architecture] = set()
         self.told = 0
         self.records: list[Record] = []
+        self._places: dict[str, int] = {}
 
     # -- proposing ------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Search:
         return "shared" if there else "trained"
 
     def _named(self, space_name: str) -> dict[Architecture, tuple[str, str]]:
-        """Architectures that are always looked at: (name, origin)."""
+        """Architectures that have a name: (name, origin)."""
         space = self._coster.space
         ends = {
             space.largest(): ("largest", "largest"),
@@ -154,12 +156,29 @@ class Search:
         baselines = load_baselines(space_name)
         return ends | {point: (name, "baseline") for name, point in baselines.items()}
 
-    def _new_algorithm(self, search: SearchParams) -> SearchAlgorithm:
+    def _first(self) -> list[Architecture]:
+        """Those of a name that are looked at before others: half of the budget at most.
+
+        Else there would be nothing left to search. The ends of the space, which tell its range
+        and are seldom of use, go first; then baselines, so that those of all latencies stay.
+        What is above a limit costs no evaluation, and shows the algorithm the way below it.
+        """
+        within, room = self._coster.within(), self._budget // 2
+        above = [point for point in self._names if not within(point)]
+        named = [point for point in self._names if point not in above]
+        if len(named) > room:
+            named = [point for point in named if self._names[point][1] == "baseline"]
+        if len(named) > room:
+            named.sort(key=lambda point: float(self._coster.costs(point)["latency_ms"]))
+            named = [named[int(at)] for at in np.linspace(0, len(named) - 1, room).round()]
+        return named + above
+
+    def _new_algorithm(self, initial: Sequence[Architecture], rung: int = 0) -> SearchAlgorithm:
         feasible = self._coster.within() if self._coster.limits else None
         names = tuple(objective.name for objective in self._objectives)
-        rng = np.random.default_rng(search.seed)
-        return load_algorithm(search.algorithm)(
-            self._coster.space, rng, names, feasible, tuple(self._names)
+        rng = np.random.default_rng([self._params.seed, rung] if rung else self._params.seed)
+        return load_algorithm(self._params.algorithm)(
+            self._coster.space, rng, names, feasible, tuple(initial)
         )
 
     @property
@@ -173,7 +192,7 @@ class Search:
         extra = self._params.gate_networks if self.evaluator == AUTO else 0
         if self._params.evaluator != "shared":
             extra += sum(
-                self._plan.promoted(rung, self._budget) for rung in range(1, self._params.rungs)
+                self._plan.trained(rung, self._budget) for rung in range(1, self._params.rungs)
             )
         return max(self._budget + extra, self.told)
 
@@ -197,32 +216,52 @@ class Search:
             )
         if self.evaluator == AUTO:
             yield Chunk(GATE, self._gate_trials())
-        yield from self._new_candidates()
+        yield from self._asked(0, self._budget)
         rungs = self._params.rungs if self._params.evaluator != "shared" else 1
         for rung in range(1, rungs):
-            self._promoted = self._best(self._plan.promoted(rung, len(self.records)))
-            longer = self._plan.longer(rung, self._graphs(self._promoted))
-            if longer <= self._epochs or not self._promoted:
+            count = self._plan.trained(rung, self._budget)
+            kept = self._best(self._plan.promoted(rung, self._budget))
+            if not kept:
+                return
+            longer = self._plan.longer(rung, self._graphs(kept), self._budget)
+            if longer <= self._epochs:
                 return
             self._epochs = longer
-            trials = [self._trial_of(record) for record in self._promoted]
-            for at in range(0, len(trials), self._params.chunk):
-                yield Chunk(rung, tuple(trials[at : at + self._params.chunk]))
+            points = [self._point(record) for record in kept]
+            self._algorithm = self._new_algorithm(points, rung)
+            self._left_behind = set(self._numbers) - set(points)
+            yield from self._asked(rung, len(kept))
+            yield from self._asked(rung, count - len(kept))
             self._rungs.append(self._agreement(rung))
 
-    def _new_candidates(self) -> Iterator[Chunk]:
-        while self.done < self._budget:
-            size = min(self._params.chunk, self._budget - self.done)
-            chunk: list[Trial] = []
-            try:
-                for _ in range(size):
-                    chunk.append(self._algorithm.ask())
-            except Exhausted:
-                if not chunk:
-                    return
-            self._proposed += len(chunk)
+    def _asked(self, rung: int, count: int) -> Iterator[Chunk]:
+        """The next ``count`` proposals of the algorithm, in chunks."""
+        while count > 0:
+            trials = self._ask(min(self._params.chunk, count))
+            if not trials:
+                return
+            count -= len(trials)
             self._show()
-            yield Chunk(0, tuple(chunk))
+            yield Chunk(rung, trials)
+
+    def _ask(self, count: int) -> tuple[Trial, ...]:
+        """At most ``count`` trials; fewer where the space is used up.
+
+        On a higher rung what was left behind below is not asked again.
+        """
+        trials: list[Trial] = []
+        try:
+            while len(trials) < count:
+                trial = self._algorithm.ask()
+                if trial.architecture in self._left_behind:
+                    self._algorithm.tell(trial, None)
+                    continue
+                trials.append(trial)
+        except Exhausted:
+            pass
+        for trial in trials:
+            self._numbers.setdefault(trial.architecture, len(self._numbers))
+        return tuple(trials)
 
     def _gate_trials(self) -> tuple[Trial, ...]:
         """Networks of every kind of op."""
@@ -248,11 +287,10 @@ class Search:
         return choose_finalists(pool, count, SelectParams(objectives=tuple(goals)))
 
     def _graphs(self, records: Sequence[Record]) -> list[OpGraph]:
-        return [self._coster.graph(self._trial_of(one).architecture) for one in records]
+        return [self._coster.graph(self._point(one)) for one in records]
 
-    def _trial_of(self, record: Record) -> Trial:
-        point = Architecture.of(self._coster.space.name, record["architecture"])
-        return Trial(int(record["trial"]), point)
+    def _point(self, record: Record) -> Architecture:
+        return Architecture.of(self._coster.space.name, record["architecture"])
 
     # -- evaluating -----------------------------------------------------------------------------
 
@@ -265,18 +303,20 @@ class Search:
         name = self.evaluator if chunk.rung == 0 or self.evaluator == "sliced" else "trained"
         scores = self._scores.of(points, name, self._epochs)
         rows = zip(chunk.trials, scores, strict=True)
-        return [self._record(trial, chunk.rung, name) | score for trial, score in rows]
+        return [
+            self._record(trial.architecture, chunk.rung, name) | score for trial, score in rows
+        ]
 
-    def _record(self, trial: Trial, rung: int, evaluator: str) -> Record:
-        point = trial.architecture
+    def _record(self, point: Architecture, rung: int, evaluator: str) -> Record:
+        number = self._numbers.get(point)
         name, origin = self._names.get(point, (None, self._params.algorithm))
         return {
             "id": point.id,
             "architecture": point.values,
             "name": name,
             "origin": origin,
-            "trial": trial.number,
-            "generation": trial.number // self._params.chunk,
+            "trial": number,
+            "generation": None if number is None else number // self._params.chunk,
             "rung": rung,
             "evaluator": evaluator,
             "epochs": None if evaluator == "shared" else self._epochs,
@@ -291,14 +331,12 @@ class Search:
         self.told += len(chunk.trials)
         if chunk.rung == GATE:
             self._judge(chunk, records)
-        elif chunk.rung == 0:
+        else:
             for trial, record in zip(chunk.trials, records, strict=True):
                 good = record["status"] == "done"
                 losses = objectives.losses(record, self._objectives) if good else None
                 self._algorithm.tell(trial, losses)
-                self.records.append(record)
-        else:
-            self._replace(records)
+                self._keep(record)
         self._show()
 
     def _judge(self, chunk: Chunk, shared: Sequence[Record]) -> None:
@@ -306,8 +344,8 @@ class Search:
         points = [trial.architecture for trial in chunk.trials]
         alone, repeated = self._alone(points)
         rows = [
-            self._record(trial, GATE, "shared") | score
-            for trial, score in zip(chunk.trials, shared, strict=True)
+            self._record(point, GATE, "shared") | score
+            for point, score in zip(points, shared, strict=True)
         ]
         found = gate.verdict(rows, alone, self._problem.metric.name, repeated)
         self.evaluator = "shared" if found["passed"] else "trained"
@@ -320,17 +358,20 @@ class Search:
         alone = self._scores.of(points, "trained", self._epochs)
         return alone, self._scores.of(again, "trained", self._epochs, seed=1)
 
-    def _replace(self, records: Sequence[Record]) -> None:
-        """What a higher rung found of a candidate replaces what a lower one had."""
-        metric = self._problem.metric.name
-        places = {record["id"]: index for index, record in enumerate(self.records)}
-        for record in records:
-            index = places[record["id"]]
-            before = self.records[index]
-            if record["status"] != "done":
-                continue
+    def _keep(self, record: Record) -> None:
+        """A record in the place of that which a lower rung left, unless it failed only now.
+
+        ``lower_rungs`` are its earlier scores, by rung; None where it was not there.
+        """
+        metric, at = self._problem.metric.name, self._places.get(record["id"])
+        if at is None:
+            self._places[record["id"]] = len(self.records)
+            lower = [None] * record["rung"]
+            self.records.append({**record, "lower_rungs": lower} if lower else record)
+        elif record["status"] == "done":
+            before = self.records[at]
             lower = [*before.get("lower_rungs", ()), before[metric]]
-            self.records[index] = {**record, "lower_rungs": lower}
+            self.records[at] = {**record, "lower_rungs": lower}
 
     def _agreement(self, rung: int) -> Manifest:
         """How the rung before had ordered those that were promoted."""
@@ -338,7 +379,9 @@ class Search:
         pairs = [
             (one["lower_rungs"][-1], one[metric], one["macs"])
             for one in self.records
-            if one["rung"] == rung and one["status"] == "done"
+            if one["rung"] == rung
+            and one["status"] == "done"
+            and one["lower_rungs"][-1] is not None
         ]
         before, after, macs = np.array(pairs, float).reshape(-1, 3).T
         enough = len(pairs) > 2
@@ -373,7 +416,7 @@ class Search:
         write_json(
             self._workspace.state / SHOWN,
             {
-                "proposed": self._proposed,
+                "proposed": len(self._numbers),
                 "done": len(good),
                 "failed": self.done - len(good),
                 "front": front,

@@ -1,8 +1,9 @@
 """Pareto local search: one decision away from the front, its least explored member first.
 
-After a random phase each proposal changes one decision of a member of the Pareto front. When all
-neighbours of the whole front are known, a random architecture restarts the search. On tables of
-known truth it is hard to beat by anything as simple below a few hundred evaluations.
+After a random phase, or after the architectures it is given to begin with, each proposal changes
+one decision of a member of the Pareto front. When all neighbours of the whole front are known, a
+random architecture restarts the search. On tables of known truth it is hard to beat by anything
+as simple below a few hundred evaluations.
 
 Source: Paquete, Chiarandini and Stuetzle 2004, "Pareto local optimum sets in the biobjective
 traveling salesman problem"; White et al. 2021, "Exploring the loss landscape in neural
@@ -22,14 +23,14 @@ from spaces.proposals import Proposals
 from spaces.space import Architecture, SearchSpace, Trial, Value, step, steps
 
 RANDOM_TRIALS = 12
-"""Proposals before the first neighbour."""
+"""Proposals before the first neighbour, where it is given none to begin with."""
 INFEASIBLE_STEPS = 100
 """Neighbours of one member refused by the constraint, before the next member is tried."""
 
 
 @final
 class LocalSearch:
-    """Random phase, then neighbours of front members.
+    """Random or given architectures, then neighbours of front members.
 
     Several may be asked before any is told; the trajectory depends on the generator, on the order
     of asking and telling, and on the losses. Resume by :func:`spaces.replay.replay`.
@@ -47,18 +48,18 @@ class LocalSearch:
         self._space, self._rng = space, rng
         self._proposals = Proposals(space, rng, feasible, initial)
         self._archive = Archive(objectives)
-        self._random_trials = max(RANDOM_TRIALS, len(initial))
+        self._random_trials = 0 if initial else RANDOM_TRIALS
         self._explored: Counter[int] = Counter()
         self._steps: dict[int, list[tuple[str, Value]]] = {}
 
     def ask(self) -> Trial:
-        """A random architecture in the random phase, then a neighbour of the front.
+        """The given ones or random ones, then neighbours of the front.
 
         Raises:
             Exhausted: Everything was proposed.
             Infeasible: Nothing was found that satisfies ``feasible``.
         """
-        if self._proposals.proposed >= self._random_trials:
+        if self._proposals.begun and self._proposals.proposed >= self._random_trials:
             for member in self._least_explored_first():
                 neighbour = self._neighbour(member)
                 if neighbour is not None:

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from spaces.proposals import Infeasible
-from spaces.space import Architecture, architecture, load_baselines, load_trainable
+from spaces.space import (
+    Architecture,
+    architecture,
+    load_baselines,
+    load_trainable,
+    neighbours,
+)
 from tasks.evaluator import EvaluatorError, inputs_in_batches
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
@@ -146,6 +152,18 @@ def test_ends_and_baselines_come_first_with_their_names(bench: Bench, tmp_path: 
     assert {(record["name"], record["origin"]) for record in rest} == {(None, "local_search")}
 
 
+def test_named_ones_leave_half_of_the_budget(bench: Bench, tmp_path: Path) -> None:
+    records = _search(_workspace(tmp_path), budget=12)
+    baselines = {point.id for point in load_baselines(SPACE.name).values()}
+    named = [record for record in records if record["name"] is not None]
+    assert {record["id"] for record in named} < baselines
+    assert len(named) == 6 and len(records) == 12
+    cost = {r["id"]: r["latency_ms"] for r in _search(_workspace(tmp_path / "all"), budget=24)}
+    latencies = sorted(cost[one] for one in baselines)
+    found = [record["latency_ms"] for record in named]
+    assert (min(found), max(found)) == (latencies[0], latencies[-1])  # those of all sizes
+
+
 def test_chunks_are_as_long_as_asked_for_and_the_last_is_the_rest(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -256,10 +274,10 @@ def test_failing_candidate_is_recorded_and_the_search_goes_on(
 
 
 def test_search_may_fail_altogether(bench: Bench, tmp_path: Path) -> None:
-    undisturbed = _search(_workspace(tmp_path / "a"), budget=6)
+    undisturbed = _search(_workspace(tmp_path / "a"), budget=6, chunk=6)
     bench.broken = frozenset(record["id"] for record in undisturbed)
     workspace = _workspace(tmp_path / "b")
-    records = _search(workspace, budget=6)
+    records = _search(workspace, budget=6, chunk=6)
     assert {record["status"] for record in records} == {"failed"}
     summary = read_json(workspace.search / "front.json")
     assert (summary["front"], summary["hypervolume"], summary["failed"]) == ([], None, 6)
@@ -388,13 +406,20 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return epochs
 
 
-def test_better_third_is_trained_longer(alone: list[int], tmp_path: Path) -> None:
+def test_best_and_their_neighbours_are_trained_longer(alone: list[int], tmp_path: Path) -> None:
     workspace = _workspace(tmp_path)
     records = _search(workspace, evaluator="trained", epochs=2, rungs=3)
     # derived: 24, then a third of them, then 6, the least; three times longer each
     assert Counter(alone) == {2: 24, 6: 8, 18: 6}
-    assert Counter(record["rung"] for record in records) == {0: 16, 1: 2, 2: 6}
-    assert len(records) == len({record["id"] for record in records})
+    # derived: half of a higher rung comes from below, and the rest is new
+    assert Counter(record["rung"] for record in records) == {0: 24 - 4, 1: 8 - 3, 2: 6}
+    assert len(records) == len({record["id"] for record in records}) == 24 + 4 + 3
+    began = [sum(one is None for one in record.get("lower_rungs", ())) for record in records]
+    assert Counter(began) == {0: 24, 1: 4, 2: 3}
+    for begin, record in zip(began, records, strict=True):  # one decision away from another there
+        there = [one["architecture"] for one in records if one["rung"] >= begin > 0]
+        near = [neighbours(SPACE, architecture(SPACE, one)) for one in there]
+        assert begin == 0 or record["id"] in {point.id for some in near for point in some}
     for record in records:
         assert len(record.get("lower_rungs", ())) == record["rung"]
         assert record["epochs"] == 2 * 3 ** record["rung"]
@@ -402,7 +427,7 @@ def test_better_third_is_trained_longer(alone: list[int], tmp_path: Path) -> Non
     assert max(highest) < min(record["rank"] for record in records if record["rung"] < 2)
     assert all(record["rung"] == 2 for record in records if record["on_pareto"])
     found = read_json(workspace.search / "fidelity.json")
-    assert [one["candidates"] for one in found["rungs"]] == [8, 6]
+    assert [one["candidates"] for one in found["rungs"]] == [4, 3]
     assert found["evaluator"] == "trained" and found["training"]["epochs"] == 18
     summary = read_json(workspace.search / "front.json")
     assert summary["rung_tau"] == [one["tau"] for one in found["rungs"]]
