@@ -25,11 +25,11 @@ import numpy as np
 from spaces.space import load_baselines
 from tasks import prepare_dataset, recipes
 from tasks.arrays import load_split
-from tasks.evaluator import inputs_in_batches
+from tasks.inputs import inputs_in_batches
+from tasks.networks import sized
 from tasks.params import load_params
 from tasks.problem import Problem, open_problem
 from tasks.progress import SilentProgress
-from tasks.train_supernet import sized
 from tasks.workspace import Workspace, read_json
 
 

@@ -187,7 +187,7 @@ def main() -> None:
     options = parser().parse_args()
     warn_if_busy()
     about = machine(PACKAGES)
-    from tasks.train_supernet import sized
+    from tasks.networks import sized
     from tasks.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")

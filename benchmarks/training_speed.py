@@ -28,10 +28,10 @@ from benchmarks.results import warn_if_busy
 from spaces.space import load_baselines, sample
 from tasks import prepare_dataset, recipes
 from tasks.arrays import load_split
+from tasks.networks import sized
 from tasks.params import Params, load_params
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
-from tasks.train_supernet import sized
 from tasks.workload import step_seconds
 from tasks.workspace import Workspace, read_json
 

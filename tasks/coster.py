@@ -12,9 +12,9 @@ from spaces.reach import family_limits
 from spaces.space import Architecture, TrainableSpace, load_baselines
 from tasks.candidates import Record, costs, describe
 from tasks.limits import cost_limits
+from tasks.networks import sized
 from tasks.params import CostParams
 from tasks.problem import Problem
-from tasks.train_supernet import sized
 
 
 @final

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from spaces.graph import OpGraph
 from spaces.space import Architecture
 from tasks.candidates import Record
 from tasks.params import ProblemParams, RuntimeParams, SearchParams
-from tasks.problem import Problem
 from tasks.workspace import Workspace
 
 AUTO = "auto"
@@ -96,23 +94,6 @@ def failure(error: Exception) -> Record:
         raise error  # the latter is TensorFlow's; not to be remembered
     reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return {"status": "failed", "reason": reason}
-
-
-BATCH_BYTES = 2**23
-"""Of inputs that are looked at together: 8 MiB, or 64 samples if that is more."""
-
-
-def inputs_in_batches(
-    problem: Problem, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Inputs of a network in batches of equal size; with ``whole`` a rest is dropped."""
-    inputs = problem.inputs(arrays, graph)
-    count = len(next(iter(inputs.values())))
-    sample_bytes = sum(array.nbytes for array in inputs.values()) // max(1, count)
-    size = min(count, max(64, min(256, BATCH_BYTES // max(1, sample_bytes))))
-    last = count - size + 1 if whole else count
-    for at in range(0, last, size):
-        yield {name: array[at : at + size] for name, array in inputs.items()}
 
 
 def checked(outputs: tuple[Any, ...]) -> tuple[Any, ...]:

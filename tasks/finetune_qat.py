@@ -25,6 +25,8 @@ from spaces.space import Architecture, architecture
 from tasks import recipes, teacher, workers
 from tasks.arrays import load_split
 from tasks.finalists import SearchError, choose_finalists
+from tasks.interpreter import score_file
+from tasks.networks import sized
 from tasks.params import (
     CostParams,
     FinetuneParams,
@@ -37,8 +39,8 @@ from tasks.params import (
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
 from tasks.quantization import Network
+from tasks.shared_weights import is_trained, load_supernet, slice_of
 from tasks.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
-from tasks.train_supernet import is_trained, load_supernet, sized, slice_of
 from tasks.word_vectors import WordVectors
 from tasks.workload import epochs_within, step_seconds
 from tasks.workspace import (
@@ -420,16 +422,6 @@ class Trainer:
             "bytes": {kind: len(content) for kind, content in files.items()}
             | {"int8": len(files[better])},
         }
-
-
-def score_file(
-    problem: Problem, tflite: bytes | Path, arrays: Any, graph: OpGraph
-) -> dict[str, float]:
-    """Metrics of an exported file on a split."""
-    from tasks.interpreter import predict
-
-    outputs = predict(tflite, problem.inputs(arrays, graph), problem.deployed)
-    return problem.score(outputs, arrays, graph)
 
 
 def hand_made(records: Any, chosen: Any, count: int) -> list[Any]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.problem import Outputs
+from spaces.graph import OpGraph
+from tasks.problem import Outputs, Problem
 
 
 def predict(
@@ -57,3 +58,11 @@ def dequantize(values: NDArray[Any], details: Any) -> NDArray[Any]:
         return values
     real: NDArray[Any] = (values.astype(np.float32) - zero_point) * np.float32(scale)
     return real
+
+
+def score_file(
+    problem: Problem, tflite: bytes | Path, arrays: Any, graph: OpGraph
+) -> dict[str, float]:
+    """Metrics of an exported file on a split."""
+    outputs = predict(tflite, problem.inputs(arrays, graph), problem.deployed)
+    return problem.score(outputs, arrays, graph)

@@ -40,7 +40,7 @@ from tasks.problem import open_problem
 from tasks.progress import Progress
 from tasks.rungs import LEAST_STEPS, Rungs
 from tasks.scores import Scores
-from tasks.train_supernet import is_trained
+from tasks.shared_weights import is_trained
 from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,14 @@ import numpy as np
 
 from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
-from spaces.space import Architecture
 from tasks import objectives
 from tasks.candidates import Record
 from tasks.estimate_cost import estimate_file
+from tasks.networks import deployed_graph
 from tasks.objectives import Objective
 from tasks.params import CostParams, ProblemParams, SelectParams
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
-from tasks.train_supernet import sized
 from tasks.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
@@ -97,13 +96,6 @@ def _model(
         "macs": report.macs,
         "cost": dataclasses.asdict(report),
     }
-
-
-def deployed_graph(folder: Path, manifest: Mapping[str, Any], problem: Problem) -> OpGraph:
-    """The graph of a finalist, head included, from the architecture beside its files."""
-    decisions = read_json(folder / "architecture.json")
-    point = Architecture.of(decisions.pop("space"), decisions)
-    return problem.complete(sized(point.space, manifest).lower(point))
 
 
 def _within(models: list[Record], cost: CostParams) -> list[Record]:

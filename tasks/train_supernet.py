@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from spaces.graph import OpGraph
 from spaces.reach import Reach
-from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
+from spaces.space import TrainableSpace
 from tasks import recipes, start_from
-from tasks.evaluator import inputs_in_batches
 from tasks.limits import reach
+from tasks.networks import sized
 from tasks.params import (
     CostParams,
     ProblemParams,
@@ -19,8 +18,9 @@ from tasks.params import (
     SpaceParams,
     SupernetParams,
 )
-from tasks.problem import Problem, open_problem
+from tasks.problem import open_problem
 from tasks.progress import Progress
+from tasks.shared_weights import new_supernet
 from tasks.workspace import Workspace, read_json, read_npz, write_json, write_npz
 
 Manifest = dict[str, object]
@@ -115,62 +115,6 @@ def _untrained(space: TrainableSpace, workspace: Workspace) -> Manifest:
     }
     write_json(workspace.supernet / "supernet.json", summary)
     return summary
-
-
-def sized(name: str, manifest: Any) -> TrainableSpace:
-    """A space for the data of a manifest.
-
-    Raises:
-        SpaceError: There is no such space, or its networks share no weights.
-    """
-    space: TrainableSpace = fitted(load_trainable(name), manifest)
-    return space
-
-
-def fitted(space: Any, manifest: Any) -> Any:
-    """Any space for the inputs, and the vocabulary if there is one, of a manifest."""
-    sized_space: SearchSpace = space.for_input(tuple(manifest["input_shape"]))
-    if "vocabulary_size" not in manifest:
-        return sized_space
-    if not hasattr(sized_space, "for_vocabulary"):
-        raise SpaceError(
-            f"space.name must name a space of language networks for {manifest['problem']}, but "
-            f"got {space.name!r}."
-        )
-    return sized_space.for_vocabulary(manifest["vocabulary_size"], manifest["token_types"])
-
-
-def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -> Any:
-    """An untrained :class:`spaces.supernet.Supernet` for the data of a workspace."""
-    from spaces.supernet import Supernet
-
-    space = sized(name, read_json(workspace.data / "manifest.json"))
-
-    def complete(backbone: OpGraph) -> OpGraph:
-        return problem.complete(backbone)
-
-    return Supernet(space, complete, problem.trained, seed, problem.first_bias)
-
-
-def is_trained(workspace: Workspace) -> bool:
-    """Whether the workspace has a supernet with trained weights."""
-    return (workspace.supernet / "weights.npz").exists()
-
-
-def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
-    """The trained :class:`spaces.supernet.Supernet` of a workspace."""
-    network = new_supernet(name, problem, workspace, seed=0)
-    network.restore(read_npz(workspace.supernet / "weights.npz"))
-    return network
-
-
-def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
-    """Weights of one architecture, by the names of :mod:`spaces.keras_model`.
-
-    Its batch statistics are recalibrated on ``samples``, arrays of train.
-    """
-    batches = inputs_in_batches(problem, samples, network.graph(point), whole=True)
-    return network.extract(point, network.recalibrate(point, batches))
 
 
 def _summary(network: Any, losses: Any, trained: Reach) -> Manifest:

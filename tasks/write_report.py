@@ -15,7 +15,8 @@ from spaces.graph import OpGraph
 from tasks import gate, linear_floor, report_page
 from tasks.arrays import has_split, load_split
 from tasks.exhibits import Exhibit
-from tasks.finetune_qat import score_file
+from tasks.interpreter import score_file
+from tasks.networks import deployed_graph
 from tasks.params import (
     CostParams,
     DataParams,
@@ -31,7 +32,6 @@ from tasks.params import (
 )
 from tasks.problem import Problem, open_problem
 from tasks.progress import Progress
-from tasks.select_pareto import deployed_graph
 from tasks.workspace import Workspace, read_json, write_bytes, write_json
 
 Manifest = dict[str, object]

@@ -8,9 +8,10 @@ from typing import Any, final
 from spaces.space import Architecture
 from tasks.arrays import load_split
 from tasks.candidates import Record
-from tasks.evaluator import Bench, checked, failure, inputs_in_batches
+from tasks.evaluator import Bench, checked, failure
+from tasks.inputs import inputs_in_batches
 from tasks.problem import open_problem
-from tasks.train_supernet import load_supernet
+from tasks.shared_weights import load_supernet
 from tasks.workspace import read_json, sha256_file
 
 

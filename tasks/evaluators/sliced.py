@@ -18,7 +18,7 @@ from tasks.candidates import Record
 from tasks.evaluator import Bench, failure
 from tasks.evaluators.trained import BriefTrainer, Trained, team_of
 from tasks.problem import open_problem
-from tasks.train_supernet import load_supernet, slice_of
+from tasks.shared_weights import load_supernet, slice_of
 from tasks.workspace import sha256_file
 
 

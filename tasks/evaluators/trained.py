@@ -17,10 +17,11 @@ from spaces.space import Architecture
 from tasks import recipes, workers
 from tasks.arrays import load_split
 from tasks.candidates import Record
-from tasks.evaluator import Bench, checked, failure, inputs_in_batches
+from tasks.evaluator import Bench, checked, failure
+from tasks.inputs import inputs_in_batches
+from tasks.networks import sized
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
-from tasks.train_supernet import sized
 from tasks.word_vectors import WordVectors
 from tasks.workspace import read_json
 

@@ -22,10 +22,10 @@ from tasks import (
 )
 from tasks.arrays import load_split
 from tasks.interpreter import predict
+from tasks.networks import deployed_graph, sized
 from tasks.params import Params
 from tasks.problem import Problem, load_problem, open_problem, problem_names
 from tasks.progress import SilentProgress
-from tasks.select_pareto import deployed_graph
 from tasks.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import SMALL, VOCABULARY, opened, samples, small_space
 
@@ -217,7 +217,7 @@ def test_report_shows_the_problem(finished: Finished) -> None:
 
 
 def test_space_of_the_run_is_sized_for_its_data(finished: Finished) -> None:
-    space = train_supernet.sized(
+    space = sized(
         finished.params.space.name, finished.json("data", "manifest.json")
     )
     assert space == small_space(finished.problem.name)

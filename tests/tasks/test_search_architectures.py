@@ -20,11 +20,12 @@ from spaces.space import (
     load_trainable,
     neighbours,
 )
-from tasks.evaluator import EvaluatorError, inputs_in_batches
+from tasks.evaluator import EvaluatorError
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
 from tasks.fidelity import kendall
 from tasks.finalists import SearchError, choose_finalists
+from tasks.inputs import inputs_in_batches
 from tasks.params import (
     CostParams,
     ProblemParams,

@@ -24,7 +24,7 @@ from tasks.params import (
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
 from tasks.search_architectures import run
-from tasks.train_supernet import new_supernet
+from tasks.shared_weights import new_supernet
 from tasks.workspace import Workspace, read_json, write_npz
 from tests.prepared import prepared
 from tests.samples import SMALL, small_space

@@ -13,9 +13,9 @@ from tasks import preflight, train_supernet
 from tasks.params import Params, ProblemParams, SupernetParams
 from tasks.problem import open_problem
 from tasks.progress import SilentProgress
+from tasks.shared_weights import new_supernet
 from tasks.stages import STAGES, claimed, stage_named
 from tasks.start_from import StartError
-from tasks.train_supernet import new_supernet
 from tasks.workspace import Workspace, WorkspaceError, read_json, read_npz, write_json, write_npz
 from tests.prepared import prepared
 from tests.samples import SMALL
