@@ -80,7 +80,7 @@ $(VENV)/.installed: requirements.lock .ci/uv
 .edgenas/.ready: $(VENV)/.installed
 	@echo "Creating the databases of Prefect and MLflow in .edgenas/ ..."
 	@$(PY) -m flows.server
-	@$(PY) -c "from pathlib import Path; from tasks.tracking_store import prepare_store; \
+	@$(PY) -c "from pathlib import Path; from tasks.tracking.tracking_store import prepare_store; \
 		print('MLflow database ready in', prepare_store(Path()).folder)"
 	@touch $@
 

@@ -23,12 +23,13 @@ import numpy as np
 
 from spaces.dominance import hypervolume
 from spaces.space import load_baselines, load_space
-from tasks import recipes, stages
 from tasks.estimate_cost import estimate_file
-from tasks.params import Params, load_params
-from tasks.problem import open_problem
-from tasks.progress import ConsoleProgress, SilentProgress
-from tasks.workspace import Workspace, read_json
+from tasks.learning import recipes
+from tasks.learning.problem import open_problem
+from tasks.pipeline import stages
+from tasks.run.params import Params, load_params
+from tasks.run.progress import ConsoleProgress, SilentProgress
+from tasks.run.workspace import Workspace, read_json
 
 FAMILY = "mobilenet_v2_small"
 REFERENCE = (0.6, 1.5)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from benchmarks.results import ROOT, Result, machine, save, warn_if_busy
-from tasks.workspace import read_json
+from tasks.run.workspace import read_json
 
 FOREIGN = ("PREFECT_", "MLFLOW_", "DVC_", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "MAKE")
 """Beginnings of variables that a fresh clone must not see."""

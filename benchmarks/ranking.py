@@ -3,13 +3,13 @@
     python -m benchmarks.ranking --profile mine --networks 12 --epochs 3 9 27
     python -m benchmarks.ranking --profile cifar10 --set data.source=FOLDER supernet.steps=300
 
-The networks are those that a gate looks at (:mod:`tasks.gate`): small and large ones of each kind
-of op throughout, then random ones evenly over latency. Each is trained alone from scratch for
-every number of epochs, by the recipe of a search's candidates, and scored on validation in
-floating point. The longest trainings are the truth; the first ``--repeat`` of them are repeated
-with another seed, to know its noise. Where the profile has a supernet (``supernet.steps``) it is
-trained as the pipeline does it; then networks are also scored by its slices (``shared``), and the
-shorter trainings begin from slices as well (``sliced``).
+The networks are those that a gate looks at (:mod:`tasks.candidates.gate`): small and large ones of
+each kind of op throughout, then random ones evenly over latency. Each is trained alone from
+scratch for every number of epochs, by the recipe of a search's candidates, and scored on
+validation in floating point. The longest trainings are the truth; the first ``--repeat`` of them
+are repeated with another seed, to know its noise. Where the profile has a supernet
+(``supernet.steps``) it is trained as the pipeline does it; then networks are also scored by its
+slices (``shared``), and the shorter trainings begin from slices as well (``sliced``).
 
 Printed for each way and length: tau with a 90 % bootstrap interval, beside the tau of
 multiply-accumulates and the ceiling that a perfect score would reach on so noisy a truth; the bias
@@ -34,14 +34,15 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from benchmarks.results import Result, machine, save, warn_if_busy
 from spaces.space import Architecture
-from tasks import gate, prepare_dataset, train_supernet
-from tasks.candidates import Record
-from tasks.coster import Coster
-from tasks.evaluator import Bench, load_evaluator
-from tasks.params import Params, load_params
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_json
+from tasks import prepare_dataset, train_supernet
+from tasks.candidates import gate
+from tasks.candidates.coster import Coster
+from tasks.candidates.evaluator import Bench, load_evaluator
+from tasks.candidates.records import Record
+from tasks.learning.problem import open_problem
+from tasks.run.params import Params, load_params
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 

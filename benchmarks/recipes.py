@@ -4,9 +4,10 @@
     python -m benchmarks.recipes --data FOLDER --epochs 8 --plain
 
 FOLDER holds ``train/<class>/*`` and ``validation/<class>/*``. By default the recipe is that of
-``tasks/recipes.py``; ``--set key=value`` changes a key of ``finetune``. ``--plain`` is what a
-person would write: Keras' Adam at 0.001 with a cosine, on the same augmentation. ``--seconds``
-stretches the plain cosine to that wall time. Prints top-1 on validation in floating point.
+``tasks/learning/recipes.py``; ``--set key=value`` changes a key of ``finetune``. ``--plain`` is
+what a person would write: Keras' Adam at 0.001 with a cosine, on the same augmentation.
+``--seconds`` stretches the plain cosine to that wall time. Prints top-1 on validation in floating
+point.
 """
 
 from __future__ import annotations
@@ -23,21 +24,22 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import numpy as np
 
 from spaces.space import load_baselines
-from tasks import prepare_dataset, recipes
-from tasks.arrays import load_split
-from tasks.inputs import inputs_in_batches
-from tasks.networks import sized
-from tasks.params import load_params
-from tasks.problem import Problem, open_problem
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_json
+from tasks import prepare_dataset
+from tasks.data.arrays import load_split
+from tasks.learning import recipes
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.networks import sized
+from tasks.learning.problem import Problem, open_problem
+from tasks.run.params import load_params
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json
 
 
 def by_recipe(
     model: Any, graph: Any, problem: Problem, batches: Any, plan: recipes.Plan, work: Path
 ) -> int:
     """Train as the project does; returns the steps."""
-    from tasks.training import Checkpoint, train_model
+    from tasks.learning.training import Checkpoint, train_model
 
     checkpoint = Checkpoint(work / "checkpoint.npz", every=10**9)
     train_model(model, graph, problem, batches, plan.recipe, checkpoint, SilentProgress())
@@ -51,7 +53,7 @@ def plainly(
     import tensorflow as tf
     import tf_keras as keras
 
-    from tasks.training import as_tensors
+    from tasks.learning.training import as_tensors
 
     optimizer = keras.optimizers.Adam(1e-3)
 
@@ -90,8 +92,8 @@ def main() -> None:
     import tf_keras as keras
 
     from spaces.keras_model import build_model
-    from tasks.quantization import Network, deployed_outputs
-    from tasks.training import Batches, configure_tensorflow
+    from tasks.learning.quantization import Network, deployed_outputs
+    from tasks.learning.training import Batches, configure_tensorflow
 
     given = parser().parse_args()
     configure_tensorflow(given.threads, deterministic=False)

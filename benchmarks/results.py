@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tasks.workspace import write_json
+from tasks.run.workspace import write_json
 
 Result = dict[str, object]
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
 from spaces.graph import OpGraph, Shape
 from spaces.space import Architecture, TrainableSpace, sample
-from tasks.params import Params, load_params
-from tasks.problem import Arrays, Problem, problem_of_space
+from tasks.learning.problem import Arrays, Problem, problem_of_space
+from tasks.run.params import Params, load_params
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SEED = 0
@@ -47,7 +47,7 @@ def noise(shape: Shape, size: int, classes: int) -> dict[str, NDArray[Any]]:
 def networks(
     space: TrainableSpace, seed: int, step: int, random_subnets: int
 ) -> list[Architecture]:
-    """The networks that the sandwich rule trains in a step (``tasks.sandwich.SandwichStep``)."""
+    """The networks of a step by the sandwich rule (``tasks.learning.sandwich.SandwichStep``)."""
     rng = np.random.default_rng([seed, 2, step])
     ends = [space.largest(), space.smallest()]
     return [*ends, *(sample(space, rng) for _ in range(random_subnets))]
@@ -113,8 +113,8 @@ def alternate(first: Callable[[], Any], second: Callable[[], Any], repeats: int)
 def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) -> Result:
     """All rounds at one input size."""
     from spaces.supernet import Supernet
-    from tasks.recipes import Facts, supernet_plan
-    from tasks.sandwich import SandwichStep
+    from tasks.learning.recipes import Facts, supernet_plan
+    from tasks.learning.sandwich import SandwichStep
 
     settings = params.supernet
     facts = Facts(False, True, 8000, space.input_shape[1], False)
@@ -187,8 +187,8 @@ def main() -> None:
     options = parser().parse_args()
     warn_if_busy()
     about = machine(PACKAGES)
-    from tasks.networks import sized
-    from tasks.training import configure_tensorflow
+    from tasks.learning.networks import sized
+    from tasks.learning.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")
     threads = options.threads or params.runtime.threads

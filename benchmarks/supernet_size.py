@@ -5,11 +5,11 @@
     python -m benchmarks.supernet_size --space spaghettinet_edgetpu --batch-size 4
     python -m benchmarks.supernet_size --space mobilebert_edgetpu --batch-size 2
 
-A step is that of the pipeline (``tasks.sandwich.SandwichStep``): the largest network within reach
-(:mod:`spaces.reach`), the smallest and two random ones on one batch of noise, by the recipe of
-``params.yaml``. Sizes count the head, MACs are of one sample. Memory is the most that this process
-ever held, TensorFlow and the initialisation included; so each space is a command of its own. The
-first step also traces the largest and the smallest network.
+A step is that of the pipeline (``tasks.learning.sandwich.SandwichStep``): the largest network
+within reach (:mod:`spaces.reach`), the smallest and two random ones on one batch of noise, by the
+recipe of ``params.yaml``. Sizes count the head, MACs are of one sample. Memory is the most that
+this process ever held, TensorFlow and the initialisation included; so each space is a command of
+its own. The first step also traces the largest and the smallest network.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import numpy as np
 from benchmarks.results import ROOT, Result, machine, save, warn_if_busy
 from spaces.graph import Shape
 from spaces.space import TrainableSpace, load_baselines, load_trainable
-from tasks.architecture_table import default_classes
-from tasks.limits import reach
-from tasks.params import ProblemParams, load_params
-from tasks.problem import Arrays, Problem, Setting, load_problem, problem_of_space
+from tasks.candidates.architecture_table import default_classes
+from tasks.candidates.limits import reach
+from tasks.learning.problem import Arrays, Problem, Setting, load_problem, problem_of_space
+from tasks.run.params import ProblemParams, load_params
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SEED = 0
@@ -88,9 +88,9 @@ def of_input(space: TrainableSpace, size: int | None) -> TrainableSpace:
 def measure(space: TrainableSpace, options: argparse.Namespace) -> Result:
     """Sizes, then the steps."""
     from spaces.supernet import Supernet
-    from tasks.recipes import Facts, supernet_plan
-    from tasks.sandwich import SandwichStep
-    from tasks.training import configure_tensorflow
+    from tasks.learning.recipes import Facts, supernet_plan
+    from tasks.learning.sandwich import SandwichStep
+    from tasks.learning.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")
     configure_tensorflow(params.runtime.threads, params.runtime.deterministic)

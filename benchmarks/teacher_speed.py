@@ -3,8 +3,8 @@
     python -m benchmarks.teacher_speed
 
 For hand-made networks of the small space at 32x32: processor seconds of a batch as
-``tasks/teacher.py`` asks a ``.tflite`` (float and int8) and a ``.keras`` file, beside the nominal
-seconds of a training step of the same network.
+``tasks/learning/teacher.py`` asks a ``.tflite`` (float and int8) and a ``.keras`` file, beside the
+nominal seconds of a training step of the same network.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import numpy as np
 
 from spaces.space import load_baselines, load_trainable
-from tasks.problem import problem_of_space
-from tasks.teacher import OwnTeacher
-from tasks.workload import step_seconds
-from tasks.workspace import write_bytes
+from tasks.candidates.workload import step_seconds
+from tasks.learning.problem import problem_of_space
+from tasks.learning.teacher import OwnTeacher
+from tasks.run.workspace import write_bytes
 
 SPACE, SHAPE, BATCH, REPEATS = "mobilenet_edgetpu_v2_small", (1, 32, 32, 3), 64, 5
 NETWORKS = ("edgetpu_v2_s", "edgetpu_v2_l")
@@ -32,8 +32,8 @@ NETWORKS = ("edgetpu_v2_s", "edgetpu_v2_l")
 def main() -> None:
     """Print a row a network."""
     from spaces.keras_model import build_model
-    from tasks.quantization import Network, export_float, export_post_training
-    from tasks.training import configure_tensorflow
+    from tasks.learning.quantization import Network, export_float, export_post_training
+    from tasks.learning.training import configure_tensorflow
 
     configure_tensorflow(1, True)
     space = load_trainable(SPACE).for_input(SHAPE)

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
-from tasks.workspace import read_json, sha256_file, write_json
+from tasks.run.workspace import read_json, sha256_file, write_json
 
 PACKAGES = ("tensorflow", "prefect", "mlflow")
 SIDES = ("plain", "tracked")
@@ -43,7 +43,7 @@ RESULT = Path("result.json")
 def _import_tensorflow() -> None:
     """What a search imports when it scores its first candidate."""
     import spaces.supernet
-    import tasks.training
+    import tasks.learning.training
 
     del spaces, tasks
 
@@ -51,7 +51,7 @@ def _import_tensorflow() -> None:
 def run_plain(overrides: Sequence[str]) -> dict[str, float]:
     """The search stage as one call, in the current folder."""
     from tasks import search_architectures
-    from tasks.session import open_session
+    from tasks.pipeline.session import open_session
 
     began = time.perf_counter()
     session = open_session(None, overrides, tracking=False)
@@ -94,7 +94,7 @@ def run_tracked(overrides: Sequence[str]) -> dict[str, float]:
 def run_prepare(overrides: Sequence[str]) -> dict[str, float]:
     """Data and a supernet, in the current folder."""
     from tasks import prepare_dataset, train_supernet
-    from tasks.session import open_session
+    from tasks.pipeline.session import open_session
 
     session = open_session(None, overrides, tracking=False)
     p, workspace, progress = session.params, session.workspace, session.progress
@@ -145,7 +145,7 @@ def prepare(project: Path, workspace: Path | None, overrides: Sequence[str], ste
         for folder in ("data", "supernet"):
             shutil.copytree(workspace / folder, project / "artifacts" / folder)
     python(project, "-m", "flows.server")
-    code = "from pathlib import Path; from tasks.tracking_store import prepare_store; "
+    code = "from pathlib import Path; from tasks.tracking.tracking_store import prepare_store; "
     python(project, "-c", code + "prepare_store(Path())")
 
 

@@ -4,8 +4,8 @@
     python -m benchmarks.training_speed --profile mine --set data.source=FOLDER
 
 For networks of each problem on the data that comes with it, or of one profile: seconds of a step
-as ``tasks/workload.py`` computes them and as this machine takes them, and the ratio. A step is
-that of a finalist: batch, augmentation, forward, backward, optimizer, running average.
+as ``tasks/candidates/workload.py`` computes them and as this machine takes them, and the ratio. A
+step is that of a finalist: batch, augmentation, forward, backward, optimizer, running average.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ import numpy as np
 
 from benchmarks.results import warn_if_busy
 from spaces.space import load_baselines, sample
-from tasks import prepare_dataset, recipes
-from tasks.arrays import load_split
-from tasks.networks import sized
-from tasks.params import Params, load_params
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
-from tasks.workload import step_seconds
-from tasks.workspace import Workspace, read_json
+from tasks import prepare_dataset
+from tasks.candidates.workload import step_seconds
+from tasks.data.arrays import load_split
+from tasks.learning import recipes
+from tasks.learning.networks import sized
+from tasks.learning.problem import open_problem
+from tasks.run.params import Params, load_params
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json
 
 PROFILES = (None, "segmentation", "detection", "text_classification", "question_answering")
 STEPS, FIRST = 16, 4
@@ -65,7 +66,7 @@ def measure(params: Params, folder: Path) -> list[float]:
     import tf_keras as keras
 
     from spaces.keras_model import build_model
-    from tasks.training import Batches, Checkpoint, train_model
+    from tasks.learning.training import Batches, Checkpoint, train_model
 
     workspace = Workspace(folder / "results", folder / "state", folder)
     prepare_dataset.run(params.data, workspace, SilentProgress())
@@ -99,7 +100,7 @@ def measure(params: Params, folder: Path) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one profile, or the five that come with the project."""
-    from tasks.training import configure_tensorflow
+    from tasks.learning.training import configure_tensorflow
 
     top = argparse.ArgumentParser(prog="python -m benchmarks.training_speed")
     top.add_argument("--profile")

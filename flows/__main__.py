@@ -14,8 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.stages import STAGES, alone, check_reads
-from tasks.workspace import Workspace
+from tasks.pipeline.stages import STAGES, alone, check_reads
+from tasks.run.workspace import Workspace
 
 _NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
@@ -23,8 +23,8 @@ _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 def _check(arguments: argparse.Namespace) -> Workspace:
     """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
-    from tasks.params import load_params
-    from tasks.preflight import check
+    from tasks.pipeline.preflight import check
+    from tasks.run.params import load_params
 
     check(load_params(Path("params.yaml"), arguments.profile, arguments.overrides))
     return Workspace.of(arguments.profile)

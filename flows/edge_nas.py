@@ -29,10 +29,10 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
-from tasks.preflight import check_target
+from tasks.pipeline.preflight import check_target
+from tasks.pipeline.session import ROOT, Session, closing_lines, open_session, table_of
+from tasks.pipeline.stages import Claim, alone, call, claimed, complete, timed
 from tasks.search_architectures import Chunk, Search
-from tasks.session import ROOT, Session, closing_lines, open_session, table_of
-from tasks.stages import Claim, alone, call, claimed, complete, timed
 
 Manifest = dict[str, Any]
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tasks.params import ParamsError, profile_names
-from tasks.problem import load_problem
-from tasks.progress import duration
+from tasks.learning.problem import load_problem
+from tasks.pipeline.session import ROOT
+from tasks.pipeline.stages import STAGES, is_running, timings
+from tasks.run.params import ParamsError, profile_names
+from tasks.run.progress import duration
+from tasks.run.workspace import Workspace, read_json
 from tasks.search_architectures import SHOWN
-from tasks.session import ROOT
-from tasks.stages import STAGES, is_running, timings
-from tasks.workspace import Workspace, read_json
 
 STALE_S = 60.0
 _INDENT = " " * 16

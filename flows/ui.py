@@ -25,7 +25,7 @@ from flows.server import (
     tethered,
     wait_until_healthy,
 )
-from tasks.tracking_store import Store, prepare_store
+from tasks.tracking.tracking_store import Store, prepare_store
 
 PREFECT_PORT: Final = 4200
 MLFLOW_PORT: Final = 5000

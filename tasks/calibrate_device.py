@@ -22,7 +22,7 @@ from hw.profile import Device
 from hw.tflite import TfliteError, read_tflite
 from spaces.graph import OpGraph
 from spaces.space import load_space
-from tasks.architecture_table import (
+from tasks.candidates.architecture_table import (
     ARCHITECTURE,
     Table,
     TableError,
@@ -30,7 +30,7 @@ from tasks.architecture_table import (
     graphs,
     read_table,
 )
-from tasks.workspace import write_bytes
+from tasks.run.workspace import write_bytes
 
 LATENCY, TFLITE = "latency_ms", "tflite"
 Network = tuple[OpGraph, Mapping[str, str]]
@@ -49,7 +49,7 @@ def run(
     The table has a column ``latency_ms`` (warm, batch 1) and either ``architecture``, with
     ``space_name``, or ``tflite``, paths relative to the table. Other columns are ignored.
     ``classes`` are those of the head of the measured architectures; None: as
-    :func:`tasks.architecture_table.default_classes` has it.
+    :func:`tasks.candidates.architecture_table.default_classes` has it.
 
     Raises:
         TableError: The table cannot be read, lacks a column, names a network twice, or a cell is

@@ -13,7 +13,7 @@ import numpy as np
 from hw.cost_model import CostModel, CostModelError, FloatArray, load_cost_model
 from hw.device import load_device
 from spaces.space import SearchSpace, load_space
-from tasks.architecture_table import (
+from tasks.candidates.architecture_table import (
     Table,
     TableError,
     default_classes,
@@ -21,7 +21,7 @@ from tasks.architecture_table import (
     lowered,
     read_table,
 )
-from tasks.workspace import write_bytes
+from tasks.run.workspace import write_bytes
 
 LATENCIES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj")
 COUNTS = ("peak_memory_bytes", "weight_bytes", "streamed_bytes", "macs")
@@ -41,7 +41,7 @@ def run(
 
     Columns of the table are kept; those that bear the name of a cost are replaced. ``classes`` are
     those of the head, which is costed, too; None: as
-    :func:`tasks.architecture_table.default_classes` has it.
+    :func:`tasks.candidates.architecture_table.default_classes` has it.
 
     Returns:
         Number of architectures.

@@ -12,7 +12,7 @@ from hw.device import load_device
 from hw.report import CostReport
 from hw.tflite import read_tflite
 from spaces.graph import Op, OpGraph
-from tasks.params import CostParams
+from tasks.run.params import CostParams
 
 _GROUP = re.compile(r"/(group\d+)$")
 

@@ -22,12 +22,19 @@ from typing import Any
 from hw.device import load_device
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
-from tasks import recipes, teacher, workers
-from tasks.arrays import load_split
-from tasks.finalists import SearchError, choose_finalists
-from tasks.interpreter import score_file
-from tasks.networks import sized
-from tasks.params import (
+from tasks.candidates.finalists import SearchError, choose_finalists
+from tasks.candidates.workload import epochs_within, step_seconds
+from tasks.data.arrays import load_split
+from tasks.learning import recipes, teacher
+from tasks.learning.interpreter import score_file
+from tasks.learning.networks import sized
+from tasks.learning.problem import Problem, open_problem
+from tasks.learning.quantization import Network
+from tasks.learning.shared_weights import is_trained, load_supernet, slice_of
+from tasks.learning.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
+from tasks.learning.word_vectors import WordVectors
+from tasks.run import workers
+from tasks.run.params import (
     CostParams,
     FinetuneParams,
     ProblemParams,
@@ -36,14 +43,8 @@ from tasks.params import (
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import Problem, open_problem
-from tasks.progress import Progress
-from tasks.quantization import Network
-from tasks.shared_weights import is_trained, load_supernet, slice_of
-from tasks.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
-from tasks.word_vectors import WordVectors
-from tasks.workload import epochs_within, step_seconds
-from tasks.workspace import (
+from tasks.run.progress import Progress
+from tasks.run.workspace import (
     Workspace,
     explain_full_disk,
     read_json,
@@ -274,7 +275,7 @@ class Trainer:
         sliced: bool,
         taught_by: Path | None = None,
     ) -> None:
-        from tasks.training import Batches, configure_tensorflow
+        from tasks.learning.training import Batches, configure_tensorflow
 
         configure_tensorflow(workers.threads(runtime.threads), runtime.deterministic)
         self._params, self._workspace, self._plans = finetune, workspace, plans
@@ -323,7 +324,7 @@ class Trainer:
         import tf_keras as keras
 
         from spaces.keras_model import build_model, get_weights, set_weights
-        from tasks.quantization import export_float, export_post_training
+        from tasks.learning.quantization import export_float, export_post_training
 
         if isinstance(self._teacher, OwnTeacher):
             self._teacher.settle(load_split(self._workspace, "train", SETTLED), graph)
@@ -351,7 +352,7 @@ class Trainer:
     def _quantize_aware(
         self, network: Network, ranges: Any, point: Architecture, progress: Progress
     ) -> bytes:
-        from tasks.quantization import export_quantize_aware, quantize_aware
+        from tasks.learning.quantization import export_quantize_aware, quantize_aware
 
         quantized, (before, plan) = quantize_aware(network, ranges), self._plans
         after = _Offset(progress, before.recipe.steps)
@@ -361,14 +362,14 @@ class Trainer:
     def _fit(
         self, model: Any, graph: OpGraph, name: str, plan: recipes.Plan, progress: Progress
     ) -> None:
-        from tasks.training import Checkpoint, train_model
+        from tasks.learning.training import Checkpoint, train_model
 
         checkpoint = Checkpoint(self._workspace.state / f"{name}.npz", every=200)
         parts = (model, graph, self._problem, self._batches, plan.recipe, checkpoint, progress)
         train_model(*parts, self._teacher)
 
     def _deployed(self, tflite: bytes) -> bytes:
-        from tasks.quantization import split_grouped_convolutions
+        from tasks.learning.quantization import split_grouped_convolutions
 
         return split_grouped_convolutions(tflite) if self._split else tflite
 

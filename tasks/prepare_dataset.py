@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.dataset import SPLITS, AnySample, DataError, RawData, Source, Split, read_source
-from tasks.kind import (
+from tasks.data.dataset import SPLITS, AnySample, DataError, RawData, Source, Split, read_source
+from tasks.data.kind import (
     Arrays,
     Finished,
     Kind,
@@ -24,11 +24,19 @@ from tasks.kind import (
     notes_of,
     summary_of,
 )
-from tasks.mirror import looks_mirrored
-from tasks.params import DataParams
-from tasks.progress import Progress
-from tasks.splits import Fractions, Item, Splits, carve, carve_groups, drop_duplicates, interleave
-from tasks.workspace import Workspace, explain_full_disk, write_bytes, write_json, write_npz
+from tasks.data.mirror import looks_mirrored
+from tasks.data.splits import (
+    Fractions,
+    Item,
+    Splits,
+    carve,
+    carve_groups,
+    drop_duplicates,
+    interleave,
+)
+from tasks.run.params import DataParams
+from tasks.run.progress import Progress
+from tasks.run.workspace import Workspace, explain_full_disk, write_bytes, write_json, write_npz
 
 _NAMED = 20  # unusable samples that the manifest names; the rest is only counted
 _UNUSABLE = "picture skipped: it cannot be used"

@@ -23,12 +23,17 @@ from spaces.space import (
     load_algorithm,
     load_baselines,
 )
-from tasks import fidelity, gate, objectives, recipes
-from tasks.candidates import Record
-from tasks.coster import Coster
-from tasks.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
-from tasks.finalists import choose_finalists
-from tasks.params import (
+from tasks.candidates import fidelity, gate, objectives
+from tasks.candidates.coster import Coster
+from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
+from tasks.candidates.finalists import choose_finalists
+from tasks.candidates.records import Record
+from tasks.candidates.rungs import LEAST_STEPS, Rungs
+from tasks.candidates.scores import Scores
+from tasks.learning import recipes
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import is_trained
+from tasks.run.params import (
     CostParams,
     ProblemParams,
     RuntimeParams,
@@ -36,12 +41,8 @@ from tasks.params import (
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import open_problem
-from tasks.progress import Progress
-from tasks.rungs import LEAST_STEPS, Rungs
-from tasks.scores import Scores
-from tasks.shared_weights import is_trained
-from tasks.workspace import Workspace, read_json, write_json
+from tasks.run.progress import Progress
+from tasks.run.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
 SHOWN = "now.json"
@@ -89,7 +90,7 @@ class Search:
     """A search in chunks: ask, evaluate, tell.
 
     The order of proposals depends on the seed and on the scores only, and scores are remembered
-    (:class:`tasks.scores.Scores`): a search that was cut off is simply run again.
+    (:class:`tasks.candidates.scores.Scores`): a search that was cut off is simply run again.
     """
 
     def __init__(

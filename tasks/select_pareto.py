@@ -11,15 +11,15 @@ import numpy as np
 
 from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
-from tasks import objectives
-from tasks.candidates import Record
+from tasks.candidates import objectives
+from tasks.candidates.objectives import Objective
+from tasks.candidates.records import Record
 from tasks.estimate_cost import estimate_file
-from tasks.networks import deployed_graph
-from tasks.objectives import Objective
-from tasks.params import CostParams, ProblemParams, SelectParams
-from tasks.problem import Problem, open_problem
-from tasks.progress import Progress
-from tasks.workspace import Workspace, read_json, write_json
+from tasks.learning.networks import deployed_graph
+from tasks.learning.problem import Problem, open_problem
+from tasks.run.params import CostParams, ProblemParams, SelectParams
+from tasks.run.progress import Progress
+from tasks.run.workspace import Workspace, read_json, write_json
 
 Manifest = dict[str, object]
 

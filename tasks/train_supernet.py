@@ -8,20 +8,20 @@ import numpy as np
 
 from spaces.reach import Reach
 from spaces.space import TrainableSpace
-from tasks import recipes, start_from
-from tasks.limits import reach
-from tasks.networks import sized
-from tasks.params import (
+from tasks.candidates.limits import reach
+from tasks.learning import recipes, start_from
+from tasks.learning.networks import sized
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import new_supernet
+from tasks.run.params import (
     CostParams,
     ProblemParams,
     RuntimeParams,
     SpaceParams,
     SupernetParams,
 )
-from tasks.problem import open_problem
-from tasks.progress import Progress
-from tasks.shared_weights import new_supernet
-from tasks.workspace import Workspace, read_json, read_npz, write_json, write_npz
+from tasks.run.progress import Progress
+from tasks.run.workspace import Workspace, read_json, read_npz, write_json, write_npz
 
 Manifest = dict[str, object]
 LOSSES = ("loss_largest", "loss_smallest")
@@ -50,8 +50,8 @@ def run(
         StartError: The weights to begin with are of another space.
         TrainingDivergedError: The loss is not finite, or above that of guessing.
     """
-    from tasks.sandwich import train_supernet
-    from tasks.training import Batches, Checkpoint, configure_tensorflow
+    from tasks.learning.sandwich import train_supernet
+    from tasks.learning.training import Batches, Checkpoint, configure_tensorflow
 
     opened = open_problem(problem, workspace)
     manifest = read_json(workspace.data / "manifest.json")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.workspace import WorkspaceError
+from tasks.run.workspace import WorkspaceError
 
 
 def run(root: Path) -> str:

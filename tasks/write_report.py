@@ -12,12 +12,15 @@ import numpy as np
 
 from hw.report import CostReport, OpCost
 from spaces.graph import OpGraph
-from tasks import gate, linear_floor, report_page
-from tasks.arrays import has_split, load_split
-from tasks.exhibits import Exhibit
-from tasks.interpreter import score_file
-from tasks.networks import deployed_graph
-from tasks.params import (
+from tasks import report as report_page
+from tasks.candidates import gate
+from tasks.data import linear_floor
+from tasks.data.arrays import has_split, load_split
+from tasks.learning.exhibits import Exhibit
+from tasks.learning.interpreter import score_file
+from tasks.learning.networks import deployed_graph
+from tasks.learning.problem import Problem, open_problem
+from tasks.run.params import (
     CostParams,
     DataParams,
     FinetuneParams,
@@ -30,9 +33,8 @@ from tasks.params import (
     SpaceParams,
     SupernetParams,
 )
-from tasks.problem import Problem, open_problem
-from tasks.progress import Progress
-from tasks.workspace import Workspace, read_json, write_bytes, write_json
+from tasks.run.progress import Progress
+from tasks.run.workspace import Workspace, read_json, write_bytes, write_json
 
 Manifest = dict[str, object]
 KINDS = ("float", "ptq", "int8")
@@ -139,7 +141,7 @@ def _exhibits(
     scores: Mapping[str, Any], samples: int, problem: Problem, workspace: Workspace
 ) -> tuple[Exhibit, ...]:
     """The first samples of the split, as the best finalist's float and int8 files see them."""
-    from tasks.interpreter import predict
+    from tasks.learning.interpreter import predict
 
     arrays = {
         name: array[:samples] for name, array in load_split(workspace, scores["split"]).items()
@@ -264,7 +266,7 @@ def _cost(record: Mapping[str, Any]) -> CostReport:
 def _stages(
     params: Params, workspace: Workspace, candidates: Sequence[Any], models: Sequence[Any]
 ) -> tuple[report_page.StageCost, ...]:
-    from tasks.stages import timings
+    from tasks.pipeline.stages import timings
 
     seconds = timings(Workspace(workspace.root, workspace.state.parent))
     subnets = 2 + params.supernet.random_subnets
@@ -385,6 +387,6 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _code() -> str:
-    from tasks.stages import code_digest
+    from tasks.pipeline.stages import code_digest
 
     return f"sha256:{code_digest()}"

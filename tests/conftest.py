@@ -23,7 +23,7 @@ def tensorflow() -> ModuleType:
     """TensorFlow with two threads and deterministic ops, as runs have it."""
     import tensorflow
 
-    from tasks.training import configure_tensorflow
+    from tasks.learning.training import configure_tensorflow
 
     configure_tensorflow(2, True)
     return tensorflow

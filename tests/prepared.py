@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tasks.workspace import Workspace, write_json, write_npz
+from tasks.run.workspace import Workspace, write_json, write_npz
 from tests.samples import SMALL, VOCABULARY, opened, samples
 
 SPLITS = {"train": 24, "validation": 8}

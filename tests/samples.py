@@ -10,8 +10,8 @@ import numpy as np
 
 from spaces.graph import Shape
 from spaces.space import TrainableSpace, load_trainable
-from tasks.params import ProblemParams
-from tasks.problem import Problem, Setting, load_problem
+from tasks.learning.problem import Problem, Setting, load_problem
+from tasks.run.params import ProblemParams
 
 VOCABULARY, CLASSES = 30, 3
 WORDS = 20

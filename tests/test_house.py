@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.params import Params
-from tasks.stages import STAGES
+from tasks.pipeline.stages import STAGES
+from tasks.run.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("spaces", "hw", "tasks", "flows")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = {
     "prepare": "prepare_dataset",
     "train_supernet": "train_supernet",
@@ -103,6 +104,19 @@ def test_stages_declare_the_parameters_they_take(pipeline: dict[str, Any], name:
     taken = typing.get_type_hints(run).values()
     blocks = {key for key, field in Params.model_fields.items() if field.annotation in taken}
     assert set(pipeline["stages"][name]["params"]) == blocks, inspect.signature(run)
+
+
+def test_readme_tells_each_folder_of_tasks() -> None:
+    told = set(re.findall(r"^\| `tasks/(\w+)/`(?:, `(\w+)/`)?(?:, `(\w+)/`)? \|", README, re.M))
+    there = {path.parent.name for path in (ROOT / "tasks").glob("*/__init__.py")}
+    assert {name for row in told for name in row if name} == there
+
+
+def test_files_of_tasks_are_named_by_what_they_do() -> None:
+    verbs = {"calibrate", "cost", "estimate", "finetune", "prepare", "search", "select", "train"}
+    verbs |= {"version", "write"}
+    names = [path.stem for path in (ROOT / "tasks").glob("*.py") if path.stem != "__init__"]
+    assert {name.split("_")[0] for name in names} == verbs
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

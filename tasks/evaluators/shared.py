@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from spaces.space import Architecture
-from tasks.arrays import load_split
-from tasks.candidates import Record
-from tasks.evaluator import Bench, checked, failure
-from tasks.inputs import inputs_in_batches
-from tasks.problem import open_problem
-from tasks.shared_weights import load_supernet
-from tasks.workspace import read_json, sha256_file
+from tasks.candidates.evaluator import Bench, checked, failure
+from tasks.candidates.records import Record
+from tasks.data.arrays import load_split
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import load_supernet
+from tasks.run.workspace import read_json, sha256_file
 
 
 @final
 class Shared:
-    """See :class:`tasks.evaluator.Evaluator`."""
+    """See :class:`tasks.candidates.evaluator.Evaluator`."""
 
     together = 1
 
@@ -66,7 +66,7 @@ class Shared:
         return scores
 
     def _load(self) -> tuple[Any, ...]:
-        from tasks.training import configure_tensorflow
+        from tasks.learning.training import configure_tensorflow
 
         bench = self._bench
         configure_tensorflow(bench.runtime.threads, bench.runtime.deterministic)

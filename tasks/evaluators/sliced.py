@@ -12,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from spaces.space import Architecture
-from tasks import recipes, workers
-from tasks.arrays import load_split
-from tasks.candidates import Record
-from tasks.evaluator import Bench, failure
+from tasks.candidates.evaluator import Bench, failure
+from tasks.candidates.records import Record
+from tasks.data.arrays import load_split
 from tasks.evaluators.trained import BriefTrainer, Trained, team_of
-from tasks.problem import open_problem
-from tasks.shared_weights import load_supernet, slice_of
-from tasks.workspace import sha256_file
+from tasks.learning import recipes
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import load_supernet, slice_of
+from tasks.run import workers
+from tasks.run.workspace import sha256_file
 
 
 @final
 class Sliced:
-    """See :class:`tasks.evaluator.Evaluator`."""
+    """See :class:`tasks.candidates.evaluator.Evaluator`."""
 
     together = Trained.together
 

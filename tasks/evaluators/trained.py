@@ -14,21 +14,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from spaces.space import Architecture
-from tasks import recipes, workers
-from tasks.arrays import load_split
-from tasks.candidates import Record
-from tasks.evaluator import Bench, checked, failure
-from tasks.inputs import inputs_in_batches
-from tasks.networks import sized
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
-from tasks.word_vectors import WordVectors
-from tasks.workspace import read_json
+from tasks.candidates.evaluator import Bench, checked, failure
+from tasks.candidates.records import Record
+from tasks.data.arrays import load_split
+from tasks.learning import recipes
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.networks import sized
+from tasks.learning.problem import open_problem
+from tasks.learning.word_vectors import WordVectors
+from tasks.run import workers
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import read_json
 
 
 @final
 class Trained:
-    """See :class:`tasks.evaluator.Evaluator`."""
+    """See :class:`tasks.candidates.evaluator.Evaluator`."""
 
     together = 8  # processes start once for them, which takes seconds
 
@@ -91,7 +92,7 @@ class BriefTrainer:
     """The data and the recipe of many short trainings."""
 
     def __init__(self, bench: Bench, plan: recipes.Plan) -> None:
-        from tasks.training import Batches, configure_tensorflow
+        from tasks.learning.training import Batches, configure_tensorflow
 
         workspace = bench.workspace
         configure_tensorflow(workers.threads(bench.runtime.threads), bench.runtime.deterministic)
@@ -110,8 +111,8 @@ class BriefTrainer:
         import tf_keras as keras
 
         from spaces.keras_model import build_model, set_weights
-        from tasks.quantization import Network, deployed_outputs
-        from tasks.training import Checkpoint, train_model
+        from tasks.learning.quantization import Network, deployed_outputs
+        from tasks.learning.training import Checkpoint, train_model
 
         keras.backend.clear_session()
         keras.utils.set_random_seed(self._plan.recipe.seed)

@@ -15,9 +15,9 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks.boxes_on_disk import find_picture, inside, picture_folders, unmentioned
-from tasks.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
-from tasks.files import JsonFile, folders_in, hidden
+from tasks.data.boxes_on_disk import find_picture, inside, picture_folders, unmentioned
+from tasks.data.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
+from tasks.data.files import JsonFile, folders_in, hidden
 
 KIND = "detection"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.dataset import SPLITS, DataError, RawData, Source, Split, TextSample
-from tasks.files import read_text, split_files
+from tasks.data.dataset import SPLITS, DataError, RawData, Source, Split, TextSample
+from tasks.data.files import read_text, split_files
 
 KIND = "text_classification"
 

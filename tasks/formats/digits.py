@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tasks.dataset import RawData, Source, samples_of_arrays
+from tasks.data.dataset import RawData, Source, samples_of_arrays
 
 
 def read(source: Source) -> RawData:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.dataset import DataError, RawData, Sample, Source, Split, split_of
-from tasks.files import PICTURES, files_below, folders_in, hidden
+from tasks.data.dataset import DataError, RawData, Sample, Source, Split, split_of
+from tasks.data.files import PICTURES, files_below, folders_in, hidden
 
 
 def read(source: Source) -> RawData:

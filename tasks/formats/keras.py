@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from tasks.dataset import DataError, RawData, Source, samples_of_arrays
+from tasks.data.dataset import DataError, RawData, Source, samples_of_arrays
 
 # The order of the labels, as the authors of each set published it.
 _CLASSES = {

@@ -11,8 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tasks.dataset import IGNORE, SPLITS, DataError, MaskSample, RawData, Source, Split, split_of
-from tasks.files import PICTURES, files_below, folders_in, hidden, read_text
+from tasks.data.dataset import (
+    IGNORE,
+    SPLITS,
+    DataError,
+    MaskSample,
+    RawData,
+    Source,
+    Split,
+    split_of,
+)
+from tasks.data.files import PICTURES, files_below, folders_in, hidden, read_text
 
 KIND = "segmentation"
 

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.dataset import DataError, RawData, Source, Split, samples_of_arrays
-from tasks.workspace import WorkspaceError, read_npz
+from tasks.data.dataset import DataError, RawData, Source, Split, samples_of_arrays
+from tasks.run.workspace import WorkspaceError, read_npz
 
 _KEYS: dict[Split, tuple[tuple[str, str], ...]] = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.dataset import SPLITS, QuestionSample, RawData, Source
-from tasks.grammar import questions
+from tasks.data.dataset import SPLITS, QuestionSample, RawData, Source
+from tasks.data.made_up.grammar import questions
 
 KIND = "question_answering"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.dataset import SPLITS, MaskSample, RawData, Source
-from tasks.scenes import DIGITS, scenes
+from tasks.data.dataset import SPLITS, MaskSample, RawData, Source
+from tasks.data.made_up.scenes import DIGITS, scenes
 
 KIND = "segmentation"
 

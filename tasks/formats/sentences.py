@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.dataset import SPLITS, RawData, Source, TextSample
-from tasks.grammar import intents, requests
+from tasks.data.dataset import SPLITS, RawData, Source, TextSample
+from tasks.data.made_up.grammar import intents, requests
 
 KIND = "text_classification"
 

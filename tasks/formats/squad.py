@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tasks.dataset import SPLITS, QuestionSample, RawData, Source, Split
-from tasks.files import JsonFile, split_files
+from tasks.data.dataset import SPLITS, QuestionSample, RawData, Source, Split
+from tasks.data.files import JsonFile, split_files
 
 KIND = "question_answering"
 

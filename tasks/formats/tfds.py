@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.dataset import SPLITS, DataError, RawData, Sample, Source, Split
+from tasks.data.dataset import SPLITS, DataError, RawData, Sample, Source, Split
 
 
 def read(source: Source) -> RawData:

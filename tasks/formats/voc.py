@@ -17,9 +17,9 @@ from typing import NamedTuple
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from tasks.boxes_on_disk import find_picture, inside, picture_folders, with_endings
-from tasks.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
-from tasks.files import PICTURES, files_below, folders_in, hidden, read_text
+from tasks.data.boxes_on_disk import find_picture, inside, picture_folders, with_endings
+from tasks.data.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
+from tasks.data.files import PICTURES, files_below, folders_in, hidden, read_text
 
 KIND = "detection"
 

@@ -7,10 +7,10 @@ from typing import final
 
 import numpy as np
 
-from tasks.dataset import RawData, Sample
-from tasks.kind import Finished, Loaded, Members, check_each_class, label_counts
-from tasks.params import DataParams
-from tasks.pictures import decode, picture_facts, stack_pictures
+from tasks.data.dataset import RawData, Sample
+from tasks.data.kind import Finished, Loaded, Members, check_each_class, label_counts
+from tasks.data.pictures import decode, picture_facts, stack_pictures
+from tasks.run.params import DataParams
 
 
 @final

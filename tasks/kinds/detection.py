@@ -16,8 +16,8 @@ from typing import NamedTuple, final
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.dataset import Box, BoxSample, DataError, Pixels, RawData
-from tasks.kind import (
+from tasks.data.dataset import Box, BoxSample, DataError, Pixels, RawData
+from tasks.data.kind import (
     Arrays,
     Finished,
     Loaded,
@@ -26,8 +26,8 @@ from tasks.kind import (
     main_reason,
     missing_classes,
 )
-from tasks.params import DataParams
-from tasks.pictures import Fit, Frame, Size, decode, picture_facts, stack_pictures
+from tasks.data.pictures import Fit, Frame, Size, decode, picture_facts, stack_pictures
+from tasks.run.params import DataParams
 
 KEPT_SHARE = 0.3  # of a box's area: what a crop must leave of it; below, the object is gone
 

@@ -16,11 +16,11 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from tasks.dataset import DataError, QuestionSample, RawData
-from tasks.kind import Arrays, Finished, Loaded, Member, Members, digest, notes_of
-from tasks.params import DataParams
-from tasks.wording import language_facts, unknown_share, vocabulary_of
-from tasks.wordpiece import Tokens, WordPiece
+from tasks.data.dataset import DataError, QuestionSample, RawData
+from tasks.data.kind import Arrays, Finished, Loaded, Member, Members, digest, notes_of
+from tasks.data.wording import language_facts, unknown_share, vocabulary_of
+from tasks.data.wordpiece import Tokens, WordPiece
+from tasks.run.params import DataParams
 
 QUESTION_CUT = "question cut: longer than half of data.sequence_length"
 CONTEXT_CUT = "context cut: longer than data.sequence_length leaves room for"

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.dataset import IGNORE, DataError, MaskSample, Pixels, RawData
-from tasks.kind import Finished, Loaded, Members, digest, missing_classes
-from tasks.params import DataParams
-from tasks.pictures import decode, fit_mask, picture_facts, stack_pictures, why_unreadable
+from tasks.data.dataset import IGNORE, DataError, MaskSample, Pixels, RawData
+from tasks.data.kind import Finished, Loaded, Members, digest, missing_classes
+from tasks.data.pictures import decode, fit_mask, picture_facts, stack_pictures, why_unreadable
+from tasks.run.params import DataParams
 
 
 class MaskError(ValueError):

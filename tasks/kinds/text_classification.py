@@ -12,12 +12,12 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.dataset import RawData, TextSample
-from tasks.kind import Finished, Loaded, Members, check_each_class, digest, label_counts
-from tasks.kind import missing_classes as missing
-from tasks.params import DataParams
-from tasks.wording import language_facts, unknown_share, vocabulary_of
-from tasks.wordpiece import Tokens, WordPiece
+from tasks.data.dataset import RawData, TextSample
+from tasks.data.kind import Finished, Loaded, Members, check_each_class, digest, label_counts
+from tasks.data.kind import missing_classes as missing
+from tasks.data.wording import language_facts, unknown_share, vocabulary_of
+from tasks.data.wordpiece import Tokens, WordPiece
+from tasks.run.params import DataParams
 
 CUT = "text cut: longer than data.sequence_length"
 

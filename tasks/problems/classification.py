@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 
 from spaces import heads
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment, categories
-from tasks.exhibits import Exhibit, Panel, label_picture
-from tasks.params import AugmentParams
-from tasks.pixels import normalise
-from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning import augment, categories
+from tasks.learning.exhibits import Exhibit, Panel, label_picture
+from tasks.learning.pixels import normalise
+from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.run.params import AugmentParams
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """See :class:`tasks.problem.Problem`."""
+    """See :class:`tasks.learning.problem.Problem`."""
 
     name: ClassVar[str] = "classification"
     metric: ClassVar[Metric] = Metric("top1", "top-1 accuracy", "max")
@@ -50,7 +50,7 @@ class Classification:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.augment.pictures`."""
+        """See :func:`tasks.learning.augment.pictures`."""
         return augment.pictures(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph
 from spaces.ssd_head import ssd
-from tasks import anchors, augment
-from tasks.detections import Detections, Truth, coco_metrics, non_max_suppression
-from tasks.exhibits import Exhibit, Panel, draw_boxes, legend
-from tasks.params import AugmentParams
-from tasks.pixels import normalise
-from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning import anchors, augment
+from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
+from tasks.learning.exhibits import Exhibit, Panel, draw_boxes, legend
+from tasks.learning.pixels import normalise
+from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.run.params import AugmentParams
 
 FOCUS, POSITIVE_SHARE = 2.0, 0.75
 """Of the focal loss, as SpaghettiNet was trained (its released configuration)."""
@@ -32,7 +32,7 @@ _LEAST = 1e-4
 @final
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """See :class:`tasks.problem.Problem`."""
+    """See :class:`tasks.learning.problem.Problem`."""
 
     name: ClassVar[str] = "detection"
     metric: ClassVar[Metric] = Metric("map50", "mAP at IoU 0.5", "max")
@@ -74,7 +74,7 @@ class Detection:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.augment.pictures`."""
+        """See :func:`tasks.learning.augment.pictures`."""
         return augment.pictures(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
@@ -82,7 +82,7 @@ class Detection:
         return {"input": normalise(arrays["images"])}
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """``labels`` int32 [n, A] and ``boxes`` float32 [n, A, 4], see :mod:`tasks.anchors`."""
+        """``labels`` int32 [n, A], ``boxes`` float32 [n, A, 4]: :mod:`tasks.learning.anchors`."""
         of_anchors = self.anchors(graph)
         key = (id(arrays), id(of_anchors))
         if self._memo.get("key") != key:  # networks of one step mostly share their anchors

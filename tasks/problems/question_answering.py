@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from spaces import language_heads
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment, categories, sentences
-from tasks.exhibits import Exhibit, Panel, mark_span
-from tasks.params import AugmentParams
-from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning import augment, categories, sentences
+from tasks.learning.exhibits import Exhibit, Panel, mark_span
+from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.run.params import AugmentParams
 
 _OUTSIDE = -1e4
 """Added to the scores of tokens that cannot be an answer: on the host, in floating point."""
@@ -29,7 +29,7 @@ _SHOWN = 200  # characters of a text that people see on both sides of an answer
 @final
 @dataclass(frozen=True, slots=True)
 class QuestionAnswering:
-    """See :class:`tasks.problem.Problem`."""
+    """See :class:`tasks.learning.problem.Problem`."""
 
     name: ClassVar[str] = "question_answering"
     metric: ClassVar[Metric] = Metric("f1", "F1 over words", "max")
@@ -57,11 +57,11 @@ class QuestionAnswering:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.augment.tokens`."""
+        """See :func:`tasks.learning.augment.tokens`."""
         return augment.tokens(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.sentences.inputs`."""
+        """See :func:`tasks.learning.sentences.inputs`."""
         return sentences.inputs(arrays, graph)
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from spaces import segmentation_head
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment, categories
-from tasks.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
-from tasks.params import AugmentParams
-from tasks.pixels import normalise
-from tasks.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning import augment, categories
+from tasks.learning.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
+from tasks.learning.pixels import normalise
+from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.run.params import AugmentParams
 
 IGNORE = augment.IGNORE
 
@@ -24,7 +24,7 @@ IGNORE = augment.IGNORE
 @final
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """See :class:`tasks.problem.Problem`."""
+    """See :class:`tasks.learning.problem.Problem`."""
 
     name: ClassVar[str] = "segmentation"
     metric: ClassVar[Metric] = Metric("mean_iou", "mean IoU", "max")
@@ -66,7 +66,7 @@ class Segmentation:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.augment.pictures`."""
+        """See :func:`tasks.learning.augment.pictures`."""
         return augment.pictures(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from spaces import language_heads
 from spaces.graph import Op, OpBatch, OpGraph
-from tasks import augment, categories, sentences
-from tasks.exhibits import Exhibit, Panel
-from tasks.params import AugmentParams
-from tasks.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning import augment, categories, sentences
+from tasks.learning.exhibits import Exhibit, Panel
+from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.run.params import AugmentParams
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class TextClassification:
-    """See :class:`tasks.problem.Problem`."""
+    """See :class:`tasks.learning.problem.Problem`."""
 
     name: ClassVar[str] = "text_classification"
     metric: ClassVar[Metric] = Metric("accuracy", "accuracy", "max")
@@ -49,11 +49,11 @@ class TextClassification:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.augment.tokens`."""
+        """See :func:`tasks.learning.augment.tokens`."""
         return augment.tokens(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.sentences.inputs`."""
+        """See :func:`tasks.learning.sentences.inputs`."""
         return sentences.inputs(arrays, graph)
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:

@@ -24,8 +24,8 @@ from hw.tflite import TfliteModel, read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
 from spaces.space import Architecture, SearchSpace, load_problems, load_space, names_in, sample
 from tasks.estimate_cost import estimate_file
-from tasks.params import CostParams
-from tasks.problem import Problem, problem_of_space
+from tasks.learning.problem import Problem, problem_of_space
+from tasks.run.params import CostParams
 from tests.samples import SMALL, VOCABULARY, opened, samples
 
 SHAPES = {name: shape for name, (_, shape) in SMALL.items()}
@@ -144,8 +144,8 @@ def _called(model: Any, graph: OpGraph, inputs: Any) -> tuple[Any, ...]:
 
 def _case(space: SearchSpace, point: Architecture, problem: Problem, folder: Path) -> Case:
     from spaces.keras_model import build_model, set_weights, up_to
-    from tasks import quantization
-    from tasks.interpreter import predict
+    from tasks.learning import quantization
+    from tasks.learning.interpreter import predict
 
     trained, deployed = problem.trained, problem.deployed
     whole = problem.complete(space.lower(point))
@@ -183,7 +183,7 @@ def _aware(name: str) -> bool:
 
 
 def _quantized(network: Any, inputs: Any, space: str) -> bytes:
-    from tasks import quantization
+    from tasks.learning import quantization
 
     if not _aware(space):
         return quantization.export_post_training(network, inputs)

@@ -42,7 +42,7 @@ def _shapes(graphs: Iterable[OpGraph]) -> dict[str, Shape]:
 
 
 def _completed(space: TrainableSpace, points: Iterable[Any]) -> Iterator[OpGraph]:
-    from tasks.problem import problem_of_space
+    from tasks.learning.problem import problem_of_space
 
     problem = problem_of_space(space, 7)
     return (problem.complete(space.lower(one)) for one in points)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tasks.workspace import sha256_file
+from tasks.run.workspace import sha256_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -159,7 +159,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         params.write(f"\n  smoke: {json.dumps(SMOKE)}\n")
     create = (
         "from pathlib import Path; from flows.server import main; main(); "
-        "from tasks.tracking_store import prepare_store; prepare_store(Path())"
+        "from tasks.tracking.tracking_store import prepare_store; prepare_store(Path())"
     )
     subprocess.run(
         [sys.executable, "-c", create],

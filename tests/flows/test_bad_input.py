@@ -18,9 +18,9 @@ from PIL import Image
 from flows import __main__ as cli
 from flows import server
 from spaces.space import load_baselines
-from tasks.params import load_params
-from tasks.stages import STAGES, alone
-from tasks.workspace import Workspace
+from tasks.pipeline.stages import STAGES, alone
+from tasks.run.params import load_params
+from tasks.run.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,7 +119,8 @@ def test_a_second_run_is_refused_while_one_is_going_on(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = (
-        "import time; from tasks.stages import alone; from tasks.workspace import Workspace\n"
+        "import time; from tasks.pipeline.stages import alone\n"
+        "from tasks.run.workspace import Workspace\n"
         "with alone(Workspace.of()): print('in', flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -178,6 +179,6 @@ def test_a_refusal_takes_less_than_a_second_or_two(folder: Path) -> None:
 
 @pytest.mark.parametrize("profile", [None, "tiny"])
 def test_the_parameters_of_the_project_pass(profile: str | None) -> None:
-    from tasks.preflight import check
+    from tasks.pipeline.preflight import check
 
     check(load_params(ROOT / "params.yaml", profile))

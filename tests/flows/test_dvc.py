@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.params import merge
-from tasks.stages import STAGES
+from tasks.pipeline.stages import STAGES
+from tasks.run.params import merge
 
 pytestmark = pytest.mark.slow
 

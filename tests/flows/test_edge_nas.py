@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.interpreter import predict
-from tasks.pixels import normalise
-from tasks.stages import STAGES
-from tasks.tracking import prepare_store
-from tasks.workspace import read_npz
+from tasks.learning.interpreter import predict
+from tasks.learning.pixels import normalise
+from tasks.pipeline.stages import STAGES
+from tasks.run.workspace import read_npz
+from tasks.tracking.tracker import prepare_store
 
 RUN = ("run", "--profile", "smoke")
 # A line of progress, the only thing that goes to standard error.

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.stages import STAGES
-from tasks.tracking import prepare_store
+from tasks.pipeline.stages import STAGES
+from tasks.tracking.tracker import prepare_store
 
 pytestmark = pytest.mark.slow
 RUN = ("run", "--profile", "smoke")

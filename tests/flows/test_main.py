@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows import __main__ as cli
-from tasks.workspace import WorkspaceError
+from tasks.run.workspace import WorkspaceError
 
 
 def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:

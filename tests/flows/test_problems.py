@@ -17,10 +17,10 @@ import pytest
 
 from flows import __main__ as cli
 from flows import server
-from tasks.problem import load_problem, problem_names
-from tasks.session import closing_lines, open_session, table_of
-from tasks.tracking import prepare_store
-from tasks.workspace import Workspace, write_json
+from tasks.learning.problem import load_problem, problem_names
+from tasks.pipeline.session import closing_lines, open_session, table_of
+from tasks.run.workspace import Workspace, write_json
+from tasks.tracking.tracker import prepare_store
 
 ROOT = Path(__file__).resolve().parents[2]
 OTHERS = tuple(name for name in problem_names() if name != "classification")
@@ -122,14 +122,14 @@ def finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
         write_json(workspace.report / "metrics.json", scores)
         return open_session(problem, (), tracking=False)
 
-    monkeypatch.setattr("tasks.session.ROOT", folder)
-    monkeypatch.setattr("tasks.session._open", cli_open())
+    monkeypatch.setattr("tasks.pipeline.session.ROOT", folder)
+    monkeypatch.setattr("tasks.pipeline.session._open", cli_open())
     return make
 
 
 def cli_open() -> Callable[..., Any]:
     """The uncached opening of a session: folders differ from test to test."""
-    from tasks import session
+    from tasks.pipeline import session
 
     opened: Callable[..., Any] = session._open.__wrapped__
     return opened

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flows.status import lines
-from tasks.stages import STAGES, alone
-from tasks.workspace import Workspace, write_json
+from tasks.pipeline.stages import STAGES, alone
+from tasks.run.workspace import Workspace, write_json
 
 FRONT = [
     {"id": "aaa", "name": None, "top1": 0.9, "latency_ms": 0.5},

@@ -108,7 +108,7 @@ def test_shared_weights_of_a_space_of_real_size_fit(
     name: str, classes: int, millions: int
 ) -> None:
     from spaces.supernet import shared_shapes
-    from tasks.problem import problem_of_space
+    from tasks.learning.problem import problem_of_space
 
     space = load_trainable(name)
     complete = problem_of_space(space, classes).complete

@@ -14,7 +14,7 @@ from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
 from spaces.graph import OpGraph
 from spaces.ibn import IbnSpace
 from spaces.space import Architecture, TrainableSpace, load_space, prune, sample
-from tasks.problem import Problem
+from tasks.learning.problem import Problem
 from tests.samples import SMALL, opened, samples, small_space
 
 SIDE = 16

@@ -22,7 +22,7 @@ from spaces.graph import INPUT, Op, OpGraph, OpKind
 from spaces.segmentation_head import segmentation
 from spaces.space import Architecture, load_baselines, load_space, sample
 from spaces.ssd_head import ssd
-from tasks.exhibits import (
+from tasks.learning.exhibits import (
     Exhibit,
     Panel,
     draw_boxes,
@@ -31,8 +31,8 @@ from tasks.exhibits import (
     mark_span,
     paint_mask,
 )
-from tasks.problem import Metric
-from tasks.report_page import (
+from tasks.learning.problem import Metric
+from tasks.report import (
     BASELINE,
     Candidate,
     Finalist,

@@ -9,7 +9,7 @@ import pytest
 
 from spaces.space import load_baselines, load_space
 from spaces.ssd_head import ssd
-from tasks.anchors import (
+from tasks.learning.anchors import (
     BACKGROUND,
     IGNORED,
     AnchorError,

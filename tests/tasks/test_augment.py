@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import augment
-from tasks.augment import IGNORE, UNKNOWN, pictures, tokens
-from tasks.params import AugmentParams
+from tasks.learning import augment
+from tasks.learning.augment import IGNORE, UNKNOWN, pictures, tokens
+from tasks.run.params import AugmentParams
 from tests.samples import SMALL, opened, samples
 
 EVERYTHING = AugmentParams(flip=True, crop=3, scale=0.4, colour=0.3, drop_tokens=0.3)

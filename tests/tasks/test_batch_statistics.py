@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.batch_statistics import settle
-from tasks.optimizer import Recipe
-from tasks.params import AugmentParams
-from tasks.progress import SilentProgress
-from tasks.training import Batches, Checkpoint, train_model
+from tasks.learning.batch_statistics import settle
+from tasks.learning.optimizer import Recipe
+from tasks.learning.training import Batches, Checkpoint, train_model
+from tasks.run.params import AugmentParams
+from tasks.run.progress import SilentProgress
 from tests.samples import opened, samples, small_space
 
 pytestmark = pytest.mark.usefixtures("tensorflow")

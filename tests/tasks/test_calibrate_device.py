@@ -16,8 +16,8 @@ from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
 from spaces.heads import classification
 from spaces.space import SpaceError, load_space, sample
-from tasks.architecture_table import TableError
 from tasks.calibrate_device import run
+from tasks.candidates.architecture_table import TableError
 
 ROOT = Path(__file__).parents[2]
 SPACE = "nas_bench_201"

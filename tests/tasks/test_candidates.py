@@ -18,8 +18,8 @@ from hw.device import load_device
 from spaces.blocks import IBN_DW, IBN_FUSED, IBN_GROUPED, SKIP
 from spaces.heads import classification
 from spaces.space import Architecture, load_space, prune, sample
-from tasks.candidates import ScoreStore, costs, describe, digest
-from tasks.workspace import WorkspaceError
+from tasks.candidates.records import ScoreStore, costs, describe, digest
+from tasks.run.workspace import WorkspaceError
 
 ROOT = Path(__file__).parents[2]
 SPACE = load_space("mobilenet_edgetpu_v2_small")

@@ -13,7 +13,7 @@ from hw.device import load_device
 from spaces.graph import ShapeError
 from spaces.heads import classification
 from spaces.space import SpaceError, load_baselines, load_space, sample
-from tasks.architecture_table import TableError
+from tasks.candidates.architecture_table import TableError
 from tasks.cost_architectures import COSTS, COUNTS, run
 
 

@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.dataset import DataError, Source
+from tasks.data.dataset import DataError, Source
 from tasks.formats import csv_text
 from tasks.kinds.text_classification import CUT
-from tasks.params import DataParams
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_npz
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_npz
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
 GREET = "hello good morning evening dear friend".split()

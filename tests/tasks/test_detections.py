@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.anchors import AnchorError
-from tasks.detections import Detections, Truth, coco_metrics, non_max_suppression
+from tasks.learning.anchors import AnchorError
+from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
 
 # IoU with the first box: 1, 0.6 (0.75 / 1.25 of the width), 1 / 3, 0.
 _ROW = np.array(

@@ -12,21 +12,15 @@ import numpy as np
 import pytest
 
 from spaces.space import Architecture
-from tasks import (
-    finetune_qat,
-    search_architectures,
-    select_pareto,
-    train_supernet,
-    workers,
-    write_report,
-)
-from tasks.arrays import load_split
-from tasks.interpreter import predict
-from tasks.networks import deployed_graph, sized
-from tasks.params import Params
-from tasks.problem import Problem, load_problem, open_problem, problem_names
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_json, write_json, write_npz
+from tasks import finetune_qat, search_architectures, select_pareto, train_supernet, write_report
+from tasks.data.arrays import load_split
+from tasks.learning.interpreter import predict
+from tasks.learning.networks import deployed_graph, sized
+from tasks.learning.problem import Problem, load_problem, open_problem, problem_names
+from tasks.run import workers
+from tasks.run.params import Params
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import SMALL, VOCABULARY, opened, samples, small_space
 
 OTHERS = tuple(name for name in problem_names() if name != "classification")
@@ -217,9 +211,7 @@ def test_report_shows_the_problem(finished: Finished) -> None:
 
 
 def test_space_of_the_run_is_sized_for_its_data(finished: Finished) -> None:
-    space = sized(
-        finished.params.space.name, finished.json("data", "manifest.json")
-    )
+    space = sized(finished.params.space.name, finished.json("data", "manifest.json"))
     assert space == small_space(finished.problem.name)
 
 

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks import exhibits
-from tasks.exhibits import colour, draw_boxes, label_picture, legend, mark_span, paint_mask
+from tasks.learning import exhibits
+from tasks.learning.exhibits import (
+    colour,
+    draw_boxes,
+    label_picture,
+    legend,
+    mark_span,
+    paint_mask,
+)
 
 GREY = np.full((64, 64, 3), 100, np.uint8)
 CLASSES = ("background", "one", "two")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.finalists import choose_finalists
-from tasks.params import SelectParams
+from tasks.candidates.finalists import choose_finalists
+from tasks.run.params import SelectParams
 
 
 def _record(name: str, top1: float, latency_ms: float, rank: int) -> dict[str, Any]:

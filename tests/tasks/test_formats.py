@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import DataError, RawData, Source, format_names, kind_of, read_source
+from tasks.data.dataset import DataError, RawData, Source, format_names, kind_of, read_source
 from tasks.formats import digits, image_folder, keras, npz, tfds
 
 

@@ -14,11 +14,11 @@ import pytest
 from spaces.ibn import IbnSpace
 from spaces.space import load_space, sample
 from tasks import finetune_qat, prepare_dataset
-from tasks.candidates import ScoreStore
-from tasks.params import DataParams
-from tasks.progress import SilentProgress
-from tasks.training import Checkpoint
-from tasks.workspace import Workspace, WorkspaceError, read_json
+from tasks.candidates.records import ScoreStore
+from tasks.learning.training import Checkpoint
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, WorkspaceError, read_json
 
 _BYTES = 1_000_000
 FULL = "the disk must have room for .*, but it is full"

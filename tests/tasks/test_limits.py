@@ -11,9 +11,9 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import DeviceError, load_device
 from spaces.space import Architecture, load_baselines, sample
-from tasks.candidates import costs
-from tasks.limits import cost_limits, reach
-from tasks.params import CostParams
+from tasks.candidates.limits import cost_limits, reach
+from tasks.candidates.records import costs
+from tasks.run.params import CostParams
 from tests.samples import SMALL, opened, small_space
 
 SPACE, PROBLEM = small_space("classification"), opened("classification")

@@ -4,14 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.dataset import SPLITS, Source, read_source
-from tasks.grammar import intents, questions, requests
-from tasks.params import DataParams
-from tasks.phrases import INTENTS
+from tasks.data.dataset import SPLITS, Source, read_source
+from tasks.data.made_up.grammar import intents, questions, requests
+from tasks.data.made_up.phrases import INTENTS
+from tasks.data.made_up.scenes import DIGITS, SIDE, Scene, scenes
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.scenes import DIGITS, SIDE, Scene, scenes
-from tasks.workspace import Workspace, read_npz
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_npz
 
 
 @pytest.fixture(scope="module")

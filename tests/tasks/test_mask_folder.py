@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import DataError, MaskSample, Source
+from tasks.data.dataset import DataError, MaskSample, Source
 from tasks.formats import mask_folder
-from tasks.params import DataParams
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_npz
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_npz
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
 UNUSABLE = "picture skipped: it cannot be used"

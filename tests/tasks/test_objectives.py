@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tasks import objectives
-from tasks.objectives import Objective, ObjectiveError, known, loss_table, losses, parse
-from tasks.params import SelectParams
-from tasks.problem import Metric, load_problem
+from tasks.candidates import objectives
+from tasks.candidates.objectives import Objective, ObjectiveError, known, loss_table, losses, parse
+from tasks.learning.problem import Metric, load_problem
+from tasks.run.params import SelectParams
 
 RECORDS = [
     {"id": "a", "top1": 0.9, "latency_ms": 2.0, "energy_mj": None},
@@ -50,9 +50,11 @@ def test_the_metric_of_every_problem_may_be_an_objective() -> None:
 
 
 def test_the_metrics_are_known_without_tensorflow() -> None:
-    code = "import sys; from tasks.objectives import known; known(); print(*sys.modules)"
+    code = (
+        "import sys; from tasks.candidates.objectives import known; known(); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "tasks.objectives" in done.stdout and "tensorflow" not in done.stdout.split()
+    assert "tasks.candidates.objectives" in done.stdout and "tensorflow" not in done.stdout.split()
 
 
 @pytest.fixture

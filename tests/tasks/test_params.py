@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tasks.params import DataParams, Params, ParamsError, load_params, profile_names
+from tasks.run.params import DataParams, Params, ParamsError, load_params, profile_names
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.pictures import Channels, Fit, Frame, decode
+from tasks.data.pictures import Channels, Fit, Frame, decode
 
 
 def pixels(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import DataError
-from tasks.params import DataParams
+from tasks.data.dataset import DataError
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, WorkspaceError, read_npz, sha256_file
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, WorkspaceError, read_npz, sha256_file
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
 

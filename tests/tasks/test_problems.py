@@ -13,9 +13,8 @@ import pytest
 
 from spaces.graph import OpBatch, OpColumns, OpKind
 from spaces.space import sample
-from tasks import anchors, categories
-from tasks.params import ProblemParams
-from tasks.problem import (
+from tasks.learning import anchors, categories
+from tasks.learning.problem import (
     Problem,
     ProblemError,
     completed,
@@ -25,7 +24,8 @@ from tasks.problem import (
 )
 from tasks.problems.question_answering import best_span, f1
 from tasks.problems.segmentation import confusion
-from tasks.workspace import Workspace, write_json
+from tasks.run.params import ProblemParams
+from tasks.run.workspace import Workspace, write_json
 from tests.samples import CLASSES, SMALL, WORDS, opened, samples, small_space
 
 COUNT = 6

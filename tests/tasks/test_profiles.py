@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from spaces.space import load_problems
-from tasks.dataset import kind_of
-from tasks.params import ParamsError, load_params
-from tasks.preflight import check
-from tasks.problem import problem_names
+from tasks.data.dataset import kind_of
+from tasks.learning.problem import problem_names
+from tasks.pipeline.preflight import check
+from tasks.run.params import ParamsError, load_params
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 CHAIN = """

@@ -1,6 +1,6 @@
 import io
 
-from tasks.progress import ConsoleProgress, Progress, SilentProgress
+from tasks.run.progress import ConsoleProgress, Progress, SilentProgress
 
 
 class Clock:

@@ -17,9 +17,9 @@ from hw.tflite import read_tflite
 from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, Block, lower_block
 from spaces.graph import INPUT, Op, OpGraph, OpKind
 from spaces.heads import classification
-from tasks.interpreter import dequantize, predict, quantize
-from tasks.pixels import normalise
-from tasks.quantization import Network
+from tasks.learning.interpreter import dequantize, predict, quantize
+from tasks.learning.pixels import normalise
+from tasks.learning.quantization import Network
 from tests.samples import opened, samples, small_space
 
 CLASSES, SHAPE, CHANNELS = 5, (1, 8, 8, 3), 16
@@ -81,7 +81,7 @@ def _predicted(tflite: bytes, count: int, seed: int = 0) -> Any:
 @lru_cache
 def _post_training(op: str) -> tuple[bytes, bytes]:
     """Native and split form of a network with one block."""
-    from tasks.quantization import export_post_training, split_grouped_convolutions
+    from tasks.learning.quantization import export_post_training, split_grouped_convolutions
 
     native = export_post_training(_built(_network(op)), _read(16))
     return native, split_grouped_convolutions(native)
@@ -208,7 +208,7 @@ def _everything() -> dict[str, Any]:
     import tensorflow as tf
     import tf_keras as keras
 
-    from tasks.quantization import export_float, export_quantize_aware, quantize_aware
+    from tasks.learning.quantization import export_float, export_quantize_aware, quantize_aware
 
     keras.backend.clear_session()  # quantizing numbers its layers by the models made before
     graph = _network(IBN_DW, IBN_FUSED, IBN_GROUPED, IBN_FUSED_GROUPED)
@@ -260,7 +260,7 @@ def test_gradients_pass_the_fake_quantization_of_every_kind_of_block() -> None:
 
 
 def test_before_training_weights_are_quantized_by_ranges_of_their_own() -> None:
-    from tasks.quantization import quantize_aware
+    from tasks.learning.quantization import quantize_aware
 
     network = _built(_network(IBN_FUSED, IBN_DW))
     aware = quantize_aware(network, _read(16))
@@ -287,7 +287,7 @@ def test_quantization_aware_file_is_the_graph_in_8_bits(tmp_path: Path) -> None:
 
 
 def test_quantization_aware_file_computes_what_was_trained() -> None:
-    from tasks.quantization import split_grouped_convolutions
+    from tasks.learning.quantization import split_grouped_convolutions
 
     made = _everything()
     found = _predicted(made["int8"], 20, seed=2)
@@ -325,7 +325,7 @@ def _smallest(name: str) -> OpGraph:
 
 
 def test_inputs_and_outputs_are_told_by_their_names_in_any_order() -> None:
-    from tasks.quantization import export_float
+    from tasks.learning.quantization import export_float
 
     problem = opened("question_answering")
     graph = problem.complete(_smallest(problem.name))
@@ -343,8 +343,8 @@ EXPORT_ALL = """
 import hashlib, sys
 sys.path[:0] = {paths!r}
 import test_quantization as tests
-from tasks.quantization import export_post_training, split_grouped_convolutions
-from tasks.training import configure_tensorflow
+from tasks.learning.quantization import export_post_training, split_grouped_convolutions
+from tasks.learning.training import configure_tensorflow
 configure_tensorflow(2, True)
 made = tests._everything()
 native = export_post_training(tests._built(made["graph"]), tests._read(8))
@@ -354,14 +354,14 @@ for content in (made["float"], made["int8"], native, split_grouped_convolutions(
 
 
 def test_exported_bytes_do_not_depend_on_models_made_before() -> None:
-    from tasks.quantization import export_post_training
+    from tasks.learning.quantization import export_post_training
 
     again = export_post_training(_built(_network(IBN_DW)), _read(16))
     assert again == _post_training(IBN_DW)[0]
 
 
 def test_large_networks_are_exported_as_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks import quantization
+    from tasks.learning import quantization
 
     constant = _post_training(IBN_DW)[0]
     monkeypatch.setattr(quantization, "_CONSTANTS", 0)

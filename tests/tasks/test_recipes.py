@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 
 from spaces.space import load_trainable
-from tasks import fidelity, gate, linear_floor, recipes
-from tasks.mirror import looks_mirrored
-from tasks.params import AugmentParams, FinetuneParams, ParamsError, SupernetParams, load_params
-from tasks.preflight import check
-from tasks.recipes import Facts
-from tasks.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
+from tasks.candidates import fidelity, gate
+from tasks.candidates.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
+from tasks.data import linear_floor
+from tasks.data.mirror import looks_mirrored
+from tasks.learning import recipes
+from tasks.learning.recipes import Facts
+from tasks.pipeline.preflight import check
+from tasks.run.params import (
+    AugmentParams,
+    FinetuneParams,
+    ParamsError,
+    SupernetParams,
+    load_params,
+)
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PICTURES = Facts(texts=False, labelled=True, items=3000, side=32, mirrored=True)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tasks.report_page import Gate, ReportData, gate_of, render, rungs_of
-from tasks.report_page.scatter import MARKS, draw_pairs, ticks
+from tasks.report import Gate, ReportData, gate_of, render, rungs_of
+from tasks.report.scatter import MARKS, draw_pairs, ticks
 from tasks.write_report import _fidelity_notes
 from tests.tasks.made_up_reports import fidelity_files, report
 from tests.tasks.test_report_page import Page

@@ -12,8 +12,8 @@ import pytest
 
 from spaces import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
-from tasks.problem import Metric
-from tasks.report_page import (
+from tasks.learning.problem import Metric
+from tasks.report import (
     Bias,
     Block,
     Candidate,

@@ -13,11 +13,11 @@ import pytest
 
 from spaces.graph import Op, OpGraph, OpKind
 from spaces.space import load_baselines, load_input_shapes, load_space, names_in
-from tasks.exhibits import Exhibit, Panel, label_picture
-from tasks.problem import Metric
-from tasks.report_page import ReportData, blocks, blocks_of, render
-from tasks.report_page.baselines import compare
-from tasks.report_page.drawing import Scale, block_times_ms, draw_blocks
+from tasks.learning.exhibits import Exhibit, Panel, label_picture
+from tasks.learning.problem import Metric
+from tasks.report import ReportData, blocks, blocks_of, render
+from tasks.report.baselines import compare
+from tasks.report.drawing import Scale, block_times_ms, draw_blocks
 from tests.tasks.made_up_reports import (
     PROBLEMS,
     detection_graphs,

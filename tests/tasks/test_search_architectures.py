@@ -20,13 +20,15 @@ from spaces.space import (
     load_trainable,
     neighbours,
 )
-from tasks.evaluator import EvaluatorError
+from tasks.candidates.evaluator import EvaluatorError
+from tasks.candidates.fidelity import kendall
+from tasks.candidates.finalists import SearchError, choose_finalists
+from tasks.candidates.rungs import LEAST_CANDIDATES
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
-from tasks.fidelity import kendall
-from tasks.finalists import SearchError, choose_finalists
-from tasks.inputs import inputs_in_batches
-from tasks.params import (
+from tasks.learning.inputs import inputs_in_batches
+from tasks.report import gate_of, rungs_of
+from tasks.run.params import (
     CostParams,
     ProblemParams,
     RuntimeParams,
@@ -34,11 +36,9 @@ from tasks.params import (
     SelectParams,
     SpaceParams,
 )
-from tasks.progress import SilentProgress
-from tasks.report_page import gate_of, rungs_of
-from tasks.rungs import LEAST_CANDIDATES
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, write_json, write_npz
 from tasks.search_architectures import Search, run
-from tasks.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import opened, samples
 
 SPACE = load_trainable("mobilenet_edgetpu_v2_small")

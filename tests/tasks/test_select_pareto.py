@@ -12,10 +12,10 @@ from spaces.graph import OpGraph
 from spaces.heads import classification
 from spaces.space import load_baselines, load_space
 from tasks import select_pareto
-from tasks.params import CostParams, ProblemParams, SelectParams
-from tasks.progress import SilentProgress
+from tasks.run.params import CostParams, ProblemParams, SelectParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, write_json
 from tasks.select_pareto import TargetMissedError, run
-from tasks.workspace import Workspace, read_json, write_json
 
 SPACE = load_space("mobilenet_edgetpu_v2_small")
 POINT = load_baselines(SPACE.name)["fused_s"]

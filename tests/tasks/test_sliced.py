@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import workers
-from tasks.evaluator import Bench
+from tasks.candidates.evaluator import Bench
 from tasks.evaluators.sliced import Sliced, SliceTuner
 from tasks.evaluators.trained import BriefTrainer, Trained
-from tasks.params import (
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import new_supernet
+from tasks.run import workers
+from tasks.run.params import (
     CostParams,
     ProblemParams,
     RuntimeParams,
@@ -21,11 +23,9 @@ from tasks.params import (
     SelectParams,
     SpaceParams,
 )
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, write_npz
 from tasks.search_architectures import run
-from tasks.shared_weights import new_supernet
-from tasks.workspace import Workspace, read_json, write_npz
 from tests.prepared import prepared
 from tests.samples import SMALL, small_space
 

@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from tasks.dataset import DataError
-from tasks.splits import Fractions, Item, carve, carve_groups, drop_duplicates, interleave
+from tasks.data.dataset import DataError
+from tasks.data.splits import Fractions, Item, carve, carve_groups, drop_duplicates, interleave
 
 
 def items(*counts: int) -> tuple[Item, ...]:

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.dataset import DataError
+from tasks.data.dataset import DataError
 from tasks.formats import squad
 from tasks.kinds.question_answering import ANSWER_CUT, CONTEXT_CUT, QUESTION_CUT
-from tasks.params import DataParams
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_npz
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_npz
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "datasets"
 CONTEXT = "A table for Zoë Müller: number {} at half-past 8pm, please."

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.params import Params
-from tasks.stages import STAGES, claimed, stage_named
-from tasks.workspace import Workspace, write_json
+from tasks.pipeline.stages import STAGES, claimed, stage_named
+from tasks.run.params import Params
+from tasks.run.workspace import Workspace, write_json
 
 
 @pytest.fixture

@@ -10,10 +10,18 @@ from typing import Any
 
 import pytest
 
-from tasks import stages
-from tasks.params import Params
-from tasks.stages import STAGES, StageError, claimed, code_digest, stage_named, timed, timings
-from tasks.workspace import Workspace, write_json
+from tasks.pipeline import stages
+from tasks.pipeline.stages import (
+    STAGES,
+    StageError,
+    claimed,
+    code_digest,
+    stage_named,
+    timed,
+    timings,
+)
+from tasks.run.params import Params
+from tasks.run.workspace import Workspace, write_json
 
 ROOT = Path(__file__).parents[2]
 
@@ -264,9 +272,9 @@ SECOND = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tasks.params import Params
-from tasks.stages import StageError, claimed
-from tasks.workspace import Workspace
+from tasks.run.params import Params
+from tasks.pipeline.stages import StageError, claimed
+from tasks.run.workspace import Workspace
 base = Path({base!r})
 try:
     with claimed({name!r}, Params(), Workspace(base / "artifacts", base / "state", base)):

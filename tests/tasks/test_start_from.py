@@ -9,14 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import preflight, train_supernet
-from tasks.params import Params, ProblemParams, SupernetParams
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
-from tasks.shared_weights import new_supernet
-from tasks.stages import STAGES, claimed, stage_named
-from tasks.start_from import StartError
-from tasks.workspace import Workspace, WorkspaceError, read_json, read_npz, write_json, write_npz
+from tasks import train_supernet
+from tasks.learning.problem import open_problem
+from tasks.learning.shared_weights import new_supernet
+from tasks.learning.start_from import StartError
+from tasks.pipeline import preflight
+from tasks.pipeline.stages import STAGES, claimed, stage_named
+from tasks.run.params import Params, ProblemParams, SupernetParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import (
+    Workspace,
+    WorkspaceError,
+    read_json,
+    read_npz,
+    write_json,
+    write_npz,
+)
 from tests.prepared import prepared
 from tests.samples import SMALL
 
@@ -47,7 +55,7 @@ def _begun(workspace: Workspace, given: Path, monkeypatch: pytest.MonkeyPatch) -
         first.update(net.state())
         return np.zeros((1, 2))
 
-    monkeypatch.setattr("tasks.sandwich.train_supernet", train)
+    monkeypatch.setattr("tasks.learning.sandwich.train_supernet", train)
     p = Params(supernet=SupernetParams(steps=1, start_from=str(given)))
     outcome = train_supernet.run(
         p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, SilentProgress()

@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 
 from spaces.graph import OpGraph
-from tasks import finetune_qat, foreign_network, preflight, teacher, workers
-from tasks.coster import Coster
-from tasks.interpreter import predict
-from tasks.optimizer import Recipe
-from tasks.params import AugmentParams, FinetuneParams, Params, ProblemParams, SearchParams
-from tasks.problem import open_problem
-from tasks.progress import SilentProgress
-from tasks.stages import STAGES, claimed, stage_named
-from tasks.teacher import OwnTeacher, TeacherError
-from tasks.training import Batches, Checkpoint, train_model
-from tasks.workspace import Workspace, read_json, write_bytes, write_json
+from tasks import finetune_qat
+from tasks.candidates.coster import Coster
+from tasks.learning import foreign_network, teacher
+from tasks.learning.interpreter import predict
+from tasks.learning.optimizer import Recipe
+from tasks.learning.problem import open_problem
+from tasks.learning.teacher import OwnTeacher, TeacherError
+from tasks.learning.training import Batches, Checkpoint, train_model
+from tasks.pipeline import preflight
+from tasks.pipeline.stages import STAGES, claimed, stage_named
+from tasks.run import workers
+from tasks.run.params import AugmentParams, FinetuneParams, Params, ProblemParams, SearchParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, write_bytes, write_json
 from tests.prepared import prepared
 from tests.samples import SMALL, opened, samples, small_space
 
@@ -264,7 +267,7 @@ def test_texts_are_cut_and_padded_for_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_files_made_here_teach(name: str, tmp_path: Path) -> None:
     from spaces.keras_model import build_model
-    from tasks.quantization import Network, deployed_outputs, export_float
+    from tasks.learning.quantization import Network, deployed_outputs, export_float
 
     problem, space, arrays = opened(name), small_space(name), samples(name, 3)
     graph = problem.complete(space.lower(space.smallest()))
@@ -439,7 +442,7 @@ def test_largest_finalist_comes_first_and_teaches_the_other(
 
 def _ptq(network: Any, ranges: Any) -> bytes:
     """Stands in for the quantization-aware training, which takes long."""
-    from tasks.quantization import export_post_training
+    from tasks.learning.quantization import export_post_training
 
     return export_post_training(network, ranges)
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks import tracking
-from tasks.client_run_book import ClientRunBook
-from tasks.run_book import RunNote
-from tasks.session import Tracking
-from tasks.sqlite_run_book import SqliteRunBook
-from tasks.tflite_pyfunc import role
-from tasks.tracking import (
+from tasks.pipeline.session import Tracking
+from tasks.tracking import tracker as tracking
+from tasks.tracking.client_run_book import ClientRunBook
+from tasks.tracking.run_book import RunNote
+from tasks.tracking.sqlite_run_book import SqliteRunBook
+from tasks.tracking.tflite_pyfunc import role
+from tasks.tracking.tracker import (
     FinalistModel,
     Mirror,
     Store,
@@ -48,7 +48,7 @@ def fresh_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four processes meet a store that does not exist; all must get it."""
     root = tmp_path_factory.mktemp("fresh")
     code = (
-        "import sys, pathlib; from tasks.tracking import Tracker, prepare_store; "
+        "import sys, pathlib; from tasks.tracking.tracker import Tracker, prepare_store; "
         "t = Tracker(prepare_store(pathlib.Path(sys.argv[1])), 'search'); "
         "print(t.start_run('search', {}, {}, run_key='shared'))"
     )
@@ -146,7 +146,8 @@ def test_processes_meeting_a_fresh_store_share_it(fresh_root: Path) -> None:
 def test_a_prepared_store_is_found_fast_and_without_mlflow(root: Path) -> None:
     prepare_store(root)
     code = (
-        "import sys, pathlib, time; from tasks.tracking import Mirror, Tracker, prepare_store\n"
+        "import sys, pathlib, time\n"
+        "from tasks.tracking.tracker import Mirror, Tracker, prepare_store\n"
         "begin = time.process_time()\n"
         "t = Tracker(prepare_store(pathlib.Path(sys.argv[1])), 'search')\n"
         "p = t.start_run('search', {}, {}, run_key='k')\n"

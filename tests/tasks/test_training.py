@@ -18,17 +18,17 @@ from spaces.graph import INPUT, Op, OpKind
 from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.reach import Reach
 from spaces.space import Architecture
-from tasks.optimizer import Optimizer, Recipe
-from tasks.params import AugmentParams
-from tasks.progress import SilentProgress
-from tasks.sandwich import SandwichStep, train_supernet
-from tasks.training import (
+from tasks.learning.optimizer import Optimizer, Recipe
+from tasks.learning.sandwich import SandwichStep, train_supernet
+from tasks.learning.training import (
     Batches,
     Checkpoint,
     DivergenceGuard,
     TrainingDivergedError,
     train_model,
 )
+from tasks.run.params import AugmentParams
+from tasks.run.progress import SilentProgress
 from tests.samples import SMALL, opened, samples
 
 CLASSES, SIDE = 3, 8
@@ -264,7 +264,7 @@ def test_largest_and_smallest_are_traced_once(sandwich: tuple[Any, SandwichStep]
 
 
 def test_dropout_depends_on_seed_step_and_place(tensorflow: Any) -> None:
-    from tasks.sandwich import _drop
+    from tasks.learning.sandwich import _drop
 
     shape = (1, 64)
     ops = [Op(name, OpKind.FULLY_CONNECTED, (INPUT,), shape, shape) for name in "ab"]
@@ -412,7 +412,7 @@ def _float_model(seed: int) -> Any:
 
 
 def _quantized_model(seed: int) -> Any:
-    from tasks.quantization import Network, quantize_aware
+    from tasks.learning.quantization import Network, quantize_aware
 
     network = Network(_float_model(seed), GRAPH, PROBLEM.trained, PROBLEM.deployed)
     return quantize_aware(network, PROBLEM.inputs(_data(), GRAPH)).model

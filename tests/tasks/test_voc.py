@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.dataset import DataError, Source
+from tasks.data.dataset import DataError, Source
 from tasks.formats import voc
 from tasks.kinds.detection import CLIPPED
-from tasks.params import DataParams
 from tasks.prepare_dataset import run
-from tasks.progress import SilentProgress
-from tasks.workspace import Workspace, read_npz
+from tasks.run.params import DataParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_npz
 
 WIDTH, HEIGHT = 40, 20
 

@@ -7,7 +7,7 @@ import pytest
 
 from spaces.language_heads import question_answering, text_classification
 from spaces.space import load_trainable
-from tasks.word_vectors import SPREAD, WordVectors, word_vectors
+from tasks.learning.word_vectors import SPREAD, WordVectors, word_vectors
 
 
 def _texts() -> np.ndarray:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tasks.dataset import DataError
-from tasks.wordpiece import WordPiece, read_vocabulary, trained_vocabulary
+from tasks.data.dataset import DataError
+from tasks.data.wordpiece import WordPiece, read_vocabulary, trained_vocabulary
 
 TEXTS = [f"{a} the {b} of {c}" for a in ("open", "close") for b in ("gate", "gates", "Tür")
          for c in ("rome", "paris", "köln 7")]  # fmt: skip
 SCRIPT = (
-    "from tasks.wordpiece import trained_vocabulary\n"
+    "from tasks.data.wordpiece import trained_vocabulary\n"
     "words = [f'{a}{b}' for a in 'bcdfghjkm' for b in ('ation', 'ing', 'ed', 'er', 'ous', 'ly')]\n"
     "print(' '.join(trained_vocabulary([f'{x} {y}' for x in words for y in words], 100)))"
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks import workers
+from tasks.run import workers
 
 
 def own_number(piece: int, report: workers.Report) -> tuple[int, int]:

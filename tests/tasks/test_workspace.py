@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.workspace import (
+from tasks.run.workspace import (
     Workspace,
     WorkspaceError,
     read_json,

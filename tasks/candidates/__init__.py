@@ -1,0 +1,1 @@
+"""Architectures that are looked at: their costs, their scores, and who goes on."""

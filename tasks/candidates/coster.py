@@ -1,0 +1,52 @@
+"""What the architectures of a space cost, heads included."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+from hw.cost_model import CostModel, load_cost_model
+from hw.device import load_device
+from spaces.graph import OpGraph
+from spaces.proposals import CostLimits
+from spaces.reach import family_limits
+from spaces.space import Architecture, TrainableSpace, load_baselines
+from tasks.candidates.limits import cost_limits
+from tasks.candidates.records import Record, costs, describe
+from tasks.learning.networks import sized
+from tasks.learning.problem import Problem
+from tasks.run.params import CostParams
+
+
+@final
+class Coster:
+    """Cost of architectures from their graphs, remembered.
+
+    Attributes:
+        asked: Largest allowed values that ``cost`` sets, by names of ``costs``.
+        limits: The same, and those of the space's family: see :mod:`spaces.reach`.
+    """
+
+    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
+        self.space: TrainableSpace = sized(space_name, manifest)
+        self.device, self.method = cost.device, cost.method
+        self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
+        self._problem = problem
+        self._known: dict[Architecture, Record] = {}
+        self.asked = cost_limits(cost)
+        family = family_limits(load_baselines(space_name).values(), self.costs)
+        self.limits = self.asked | family
+
+    def graph(self, point: Architecture) -> OpGraph:
+        """The whole network, head included."""
+        return self._problem.complete(self.space.lower(point))
+
+    def costs(self, point: Architecture) -> Record:
+        """The numbers that :func:`tasks.candidates.records.describe` and ``costs`` there name."""
+        if point not in self._known:
+            graph = self.graph(point)
+            self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
+        return self._known[point]
+
+    def within(self) -> CostLimits:
+        """Says whether an architecture keeps to ``limits``; anew, since it counts what it saw."""
+        return CostLimits(self.limits, self.costs)

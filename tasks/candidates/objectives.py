@@ -1,0 +1,111 @@
+"""Objectives by name and goal; the only place where they become losses."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.learning.problem import load_problem
+
+Record = Mapping[str, Any]
+COSTS = (
+    "latency_ms",
+    "energy_mj",
+    "peak_memory_bytes",
+    "weight_bytes",
+    "streamed_bytes",
+    "macs",
+    "parameters",
+)
+
+
+class ObjectiveError(ValueError):
+    """An objective that nothing reports, or a value that is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One column of a candidate record, and which way is better."""
+
+    name: str
+    goal: Literal["max", "min"]
+
+    def loss(self, record: Record) -> float:
+        """The value of ``record``, lower being better.
+
+        Raises:
+            ObjectiveError: The record has no value.
+        """
+        value = record.get(self.name)
+        if value is None:
+            raise ObjectiveError(
+                f"{self.name} must have a value to be an objective, but candidate "
+                f"{record.get('id')} has none. Choose another one under select.objectives."
+            )
+        return -float(value) if self.goal == "max" else float(value)
+
+
+@functools.cache
+def metrics() -> Mapping[str, str]:
+    """The metric of each problem there is, by the problem's name."""
+    folder = importlib.import_module("tasks.problems").__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    return {name: load_problem(name).metric.name for name in names}
+
+
+def known(problem: str | None = None) -> tuple[str, ...]:
+    """Names that may be objectives: of one problem, or of any."""
+    scores = metrics().values() if problem is None else (metrics()[problem],)
+    return (*dict.fromkeys(scores), *COSTS)
+
+
+def parse(texts: Sequence[str], problem: str | None = None) -> tuple[Objective, ...]:
+    """Objectives from ``"name:goal"``.
+
+    Args:
+        texts: What stands under ``select.objectives``.
+        problem: Whose candidates are to be compared; None: of any problem.
+
+    Raises:
+        ObjectiveError: No candidate, or none of this problem, reports such a name.
+    """
+    parted = [text.partition(":") for text in texts]
+    for name, _, _ in parted:
+        _check(name, texts, problem)
+    return tuple(Objective(name, "max" if goal == "max" else "min") for name, _, goal in parted)
+
+
+def _check(name: str, texts: Sequence[str], problem: str | None) -> None:
+    if name in known(problem):
+        return
+    owner = next((owner for owner, metric in metrics().items() if metric == name), None)
+    if problem is None or owner is None:
+        raise ObjectiveError(
+            f"an objective must be one of {', '.join(known(problem))}, but got {name!r} in "
+            "select.objectives."
+        )
+    own = load_problem(problem).metric
+    cured = [f"{own.name}:{own.goal}" if text.startswith(f"{name}:") else text for text in texts]
+    raise ObjectiveError(
+        f"an objective of {problem} must be one of {', '.join(known(problem))}, but got {name!r}, "
+        f"which {owner} is scored by. Set select.objectives to "
+        f"[{', '.join(dict.fromkeys(cured))}]."
+    )
+
+
+def losses(record: Record, objectives: Sequence[Objective]) -> dict[str, float]:
+    """Losses of one record by objective name."""
+    return {objective.name: objective.loss(record) for objective in objectives}
+
+
+def loss_table(records: Sequence[Record], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Losses [n_records, n_objectives]."""
+    rows = [[objective.loss(record) for objective in objectives] for record in records]
+    return np.asarray(rows, np.float64).reshape(len(rows), len(objectives))

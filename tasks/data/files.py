@@ -1,0 +1,145 @@
+"""Files as people keep them: what is looked at, what is left alone, and text that is UTF-8."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, final
+
+from tasks.data.dataset import DataError, Split, split_of
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif"})
+
+
+def hidden(name: str) -> bool:
+    """Whether a system or a notebook put it there."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The folders in ``root``, by name."""
+    folders = (path for path in root.iterdir() if path.is_dir())
+    return sorted(path for path in folders if not hidden(path.name))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder, hidden folders left out."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not hidden(name)]
+        yield from (Path(parent, name) for name in names)
+
+
+def read_text(path: Path) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        DataError: It is in another encoding, or cannot be opened.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path.name} must be UTF-8, but got the byte {error.object[error.start]:#04x} at "
+            f"{error.start}. Save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} must be a readable file, but got: {error.strerror}.") from error
+
+
+def split_files(root: Path, suffixes: tuple[str, ...]) -> dict[Split, Path]:
+    """The file of each split in a folder, or the one file, which is all train.
+
+    Raises:
+        DataError: There is none for train, or two for one split.
+    """
+    if root.is_file():
+        return {"train": root}
+    found: dict[Split, Path] = {}
+    for path in sorted(root.iterdir()):
+        split = split_of(path.stem)
+        if split is None or path.suffix.lower() not in suffixes or hidden(path.name):
+            continue
+        if split in found:
+            raise DataError(
+                f"a folder must have one file for {split}, but got {found[split].name} and "
+                f"{path.name} in {root}."
+            )
+        found[split] = path
+    if "train" not in found:
+        names = ", ".join(path.name for path in found.values()) or "none"
+        raise DataError(f"a folder must have train{suffixes[0]}, but got {names} in {root}.")
+    return found
+
+
+@final
+class JsonFile:
+    """A JSON file whose fields are looked at before they are used.
+
+    Args:
+        path: The file.
+        layout: What it must be laid out as, for messages.
+
+    Raises:
+        DataError: It cannot be opened, is no JSON, or holds no object.
+    """
+
+    def __init__(self, path: Path, layout: str) -> None:
+        self.path, self._layout = path, layout
+        try:
+            self.tree: Any = json.loads(read_text(path))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path.name} must be JSON, but got: {error}.") from error
+
+    def get(self, entry: Any, key: str, kind: type | tuple[type, ...]) -> Any:
+        """The field of an object.
+
+        Raises:
+            DataError: It is missing or of another type.
+        """
+        if not isinstance(entry, dict):
+            raise DataError(
+                f"{self.path.name} must be laid out as {self._layout}, but what should hold "
+                f"{key} is {_excerpt(entry)}."
+            )
+        value = entry.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            wanted = "/".join(
+                _JSON_WORDS[k] for k in (kind if isinstance(kind, tuple) else (kind,))
+            )
+            raise DataError(
+                f"{self.path.name} must be laid out as {self._layout}, but {key} is "
+                f"{_excerpt(value)}, not {wanted}, in {_excerpt(entry)}."
+            )
+        if isinstance(value, str) and not _is_text(value):
+            raise DataError(
+                f"{self.path.name} must hold text with a UTF-8 form, but got {_excerpt(value)}."
+            )
+        return value
+
+
+_JSON_WORDS = {
+    str: "text",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+    float: "a number",
+}
+
+
+def _is_text(value: str) -> bool:
+    """Whether it has a UTF-8 form; half of a surrogate pair has none."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _excerpt(value: object) -> str:
+    """The beginning of a value as JSON."""
+    text = json.dumps(value, ensure_ascii=not (isinstance(value, str) and _is_text(value)))
+    return "missing" if value is None else text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,1 @@
+"""Data that is made here: scenes, sentences and questions."""

@@ -1,0 +1,25 @@
+"""What a network is fed with: inputs of a split in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spaces.graph import OpGraph
+from tasks.learning.problem import Problem
+
+BATCH_BYTES = 2**23
+"""Of inputs that are looked at together: 8 MiB, or 64 samples if that is more."""
+
+
+def inputs_in_batches(
+    problem: Problem, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Inputs of a network in batches of equal size; with ``whole`` a rest is dropped."""
+    inputs = problem.inputs(arrays, graph)
+    count = len(next(iter(inputs.values())))
+    sample_bytes = sum(array.nbytes for array in inputs.values()) // max(1, count)
+    size = min(count, max(64, min(256, BATCH_BYTES // max(1, sample_bytes))))
+    last = count - size + 1 if whole else count
+    for at in range(0, last, size):
+        yield {name: array[at : at + size] for name, array in inputs.items()}

@@ -1,0 +1,68 @@
+"""A ``.tflite`` file at work in LiteRT: how finalists are scored, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spaces.graph import OpGraph
+from tasks.learning.problem import Outputs, Problem
+
+
+def predict(
+    tflite: bytes | Path,
+    inputs: Mapping[str, NDArray[Any]],
+    outputs: Sequence[str],
+    threads: int = 1,
+) -> Outputs:
+    """The named outputs [n, ...] of a file for inputs [n, ...] by name, one inference a sample.
+
+    Integer models are fed and read by their own scales and zero points, as a person's program
+    would; outputs without a scale (labels) are given as they are.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = tflite.read_bytes() if isinstance(tflite, Path) else tflite
+    # The signature keeps the names that tensors lose on their way through the converter.
+    network = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
+    sources, ends = network.get_input_details(), network.get_output_details()
+    fed = {name: quantize(array, sources[name]) for name, array in inputs.items()}
+    rows = [
+        network(**{name: array[at : at + 1] for name, array in fed.items()})
+        for at in range(len(next(iter(fed.values()))))
+    ]
+    return tuple(
+        dequantize(np.concatenate([row[name] for row in rows]), ends[name]) for name in outputs
+    )
+
+
+def quantize(values: NDArray[Any], details: Any) -> NDArray[Any]:
+    """Values as a model's input takes them: as they are, or int8 by its scale."""
+    if details["dtype"] in (np.float32, np.int32):
+        return np.ascontiguousarray(values, details["dtype"])
+    scale, zero_point = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    steps = np.round(values / np.float32(scale)) + zero_point
+    clipped: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(details["dtype"])
+    return clipped
+
+
+def dequantize(values: NDArray[Any], details: Any) -> NDArray[Any]:
+    """What a model's output stands for."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return values
+    real: NDArray[Any] = (values.astype(np.float32) - zero_point) * np.float32(scale)
+    return real
+
+
+def score_file(
+    problem: Problem, tflite: bytes | Path, arrays: Any, graph: OpGraph
+) -> dict[str, float]:
+    """Metrics of an exported file on a split."""
+    outputs = predict(tflite, problem.inputs(arrays, graph), problem.deployed)
+    return problem.score(outputs, arrays, graph)

@@ -1,0 +1,42 @@
+"""Networks for the data at hand: spaces sized for it, and graphs with the head of the problem."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spaces.graph import OpGraph
+from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
+from tasks.learning.problem import Problem
+from tasks.run.workspace import read_json
+
+
+def sized(name: str, manifest: Any) -> TrainableSpace:
+    """A space for the data of a manifest.
+
+    Raises:
+        SpaceError: There is no such space, or its networks share no weights.
+    """
+    space: TrainableSpace = fitted(load_trainable(name), manifest)
+    return space
+
+
+def fitted(space: Any, manifest: Any) -> Any:
+    """Any space for the inputs, and the vocabulary if there is one, of a manifest."""
+    sized_space: SearchSpace = space.for_input(tuple(manifest["input_shape"]))
+    if "vocabulary_size" not in manifest:
+        return sized_space
+    if not hasattr(sized_space, "for_vocabulary"):
+        raise SpaceError(
+            f"space.name must name a space of language networks for {manifest['problem']}, but "
+            f"got {space.name!r}."
+        )
+    return sized_space.for_vocabulary(manifest["vocabulary_size"], manifest["token_types"])
+
+
+def deployed_graph(folder: Path, manifest: Mapping[str, Any], problem: Problem) -> OpGraph:
+    """The graph of a finalist, head included, from the architecture beside its files."""
+    decisions = read_json(folder / "architecture.json")
+    point = Architecture.of(decisions.pop("space"), decisions)
+    return problem.complete(sized(point.space, manifest).lower(point))

@@ -1,0 +1,201 @@
+"""Recipes by rule: how a network is trained, from facts of the data and the steps at hand.
+
+Nothing here is set for one data set. What a person sets in ``params.yaml`` is taken as it is; what
+is left null follows from this file, and is written to the manifest of the stage.
+``docs/learning.md`` has the measurements behind each rule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.learning.optimizer import Recipe
+from tasks.run.params import AugmentParams, FinetuneParams, SearchParams, SupernetParams
+
+PICTURES, LABELLED_TEXTS, OTHER_TEXTS = (0.006, 0.2), (0.008, 1.0), (0.005, 0.5)
+"""Peak rate of Adam and decay of kernels, decoupled from the gradient. Half the rate for pictures
+did no better on three sets, by one seed each; seeds differ by as much. Ten times less decay loses
+1.5 and 3.6 points on two of them, three times more loses 2 and 3. Texts of a class each are learnt
+as a linear model learns them, with large margins: on CLINC150 a decay of 1 instead of 0.05 wins
+1.5 points (docs/learning.md). Questions win 0.4 points by 0.005 and 0.5 against
+0.002 and 0.05."""
+QAT_SHARE, QAT_RATE_SHARE = 0.05, 0.05
+"""Of the epochs and of the peak rate: it mends what quantization costs, no more. Three times as
+many epochs took a third of a finalist's time, and gave the better file for two of eight
+(docs/learning.md)."""
+QAT_STEP = 3.0
+"""A step with quantization in the loop, building included, over one without."""
+TEACHER_STEP = 1 / 3
+"""What a teacher's outputs on a batch take, of a training step of the same network."""
+MOST_EPOCHS = 120
+"""Of a finalist: beyond it small data sets only wear out."""
+AUGMENTED_EPOCHS, ZOOMED_EPOCHS = 8, 24
+"""From so many epochs on pictures are shifted, and zoomed and coloured as well. Below that a
+network has not seen enough of the pictures as they are (cifar10, 4 epochs: 57 % without shifts,
+52 % with)."""
+AVERAGED_STEPS = 200
+"""From so many steps on the running average of the weights is what a training leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the rules look at.
+
+    Attributes:
+        texts: Samples are token numbers, not pixels.
+        labelled: Each sample has one class.
+        items: Samples of train.
+        side: Shorter side of a picture in pixels; 0 of texts.
+        mirrored: Mirrored pictures look like the others; see :mod:`tasks.data.mirror`.
+    """
+
+    texts: bool
+    labelled: bool
+    items: int
+    side: int
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A training, all decided.
+
+    Attributes:
+        recipe: For :func:`tasks.learning.training.train_model`; its steps are ``epochs`` of train.
+        augment: What is changed at random.
+        batch_size: Samples a step.
+        dropout: Before fully connected layers.
+        epochs: Passes over train.
+    """
+
+    recipe: Recipe
+    augment: AugmentParams
+    batch_size: int
+    dropout: float
+    epochs: int
+
+    def told(self) -> dict[str, Any]:
+        """For manifests and people."""
+        recipe = dataclasses.asdict(self.recipe)
+        return {
+            **recipe,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "dropout": self.dropout,
+            "augment": self.augment.model_dump(),
+        }
+
+
+def facts_of(manifest: Mapping[str, Any]) -> Facts:
+    """The facts of prepared data."""
+    shape = manifest["input_shape"]
+    texts = len(shape) == 2
+    split = manifest["splits"]["train"]
+    items = next(int(split[key]) for key in ("items", "images") if key in split)
+    return Facts(
+        texts=texts,
+        labelled=str(manifest["problem"]).endswith("classification"),
+        items=items,
+        side=0 if texts else int(min(shape[1:3])),
+        mirrored=bool(manifest.get("mirrored", False)),
+    )
+
+
+def batch_size(facts: Facts) -> int:
+    """The power of two in 16..64 that leaves 24 steps an epoch, at most all samples.
+
+    >>> [batch_size(Facts(False, True, n, 32, False)) for n in (8, 205, 1000, 8000)]
+    [8, 16, 32, 64]
+    """
+    size = 64
+    while size > 16 and facts.items < 24 * size:
+        size //= 2
+    return min(size, facts.items)
+
+
+def augmentation(facts: Facts, epochs: int) -> AugmentParams:
+    """Stronger the more often each sample is seen."""
+    if facts.texts:
+        return AugmentParams(drop_tokens=0.1)
+    shifted, zoomed = epochs >= AUGMENTED_EPOCHS, epochs >= ZOOMED_EPOCHS
+    return AugmentParams(
+        flip=facts.mirrored,
+        crop=round(0.08 * facts.side) if shifted else 0,
+        scale=0.1 if zoomed else 0.0,
+        colour=0.1 if zoomed else 0.0,
+    )
+
+
+def plan(facts: Facts, given: FinetuneParams, epochs: int) -> Plan:
+    """The floating-point training of one network for ``epochs``."""
+    size = given.batch_size or batch_size(facts)
+    steps = epochs * max(1, facts.items // min(size, facts.items))
+    adam = (given.optimizer or "adam") == "adam"
+    texts = LABELLED_TEXTS if facts.labelled else OTHER_TEXTS
+    rate, decay = texts if facts.texts else PICTURES
+    recipe = Recipe(
+        steps=steps,
+        learning_rate=_or(given.learning_rate, rate if adam else 0.1),
+        warmup_steps=min(100, max(1, steps // 20)),
+        momentum=0.9,
+        weight_decay=_or(given.weight_decay, decay if adam else 5e-4),
+        clip_norm=5.0,
+        label_smoothing=_or(given.label_smoothing, 0.1 if facts.labelled else 0.0),
+        seed=given.seed,
+        optimizer="adam" if adam else "sgd",
+        average=0.99 if steps >= AVERAGED_STEPS else 0.0,
+    )
+    changed = augmentation(facts, epochs) if given.augment is None else given.augment
+    dropout = _or(given.dropout, 0.1 if facts.texts else 0.0)
+    return Plan(recipe, changed, size, dropout, epochs)
+
+
+def quantized_plan(facts: Facts, given: FinetuneParams, before: Plan) -> Plan:
+    """The quantization-aware training after ``before``."""
+    epochs = given.qat_epochs or max(1, round(QAT_SHARE * before.epochs))
+    per_epoch = max(1, facts.items // min(before.batch_size, facts.items))
+    rate = _or(given.qat_learning_rate, QAT_RATE_SHARE * before.recipe.learning_rate)
+    steps = epochs * per_epoch
+    recipe = dataclasses.replace(
+        before.recipe,
+        steps=steps,
+        learning_rate=rate,
+        warmup_steps=min(20, steps // 10),
+        average=0.0,
+    )
+    return dataclasses.replace(before, recipe=recipe, epochs=epochs)
+
+
+def brief_plan(facts: Facts, search: SearchParams, epochs: int) -> Plan:
+    """A candidate's own training while the search goes on: as a finalist's, but short."""
+    return plan(facts, FinetuneParams(seed=search.seed), epochs)
+
+
+def supernet_plan(facts: Facts, given: SupernetParams) -> Plan:
+    """The supernet's training: as a finalist's, at half the rate, since many networks share it."""
+    size = given.batch_size or batch_size(facts)
+    epochs = given.steps * size // facts.items
+    adam = (given.optimizer or "adam") == "adam"
+    like = plan(facts, FinetuneParams(optimizer=given.optimizer), max(1, epochs)).recipe
+    recipe = dataclasses.replace(
+        like,
+        steps=given.steps,
+        learning_rate=_or(given.learning_rate, like.learning_rate / 2),
+        warmup_steps=_or(given.warmup_steps, min(100, max(1, given.steps // 20))),
+        momentum=given.momentum,
+        weight_decay=_or(given.weight_decay, like.weight_decay if adam else 1e-5),
+        clip_norm=given.clip_norm,
+        label_smoothing=_or(given.label_smoothing, like.label_smoothing),
+        seed=given.seed,
+        average=0.0,
+    )
+    changed = augmentation(facts, epochs) if given.augment is None else given.augment
+    dropout = _or(given.dropout, 0.1 if facts.texts else 0.0)
+    return Plan(recipe, changed, size, dropout, epochs)
+
+
+def _or(value: Any, otherwise: Any) -> Any:
+    return otherwise if value is None else value

@@ -1,0 +1,45 @@
+"""The weight-sharing network of a workspace, and slices of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spaces.graph import OpGraph
+from spaces.space import Architecture
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.networks import sized
+from tasks.learning.problem import Problem
+from tasks.run.workspace import Workspace, read_json, read_npz
+
+
+def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -> Any:
+    """An untrained :class:`spaces.supernet.Supernet` for the data of a workspace."""
+    from spaces.supernet import Supernet
+
+    space = sized(name, read_json(workspace.data / "manifest.json"))
+
+    def complete(backbone: OpGraph) -> OpGraph:
+        return problem.complete(backbone)
+
+    return Supernet(space, complete, problem.trained, seed, problem.first_bias)
+
+
+def is_trained(workspace: Workspace) -> bool:
+    """Whether the workspace has a supernet with trained weights."""
+    return (workspace.supernet / "weights.npz").exists()
+
+
+def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
+    """The trained :class:`spaces.supernet.Supernet` of a workspace."""
+    network = new_supernet(name, problem, workspace, seed=0)
+    network.restore(read_npz(workspace.supernet / "weights.npz"))
+    return network
+
+
+def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
+    """Weights of one architecture, by the names of :mod:`spaces.keras_model`.
+
+    Its batch statistics are recalibrated on ``samples``, arrays of train.
+    """
+    batches = inputs_in_batches(problem, samples, network.graph(point), whole=True)
+    return network.extract(point, network.recalibrate(point, batches))

@@ -1,0 +1,147 @@
+"""Refuses a run that cannot succeed, in a second, before anything that takes minutes begins."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hw.cost_model import load_cost_model
+from hw.device import load_device
+from spaces.space import (
+    SpaceError,
+    load_algorithm,
+    load_baselines,
+    load_problems,
+    load_trainable,
+    names_in,
+)
+from tasks.candidates import objectives
+from tasks.candidates.coster import Coster
+from tasks.candidates.evaluator import AUTO, EvaluatorError, load_evaluator
+from tasks.data.arrays import load_split
+from tasks.data.dataset import DataError, Source, check_source, format_names, kind_of
+from tasks.learning import start_from, teacher
+from tasks.learning.problem import Problem, load_problem, open_problem
+from tasks.run.params import Params
+from tasks.run.workspace import Workspace, read_json
+
+
+def check(params: Params) -> None:
+    """Refuse names that nothing answers to, and data that is not there.
+
+    Raises:
+        ValueError: The class of the room that knows better; the message is one line.
+    """
+    load_problem(params.problem.name)
+    check_format(params.data.format, params.problem.name)
+    check_space(params.space.name, params.problem.name)
+    load_algorithm(params.search.algorithm)
+    check_evaluator(params)
+    start_from.check(params.supernet)
+    teacher.check_file(params.finetune.teacher)
+    device = load_device(params.cost.device)
+    load_cost_model(params.cost.method, device)
+    goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
+    if "energy_mj" in goals and device.energy is None:
+        raise objectives.ObjectiveError(
+            "energy_mj must be known to be an objective, but got device "
+            f"{params.cost.device} without an energy table. Choose another one in "
+            "select.objectives."
+        )
+    check_source(params.data.format, Source(params.data.source))
+
+
+def check_evaluator(params: Params) -> None:
+    """Refuse an evaluator that does not exist, and what needs a supernet where none is trained.
+
+    Raises:
+        EvaluatorError: The message says which key, and the cure.
+    """
+    if params.search.evaluator != AUTO:
+        load_evaluator(params.search.evaluator)
+    wanted = {
+        "search.evaluator: shared": params.search.evaluator == "shared",
+        "search.evaluator: sliced": params.search.evaluator == "sliced",
+        "finetune.start: slice": params.finetune.start == "slice",
+    }
+    for setting, needs_supernet in wanted.items():
+        if needs_supernet and not params.supernet.steps:
+            raise EvaluatorError(
+                f"{setting} must have a trained supernet, but got supernet.steps=0. Raise it, or "
+                "leave both at auto."
+            )
+
+
+def check_format(name: str, problem: str) -> None:
+    """Refuse data of another problem.
+
+    Raises:
+        DataError: The message lists the formats that fit.
+    """
+    kind = kind_of(name)
+    if kind != problem:
+        fit = [known for known in format_names() if kind_of(known) == problem]
+        raise DataError(
+            f"data.format must be one for {problem} ({', '.join(fit)}), but got {name!r}, which "
+            f"is for {kind}."
+        )
+
+
+def check_space(space: str, problem: str) -> None:
+    """Refuse a space that makes no networks for a problem.
+
+    Raises:
+        SpaceError: The message lists those that do.
+    """
+    load_trainable(space)
+    if problem not in load_problems(space):
+        fit = [name for name in names_in("catalog") if problem in load_problems(name)]
+        raise SpaceError(
+            f"space.name must name a space for {problem} ({', '.join(fit)}), but got {space!r}."
+        )
+
+
+def check_target(params: Params, workspace: Workspace) -> None:
+    """Refuse a space too deep for the prepared data, and limits that nothing keeps to.
+
+    A teacher of another task or of other classes, too.
+
+    Raises:
+        ShapeError: The data is too small for the space.
+        Infeasible: No architecture was found within the limits of ``cost``.
+        TeacherError: It fits no network of the space.
+    """
+    manifest = read_json(workspace.data / "manifest.json")
+    problem = open_problem(params.problem, workspace)
+    coster = Coster(params.space.name, manifest, params.cost, problem)
+    coster.costs(coster.space.largest())
+    check_teacher(params, coster, problem, workspace)
+    if not coster.asked:
+        return
+    names = tuple(
+        goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)
+    )
+    known = (coster.space.smallest(), *load_baselines(params.space.name).values())
+    load_algorithm(params.search.algorithm)(
+        coster.space,
+        np.random.default_rng(params.search.seed),
+        names,
+        coster.within(),
+        known,
+    ).ask()
+
+
+def check_teacher(params: Params, coster: Coster, problem: Problem, workspace: Workspace) -> None:
+    """Refuse a person's own network that can teach none of the networks known beforehand.
+
+    Raises:
+        TeacherError: See :func:`tasks.learning.teacher.check`.
+    """
+    path = teacher.own(params.finetune.teacher)
+    if path is None:
+        return
+    teacher.get_ready(path, params.runtime)
+    space = coster.space
+    known = (space.largest(), space.smallest(), *load_baselines(params.space.name).values())
+    graphs = [coster.graph(point) for point in known]
+    few = load_split(workspace, "train", 2)
+    teacher.check(path, problem, few, graphs, every=False)

@@ -1,0 +1,1 @@
+"""What every step has: parameters, a workspace, progress, worker processes."""

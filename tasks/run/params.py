@@ -1,0 +1,451 @@
+"""``params.yaml`` as frozen records: one block a stage, unknown keys and wrong types refused."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import re
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
+
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Name = Annotated[str, Field(min_length=1)]
+Objective = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:(max|min)$")]
+
+
+class ParamsError(ValueError):
+    """Parameters that cannot be used; the message is one line."""
+
+
+class Block(BaseModel):
+    """A block of parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _side(value: object) -> int:
+    """A side of a picture in pixels."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    if value < 8:
+        raise PydanticKnownError("greater_than_equal", {"ge": 8})
+    if value > 512:
+        raise PydanticKnownError("less_than_equal", {"le": 512})
+    return value
+
+
+def _sides(value: object) -> int | tuple[int, int]:
+    """One side of a square, or height and width."""
+    if not isinstance(value, list | tuple):
+        return _side(value)
+    if len(value) != 2:
+        raise ValueError(f"must be one side or [height, width], but got {_short(list(value))}")
+    height, width = (_side(side) for side in value)
+    return height if height == width else (height, width)
+
+
+class DataParams(Block):
+    """Where the data comes from and what becomes of it."""
+
+    format: Name = "digits"
+    source: str | None = None
+    image_size: Annotated[int | tuple[int, int], PlainValidator(_sides)] = 32
+    channels: Literal["auto", 1, 3] = "auto"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_fraction: Share = 0.2
+    seed: Seed = 0
+    on_unreadable: Literal["fail", "skip"] = "fail"
+    sequence_length: Annotated[int, Field(ge=8, le=512)] = 64
+    vocabulary: str | None = None
+    vocabulary_size: Annotated[int, Field(ge=100, le=100_000)] = 8000
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a prepared picture in pixels."""
+        side = self.image_size
+        return (side, side) if isinstance(side, int) else side
+
+    @model_validator(mode="after")
+    def _train_remains(self) -> DataParams:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction + test_fraction must be below 1, but got "
+                f"{self.validation_fraction:g} + {self.test_fraction:g}"
+            )
+        return self
+
+
+class SpaceParams(Block):
+    """What can be built."""
+
+    name: Name = "mobilenet_edgetpu_v2_small"
+
+
+class ProblemParams(Block):
+    """What is to be learned, and what of it is deployed."""
+
+    name: Name = "classification"
+    finalize: Literal["resize_argmax", "argmax_resize"] = "resize_argmax"
+    argmax_side: Count | None = None
+    predictor: Literal["ssdlite", "pointwise"] = "ssdlite"
+    anchors: Count = 3
+    detections: Count = 20
+    answer_tokens: Count = 16
+
+
+class AugmentParams(Block):
+    """Random changes of a training sample."""
+
+    flip: bool = False
+    crop: Whole = 0
+    scale: Share = 0.0
+    colour: Share = 0.0
+    drop_tokens: Share = 0.0
+
+
+Optimiser = Literal["sgd", "adam"]
+
+
+class SupernetParams(Block):
+    """How the weight-sharing network is trained; None: by :mod:`tasks.learning.recipes`."""
+
+    optimizer: Optimiser | None = None
+    steps: Whole = 1000
+    start_from: Name | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    momentum: Share = 0.9
+    weight_decay: NotNegative | None = None
+    dropout: Share | None = None
+    label_smoothing: Share | None = None
+    warmup_steps: Whole | None = None
+    clip_norm: Positive = 5.0
+    augment: AugmentParams | None = None
+    checkpoint_steps: Count = 100
+    random_subnets: Whole = 2
+    seed: Seed = 0
+
+
+class SearchParams(Block):
+    """How candidates are proposed and scored."""
+
+    algorithm: Name = "local_search"
+    evaluator: Name = "auto"
+    budget: Count = 200
+    minutes: Positive = 2.0
+    epochs: Count | None = None
+    rungs: Count = 2
+    gate_networks: Whole = 8
+    seed: Seed = 0
+    chunk: Count = 8
+    calibration_images: Count = 256
+    validation_images: Count | None = None
+
+
+class CostParams(Block):
+    """What it may cost, and where."""
+
+    device: Name = "coral_usb3"
+    method: Name = "analytic"
+    target_latency_ms: Positive | None = None
+    max_weight_bytes: Count | None = None
+
+
+class FinetuneParams(Block):
+    """How the best are trained and quantized; None: by :mod:`tasks.learning.recipes`."""
+
+    finalists: Count = 4
+    baselines: Whole = 0
+    minutes: Positive = 3.0
+    start: Literal["auto", "scratch", "slice"] = "auto"
+    teacher: Name | None = None
+    optimizer: Optimiser | None = None
+    dropout: Share | None = None
+    epochs: Whole | None = None
+    qat_epochs: Count | None = None
+    batch_size: Count | None = None
+    learning_rate: Positive | None = None
+    qat_learning_rate: Positive | None = None
+    weight_decay: NotNegative | None = None
+    label_smoothing: Share | None = None
+    calibration_images: Count = 256
+    augment: AugmentParams | None = None
+    seed: Seed = 0
+
+
+class SelectParams(Block):
+    """By what the finalists are compared."""
+
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, strict=False)] = (
+        "top1:max",
+        "latency_ms:min",
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> SelectParams:
+        names = [objective.split(":")[0] for objective in self.objectives]
+        if len(set(names)) < len(names):
+            raise ValueError(f"objectives must differ by name, but got {', '.join(names)}")
+        return self
+
+
+class ReportParams(Block):
+    """What the report says on top."""
+
+    title: Name = "Edge NAS"
+    samples: Whole = 12
+
+
+class RuntimeParams(Block):
+    """What else changes the numbers: sums in another order are other sums."""
+
+    threads: Count = 2
+    deterministic: bool = True
+
+
+class Params(Block):
+    """All of ``params.yaml`` but the profiles, which are laid over it."""
+
+    problem: ProblemParams = ProblemParams()
+    data: DataParams = DataParams()
+    space: SpaceParams = SpaceParams()
+    supernet: SupernetParams = SupernetParams()
+    search: SearchParams = SearchParams()
+    cost: CostParams = CostParams()
+    finetune: FinetuneParams = FinetuneParams()
+    select: SelectParams = SelectParams()
+    report: ReportParams = ReportParams()
+    runtime: RuntimeParams = RuntimeParams()
+
+
+def load_params(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> Params:
+    """Read the parameters, lay a profile over them, then what was given by ``--set``.
+
+    Args:
+        path: A YAML file with the blocks of :class:`Params` and, if you like, ``profiles``.
+        profile: Name of one of its profiles. Those that it extends are laid under it.
+        overrides: ``block.key=value`` each, the value in YAML.
+
+    Raises:
+        ParamsError: The file is missing or no YAML; a key, a profile or a value is not allowed.
+    """
+    tree = _read(path)
+    profiles, efforts = (tree.pop(key, None) or {} for key in ("profiles", "efforts"))
+    where = str(path)
+    overlays: list[Mapping[str, Any]] = [{_EFFORT: tree.pop(_EFFORT, None)}]
+    if profile is not None:
+        overlays += _chain(profiles, profile, path)
+        where += f", profile {profile}"
+    overlays.append(functools.reduce(merge, map(_override, overrides), {}))
+    for overlay in overlays:
+        over = dict(overlay)
+        effort = over.pop(_EFFORT, None)
+        if effort is not None:
+            tree = merge(tree, _profile(efforts, effort, path, _EFFORT))
+        tree = merge(tree, over)
+    try:
+        return Params.model_validate({k: {} if v is None else v for k, v in tree.items()})
+    except ValidationError as error:
+        raise ParamsError(_explain(error, where + (", --set" if overrides else ""))) from error
+
+
+def profile_names(path: Path) -> tuple[str, ...]:
+    """The profiles of a file, sorted.
+
+    Raises:
+        ParamsError: The file is missing or no YAML.
+    """
+    return tuple(sorted(map(str, _read(path).get("profiles") or {})))
+
+
+def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` laid on ``under``: mappings key by key, everything else replaced.
+
+    >>> merge({"a": {"b": 1, "c": [2]}}, {"a": {"c": [3]}})
+    {'a': {'b': 1, 'c': [3]}}
+    """
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, with ``1e-3`` a number (as in YAML 1.2) and repeated keys refused."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """A mapping whose keys differ."""
+    keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+    if repeated := sorted({key for key in keys if keys.count(key) > 1}):
+        raise yaml.YAMLError(f"the key {repeated[0]} twice (line {node.start_mark.line + 1})")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def _parse(text: str) -> Any:
+    """YAML to plain objects; raises ``yaml.YAMLError``."""
+    return yaml.load(text, Loader=_Loader)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The file's mapping."""
+    try:
+        tree = _parse(path.read_text())
+    except OSError as error:
+        raise ParamsError(f"{path} must be a readable file, but got: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} must be YAML, but got {_one_line(error)}.") from error
+    if not isinstance(tree, dict):
+        raise ParamsError(f"{path} must hold blocks of keys, but got {_short(tree)}.")
+    return tree
+
+
+_EFFORT = "effort"
+"""The key of a profile that names one of ``efforts``, to be laid right under the profile."""
+_EXTENDS = "extends"
+"""The key of a profile that names another one, to be laid under it."""
+
+
+def _chain(profiles: object, name: str, path: Path) -> list[Mapping[str, Any]]:
+    """The overlays of a profile and of those that it extends, the undermost first."""
+    names, overlays = list[str](), list[Mapping[str, Any]]()
+    wanted: Any = name
+    while wanted is not None:
+        if wanted in names:
+            raise ParamsError(
+                "profiles must not extend themselves, but got "
+                f"{' -> '.join([*names, wanted])} in {path}."
+            )
+        what = f"profiles.{names[-1]}.{_EXTENDS}" if names else "profile"
+        overlay = dict(_profile(profiles, wanted, path, what))
+        names.append(wanted)
+        wanted = overlay.pop(_EXTENDS, None)
+        overlays.append(overlay)
+    return overlays[::-1]
+
+
+def _profile(profiles: object, name: object, path: Path, what: str) -> Mapping[str, Any]:
+    """One overlay of the file, named by ``what``."""
+    known = sorted(map(str, profiles)) if isinstance(profiles, Mapping) else []
+    if not isinstance(profiles, Mapping) or not isinstance(name, str) or name not in profiles:
+        raise ParamsError(
+            f"{what} must be one of {', '.join(known) or 'none'}, but got {_short(name)} in "
+            f"{path}."
+        )
+    overlay = profiles[name] or {}
+    if not isinstance(overlay, Mapping):
+        raise ParamsError(
+            f"profiles.{name} must hold blocks of keys, but got {_short(overlay)} in {path}."
+        )
+    return overlay
+
+
+def _override(text: str) -> dict[str, Any]:
+    """``a.b=value`` as nested mappings."""
+    key, equals, value = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ParamsError(f"--set must be given as block.key=value, but got {text!r}.")
+    try:
+        tree: Any = _parse(value)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"--set {key} must be YAML, but got {_one_line(error)}.") from error
+    for name in reversed(names):
+        tree = {name: tree}
+    return dict(tree)
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """The first mistake in one line, and how many there are."""
+    details = error.errors()
+    first = details[0]
+    location = [str(part) for part in first["loc"]]
+    key, value, context = ".".join(location), _short(first["input"]), first.get("ctx", {})
+    if first["type"] == "extra_forbidden":
+        line = f"unknown key {key} in {where}.{_nearest(location)}"
+    elif first["type"] == "value_error":
+        line = f"{key}: {context['error']}, in {where}."
+    else:
+        line = f"{key} must be {_bound(first['type'], context)}, but got {value} in {where}."
+    others = len(details) - 1
+    return f"{line} ({others} more after that.)" if others else line
+
+
+_WANTED = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "finite",
+    "bool_type": "true or false",
+    "string_type": "text (in quotes if it looks like something else)",
+    "string_too_short": "text that is not empty",
+    "string_pattern_mismatch": "a name and its goal, such as top1:max",
+    "tuple_type": "a list",
+    "too_short": "a list with at least {min_length} entries",
+    "model_type": "a block of keys",
+}
+
+
+def _bound(kind: str, context: Mapping[str, Any]) -> str:
+    """What a value must be, by pydantic's name of the mistake."""
+    plain = {k: f"{v:.12g}" if isinstance(v, int | float) else v for k, v in context.items()}
+    return _WANTED.get(kind, f"valid ({kind})").format(**plain)
+
+
+def _nearest(location: Sequence[str]) -> str:
+    """The names that an unknown key may have been meant to be."""
+    block: type[BaseModel] = Params
+    for name in location[:-1]:
+        annotation = block.model_fields[name].annotation
+        for inner in (annotation, *typing.get_args(annotation)):  # a block, or a block or None
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                block = inner
+    names = list(block.model_fields)
+    near = difflib.get_close_matches(location[-1], names, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else f" There are {', '.join(names)}."
+
+
+def _short(value: object) -> str:
+    """A value for a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _one_line(error: Exception) -> str:
+    """A parser's message without its line breaks."""
+    return " ".join(str(error).split())
