@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from spaces.dominance import hypervolume
+from spaces.search_support.dominance import hypervolume
 from spaces.space import load_baselines, load_space
 from tasks.estimate_cost import estimate_file
 from tasks.learning import recipes

@@ -26,8 +26,8 @@ from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_i
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
 from hw.tflite import read_tflite
-from spaces.heads import classification, classification_many
-from spaces.ibn import _lowered
+from spaces.families.ibn.space import _lowered
+from spaces.heads.classification import classification, classification_many
 from spaces.space import Architecture, SearchSpace, load_space, sample
 
 SPACES = ("mobilenet_edgetpu_v2", "mobilenet_edgetpu_v2_small", "nas_bench_201")

@@ -14,9 +14,9 @@ from typing import final
 
 from benchmarks.builder import Builder, Tensor
 from hw.tflite import read_tflite
+from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph, OpKind
-from spaces.heads import classification
-from spaces.ibn import IbnSpace
+from spaces.heads.classification import classification
 from spaces.space import load_baselines, load_input_shapes, load_space
 
 IMAGENET = 1001

@@ -21,10 +21,10 @@ from pathlib import Path
 from benchmarks.networks import COCO, published
 from benchmarks.published import CsvRow, read_csv
 from spaces.graph import OpGraph, OpKind
-from spaces.language_heads import question_answering
-from spaces.segmentation_head import Finalize, segmentation
+from spaces.heads.language import question_answering
+from spaces.heads.segmentation import Finalize, segmentation
+from spaces.heads.ssd import ssd
 from spaces.space import load_baselines, load_space
-from spaces.ssd_head import ssd
 
 FILE = "pixel6_edgetpu.csv"
 SIDE, FUSED_SIDE = 512, 256

@@ -91,7 +91,7 @@ def main() -> None:
     """Train once and print the score."""
     import tf_keras as keras
 
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
     from tasks.learning.quantization import Network, deployed_outputs
     from tasks.learning.training import Batches, configure_tensorflow
 

@@ -60,7 +60,7 @@ def ordinary_step(
     import tensorflow as tf
     import tf_keras as keras
 
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
 
     keras.utils.set_random_seed(SEED)
     model = build_model(graph, dropout=dropout, outputs=problem.trained)
@@ -112,7 +112,7 @@ def alternate(first: Callable[[], Any], second: Callable[[], Any], repeats: int)
 
 def measure(params: Params, space: TrainableSpace, options: argparse.Namespace) -> Result:
     """All rounds at one input size."""
-    from spaces.supernet import Supernet
+    from spaces.trainable.supernet import Supernet
     from tasks.learning.recipes import Facts, supernet_plan
     from tasks.learning.sandwich import SandwichStep
 

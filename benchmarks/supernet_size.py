@@ -6,10 +6,10 @@
     python -m benchmarks.supernet_size --space mobilebert_edgetpu --batch-size 2
 
 A step is that of the pipeline (``tasks.learning.sandwich.SandwichStep``): the largest network
-within reach (:mod:`spaces.reach`), the smallest and two random ones on one batch of noise, by the
-recipe of ``params.yaml``. Sizes count the head, MACs are of one sample. Memory is the most that
-this process ever held, TensorFlow and the initialisation included; so each space is a command of
-its own. The first step also traces the largest and the smallest network.
+within reach (:mod:`spaces.trainable.reach`), the smallest and two random ones on one batch of
+noise, by the recipe of ``params.yaml``. Sizes count the head, MACs are of one sample. Memory is
+the most that this process ever held, TensorFlow and the initialisation included; so each space is
+a command of its own. The first step also traces the largest and the smallest network.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def of_input(space: TrainableSpace, size: int | None) -> TrainableSpace:
 
 def measure(space: TrainableSpace, options: argparse.Namespace) -> Result:
     """Sizes, then the steps."""
-    from spaces.supernet import Supernet
+    from spaces.trainable.supernet import Supernet
     from tasks.learning.recipes import Facts, supernet_plan
     from tasks.learning.sandwich import SandwichStep
     from tasks.learning.training import configure_tensorflow

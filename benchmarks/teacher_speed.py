@@ -31,7 +31,7 @@ NETWORKS = ("edgetpu_v2_s", "edgetpu_v2_l")
 
 def main() -> None:
     """Print a row a network."""
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
     from tasks.learning.quantization import Network, export_float, export_post_training
     from tasks.learning.training import configure_tensorflow
 

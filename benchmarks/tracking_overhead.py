@@ -42,7 +42,7 @@ RESULT = Path("result.json")
 
 def _import_tensorflow() -> None:
     """What a search imports when it scores its first candidate."""
-    import spaces.supernet
+    import spaces.trainable.supernet
     import tasks.learning.training
 
     del spaces, tasks

@@ -65,7 +65,7 @@ def measure(params: Params, folder: Path) -> list[float]:
     """Print a row a network: two random ones and two baselines; returns measured over nominal."""
     import tf_keras as keras
 
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
     from tasks.learning.training import Batches, Checkpoint, train_model
 
     workspace = Workspace(folder / "results", folder / "state", folder)

@@ -1,1 +1,1 @@
-"""What can be built, and how to walk it. No hardware; TensorFlow in two files only."""
+"""What can be built, and how to walk it. No hardware; TensorFlow in ``trainable`` only."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from spaces.graph import Shape, ShapeError
-from spaces.network_table import Row, input_text, network, table, with_head
+from spaces.heads.network_table import Row, input_text, network, table, with_head
 from spaces.notation import read_architecture
 from spaces.space import (
     SearchSpace,

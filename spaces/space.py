@@ -96,7 +96,7 @@ class Trial:
 
 
 class SearchSpace(Protocol):
-    """What can be built. See :class:`spaces.ibn.IbnSpace` for the family the paper uses."""
+    """What can be built. The paper's family is :class:`spaces.families.ibn.space.IbnSpace`."""
 
     @property
     def name(self) -> str:
@@ -124,7 +124,7 @@ class SearchSpace(Protocol):
 
 
 class TrainableSpace(SearchSpace, Protocol):
-    """A space whose networks can share weights: see :mod:`spaces.supernet`."""
+    """A space whose networks can share weights: see :mod:`spaces.trainable.supernet`."""
 
     def for_input(self, input_shape: Shape) -> TrainableSpace:
         """As :meth:`SearchSpace.for_input`."""

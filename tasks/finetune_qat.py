@@ -323,7 +323,7 @@ class Trainer:
         """The same from given weights (None: from scratch)."""
         import tf_keras as keras
 
-        from spaces.keras_model import build_model, get_weights, set_weights
+        from spaces.trainable.keras_model import build_model, get_weights, set_weights
         from tasks.learning.quantization import export_float, export_post_training
 
         if isinstance(self._teacher, OwnTeacher):

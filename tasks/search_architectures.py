@@ -13,8 +13,8 @@ from typing import Any, final
 
 import numpy as np
 
-from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
+from spaces.search_support.dominance import hypervolume, pareto_ranks
 from spaces.space import (
     Architecture,
     Exhausted,

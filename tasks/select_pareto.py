@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spaces.dominance import hypervolume, pareto_ranks
 from spaces.graph import OpGraph
+from spaces.search_support.dominance import hypervolume, pareto_ranks
 from tasks.candidates import objectives
 from tasks.candidates.objectives import Objective
 from tasks.candidates.records import Record

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from spaces.reach import Reach
 from spaces.space import TrainableSpace
+from spaces.trainable.reach import Reach
 from tasks.candidates.limits import reach
 from tasks.learning import recipes, start_from
 from tasks.learning.networks import sized
@@ -90,7 +90,7 @@ def run(
 
 def _begin(network: Any, supernet: SupernetParams, workspace: Workspace) -> Manifest:
     """Load what another run's weights agree in; how many of the parameters that are."""
-    from spaces.supernet import shared_shapes
+    from spaces.trainable.supernet import shared_shapes
 
     space = network.space
     shapes = {name: tuple(value.shape) for name, value in network.parameters.items()}

@@ -106,10 +106,11 @@ def test_stages_declare_the_parameters_they_take(pipeline: dict[str, Any], name:
     assert set(pipeline["stages"][name]["params"]) == blocks, inspect.signature(run)
 
 
-def test_readme_tells_each_folder_of_tasks() -> None:
-    told = set(re.findall(r"^\| `tasks/(\w+)/`(?:, `(\w+)/`)?(?:, `(\w+)/`)? \|", README, re.M))
-    there = {path.parent.name for path in (ROOT / "tasks").glob("*/__init__.py")}
-    assert {name for row in told for name in row if name} == there
+@pytest.mark.parametrize("room", ["spaces", "tasks"])
+def test_readme_tells_each_folder_of_a_room(room: str) -> None:
+    rows = re.findall(rf"^\| `{room}/\w+/`.*$", README, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(rf"`(?:{room}/)?(\w+)/`", row)}
+    assert told == {path.parent.name for path in (ROOT / room).glob("*/__init__.py")}
 
 
 def test_files_of_tasks_are_named_by_what_they_do() -> None:

@@ -24,7 +24,7 @@ from hw.placement import place_many
 from hw.profile import Device
 from spaces.catalog.nas_bench_201 import parse
 from spaces.graph import IntArray, OpBatch
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import load_space
 
 PROFILE = "coral_dev_board"

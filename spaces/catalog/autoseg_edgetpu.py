@@ -5,7 +5,7 @@ here, because each has a width of its own: 0.5, 0.75, 1 or 1.5 times the skeleto
 release lists these networks block by block; that they are points of such a space, and which one,
 is inferred from the lists, which fit without remainder. Its README says that groups were searched,
 too, though none of its networks has any: both grouped blocks are offered. Windows and expansions
-of full and group convolutions are bounded by their weights (:mod:`spaces.bounds`).
+of full and group convolutions are bounded by their weights (:mod:`spaces.families.ibn.bounds`).
 
 The head is a BiFPN in the released networks. Head and backbone are searched together, and a
 DeepLabV3+ head is offered beside it.
@@ -16,11 +16,11 @@ mobilenet_edgetpu_v2_model_blocks.py``, ``configs/semantic_segmentation_searched
 
 from __future__ import annotations
 
-from spaces.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED
-from spaces.bounds import bounded
-from spaces.head_choices import BIFPN, DEEPLAB, HeadChoices
-from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.segmentation_space import SegmentationSpace
+from spaces.families.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED
+from spaces.families.ibn.bounds import bounded
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices
+from spaces.families.segmentation.space import SegmentationSpace
 from spaces.space import Architecture, Value, prune
 
 _SKELETON = (

@@ -16,8 +16,8 @@ from __future__ import annotations
 import dataclasses
 
 from spaces.catalog import mobilenet_edgetpu_v2 as classifiers
-from spaces.head_choices import DEEPLAB, PREFIX, HeadChoices
-from spaces.segmentation_space import SegmentationSpace
+from spaces.families.segmentation.choices import DEEPLAB, PREFIX, HeadChoices
+from spaces.families.segmentation.space import SegmentationSpace
 from spaces.space import Architecture, Value
 
 PROBLEMS = ("segmentation",)

@@ -16,10 +16,10 @@ head of depthwise bottlenecks alone, as SSDLite on MobileNetV2 has them (``depth
 
 from __future__ import annotations
 
-from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
-from spaces.node_layers import SEPARABLE, LayerChoices
+from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
+from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.space import Architecture, Value, prune
-from spaces.spaghetti import Node, SpaghettiSpace
 
 _OPS = (IBN_DW, IBN_FUSED_GROUPED, SEPARABLE)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from spaces.blocks import IBN_DW, SKIP
 from spaces.catalog import detection_small
-from spaces.node_layers import SEPARABLE
+from spaces.families.blocks import IBN_DW, SKIP
+from spaces.families.spaghetti.layers import SEPARABLE
+from spaces.families.spaghetti.space import Node
 from spaces.space import Architecture, Value, prune
-from spaces.spaghetti import Node
 
 _COARSER = detection_small.SPACE
 # Offers what the other head nodes offer.

@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from spaces.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, Value, prune
 
 

@@ -11,9 +11,9 @@ Source: tensorflow/models, official/projects/edgetpu/nlp/experiments/*.yaml and 
 
 from __future__ import annotations
 
-from spaces.language_space import LanguageSpace
+from spaces.families.language.space import LanguageSpace
+from spaces.families.language.transformer import LAYER_NORM, NO_NORM
 from spaces.space import Architecture, prune
-from spaces.transformer import LAYER_NORM, NO_NORM
 
 PROBLEMS = ("text_classification", "question_answering")
 

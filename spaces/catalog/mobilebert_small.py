@@ -9,9 +9,9 @@ networks with two ops less a sum.
 
 from __future__ import annotations
 
-from spaces.language_space import LanguageSpace
+from spaces.families.language.space import LanguageSpace
+from spaces.families.language.transformer import NO_NORM, NONE
 from spaces.space import Architecture, prune
-from spaces.transformer import NO_NORM, NONE
 
 PROBLEMS = ("text_classification", "question_answering")
 

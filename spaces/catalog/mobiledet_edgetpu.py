@@ -16,10 +16,10 @@ Sources: Xiong et al. 2021, arXiv:2004.14525; tensorflow/models ``research/objec
 
 from __future__ import annotations
 
-from spaces.blocks import IBN_DW, IBN_FUSED, SKIP
-from spaces.node_layers import EXTRA, TUCKER, LayerChoices
+from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP
+from spaces.families.spaghetti.layers import EXTRA, TUCKER, LayerChoices
+from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.space import Architecture, Value, prune
-from spaces.spaghetti import Node, SpaghettiSpace
 
 _OPS = (IBN_DW, IBN_FUSED, TUCKER)
 _RATIOS = (0.25, 0.75)

@@ -6,13 +6,13 @@ block of stage 5 has stride 1 and equal channels, yet no residual: the release s
 
 Source: tensorflow/models ``official/projects/edgetpu/vision/modeling``,
 ``mobilenet_edgetpu_v1_model.py``; channels are rounded as in
-:func:`spaces.blocks.round_channels`, the top convolution's, too.
+:func:`spaces.families.blocks.round_channels`, the top convolution's, too.
 """
 
 from __future__ import annotations
 
-from spaces.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, prune
 
 _WIDTHS = {"dm0.75": 0.75, "dm1": 1.0, "dm1.25": 1.25, "dm1.5": 1.5, "dm1.75": 1.75}

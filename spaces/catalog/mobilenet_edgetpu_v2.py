@@ -3,8 +3,8 @@
 Seven stages of 1, 2, 4, 4, 4, 4, 1 blocks for 224 pixels. Every block chooses among all
 variants of the inverted bottleneck, late stages included, where the release has no group
 convolution; every block but the first of a stage may be skipped. Windows and expansions of full
-and group convolutions are bounded by their weights (:mod:`spaces.bounds`): those of the last
-stages have 3x3 windows.
+and group convolutions are bounded by their weights (:mod:`spaces.families.ibn.bounds`): those of
+the last stages have 3x3 windows.
 
 The release declares its first block a fused 3x3 with expansion 1, but its builder then leaves out
 the 3x3 convolution: only a 1x1 projection is built. Here, too, ``ibn_fused`` at expansion 1 is the
@@ -16,9 +16,9 @@ Source: tensorflow/models ``official/projects/edgetpu/vision/modeling``,
 
 from __future__ import annotations
 
-from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
-from spaces.bounds import bounded
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.ibn.bounds import bounded
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, Value, prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)

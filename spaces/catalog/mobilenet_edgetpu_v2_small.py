@@ -10,8 +10,8 @@ convolutions are legal in every stage, late ones included, where the release has
 
 from __future__ import annotations
 
-from spaces.blocks import BLOCK_OPS, SKIP
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import BLOCK_OPS, SKIP
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)

@@ -9,8 +9,8 @@ tensorflow/models ``slim/nets/mobilenet``, where the top convolution is never na
 
 from __future__ import annotations
 
-from spaces.blocks import IBN_DW, SKIP, round_channels
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, SKIP, round_channels
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, prune
 
 _WIDTHS = {

@@ -10,8 +10,8 @@ Source: Sandler et al. 2018, arXiv:1801.04381, table 2; strides changed as said.
 
 from __future__ import annotations
 
-from spaces.blocks import IBN_DW, SKIP, round_channels
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, SKIP, round_channels
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import Architecture, prune
 
 _WIDTHS = {

@@ -7,8 +7,8 @@ Source: Dong, Yang 2020, arXiv:2001.00326.
 
 from __future__ import annotations
 
-from spaces.cell_space import CellSpace
-from spaces.cells import EDGES, edge_name
+from spaces.families.cells.cell import EDGES, edge_name
+from spaces.families.cells.space import CellSpace
 from spaces.space import Architecture, SpaceError
 
 SPACE = CellSpace(name="nas_bench_201", input_shape=(1, 32, 32, 3))

@@ -12,10 +12,17 @@ not concatenated, so that heads of different widths share their weights.
 
 from __future__ import annotations
 
-from spaces.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, SKIP
-from spaces.head_choices import BIFPN, DEEPLAB, HeadChoices, Kind
-from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.segmentation_space import SegmentationSpace
+from spaces.families.blocks import (
+    DW_FIRST,
+    IBN_DW,
+    IBN_FUSED,
+    IBN_FUSED_GROUPED,
+    IBN_GROUPED,
+    SKIP,
+)
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices, Kind
+from spaces.families.segmentation.space import SegmentationSpace
 from spaces.space import Architecture, Value, prune
 
 _GROUPED = (IBN_GROUPED, IBN_FUSED_GROUPED)

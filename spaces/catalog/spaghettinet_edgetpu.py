@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 
-from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
-from spaces.node_layers import SEPARABLE, LayerChoices
+from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
+from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.space import Architecture, SpaceError, Value, prune
-from spaces.spaghetti import Node, SpaghettiSpace
 
 _OPS = (IBN_DW, IBN_FUSED_GROUPED, SEPARABLE)
 _LAYERS = 4

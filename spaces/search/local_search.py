@@ -18,8 +18,8 @@ from typing import final
 
 import numpy as np
 
-from spaces.archive import Archive
-from spaces.proposals import Proposals
+from spaces.search_support.archive import Archive
+from spaces.search_support.proposals import Proposals
 from spaces.space import Architecture, SearchSpace, Trial, Value, step, steps
 
 RANDOM_TRIALS = 12
@@ -33,7 +33,8 @@ class LocalSearch:
     """Random or given architectures, then neighbours of front members.
 
     Several may be asked before any is told; the trajectory depends on the generator, on the order
-    of asking and telling, and on the losses. Resume by :func:`spaces.replay.replay`.
+    of asking and telling, and on the losses. Resume by
+    :func:`spaces.search_support.replay.replay`.
     """
 
     def __init__(

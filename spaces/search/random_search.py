@@ -7,8 +7,8 @@ from typing import final
 
 import numpy as np
 
-from spaces.archive import Archive
-from spaces.proposals import Proposals
+from spaces.search_support.archive import Archive
+from spaces.search_support.proposals import Proposals
 from spaces.space import Architecture, SearchSpace, Trial
 
 
@@ -16,7 +16,7 @@ from spaces.space import Architecture, SearchSpace, Trial
 class RandomSearch:
     """Each live choice uniform over its legal values; nothing is learnt from losses.
 
-    Resume by :func:`spaces.replay.replay`.
+    Resume by :func:`spaces.search_support.replay.replay`.
     """
 
     def __init__(

@@ -7,9 +7,9 @@ from typing import Any, final
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
 from spaces.graph import OpGraph
-from spaces.proposals import CostLimits
-from spaces.reach import family_limits
+from spaces.search_support.proposals import CostLimits
 from spaces.space import Architecture, TrainableSpace, load_baselines
+from spaces.trainable.reach import family_limits
 from tasks.candidates.limits import cost_limits
 from tasks.candidates.records import Record, costs, describe
 from tasks.learning.networks import sized
@@ -23,7 +23,7 @@ class Coster:
 
     Attributes:
         asked: Largest allowed values that ``cost`` sets, by names of ``costs``.
-        limits: The same, and those of the space's family: see :mod:`spaces.reach`.
+        limits: The same, and those of the space's family: see :mod:`spaces.trainable.reach`.
     """
 
     def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spaces.dominance import hypervolume
+from spaces.search_support.dominance import hypervolume
 from tasks.candidates import objectives
 from tasks.candidates.records import Record
 from tasks.run.params import SelectParams

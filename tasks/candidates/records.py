@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from hw.report import CostReport
-from spaces import blocks
+from spaces.families import blocks
 from spaces.graph import Op, OpGraph
 from spaces.space import Architecture
 from tasks.run.workspace import explain_full_disk

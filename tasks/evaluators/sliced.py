@@ -85,7 +85,7 @@ class SliceTuner:
         return self._trainer.score(point, self.weights(point))
 
     def weights(self, point: Architecture) -> Any:
-        """What a candidate begins with, by the names of :mod:`spaces.keras_model`."""
+        """What a candidate begins with, by the names of :mod:`spaces.trainable.keras_model`."""
         return slice_of(self._net, self._problem, point, self._calibration)
 
 

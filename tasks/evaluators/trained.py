@@ -110,7 +110,7 @@ class BriefTrainer:
         """The problem's metrics on validation after training, from ``weights`` if given."""
         import tf_keras as keras
 
-        from spaces.keras_model import build_model, set_weights
+        from spaces.trainable.keras_model import build_model, set_weights
         from tasks.learning.quantization import Network, deployed_outputs
         from tasks.learning.training import Checkpoint, train_model
 

@@ -86,7 +86,7 @@ def _clusters(points: NDArray[np.float64], count: int, seed: int) -> NDArray[np.
 def anchors(
     shapes_by_level: Sequence[FloatArray], feature_sizes: Sequence[tuple[int, int]]
 ) -> FloatArray:
-    """All anchors [A, 4], in the order of ``boxes`` of :func:`spaces.ssd_head.ssd`.
+    """All anchors [A, 4], in the order of ``boxes`` of :func:`spaces.heads.ssd.ssd`.
 
     Levels one after another, positions of a level row by row, anchors of a position in turn.
 

@@ -29,7 +29,7 @@ class Network:
     """A trained Keras model, and what stands behind it when it is exported.
 
     Attributes:
-        model: From :func:`spaces.keras_model.build_model`, up to ``trained``.
+        model: From :func:`spaces.trainable.keras_model.build_model`, up to ``trained``.
         graph: Of the whole network.
         trained: Ops whose outputs the model gives.
         deployed: Ops whose outputs the file gives.
@@ -49,7 +49,7 @@ def quantize_aware(network: Network, samples: Inputs) -> Network:
     import tensorflow_model_optimization as tfmot
     import tf_keras as keras
 
-    from spaces.keras_model import Computed, integer_inputs
+    from spaces.trainable.keras_model import Computed, integer_inputs
     from tasks.learning.quantize_configs import (
         MOVING,
         Arithmetic,
@@ -133,7 +133,7 @@ faster, as it writes no checkpoint and reads none, but it copies constants many 
 def _convert(network: Network, configure: Callable[[Any], None]) -> bytes:
     import tensorflow as tf
 
-    from spaces.keras_model import integer_inputs
+    from spaces.trainable.keras_model import integer_inputs
 
     graph, integers = network.graph, integer_inputs(network.graph)
     specifications = [
@@ -177,8 +177,8 @@ def _deployed(network: Network, inputs: list[Any]) -> dict[str, Any]:
     """The deployed outputs: all that is computed behind the model's has no weights of its own."""
     import tensorflow as tf
 
-    from spaces.keras_model import layer_name
-    from spaces.tensor_ops import activate, compute
+    from spaces.trainable.keras_model import layer_name
+    from spaces.trainable.tensor_ops import activate, compute
 
     given = network.model(inputs if len(inputs) > 1 else inputs[0], training=False)
     outputs = list(given) if isinstance(given, list | tuple) else [given]

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph
-from spaces.reach import Reach
 from spaces.space import Architecture
+from spaces.trainable.reach import Reach
 from tasks.learning.optimizer import Arrays, Optimizer, Recipe
 from tasks.learning.problem import Problem
 from tasks.learning.training import (
@@ -128,7 +128,7 @@ def train_supernet(
     progress: Progress,
     reach: Reach | None = None,
 ) -> NDArray[np.float64]:
-    """Train a :class:`spaces.supernet.Supernet` in place; without ``reach`` all networks of it.
+    """Train a :class:`spaces.trainable.supernet.Supernet` in place; without ``reach`` all of it.
 
     Returns:
         Losses [steps, 2] of the largest and the smallest architecture.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spaces.families.language.transformer import MASKED
 from spaces.graph import OpGraph
-from spaces.transformer import MASKED
 
 PADDING = 0
 """The token behind the end of a text: [PAD] is the first of every vocabulary."""
@@ -20,8 +20,8 @@ def inputs(arrays: Mapping[str, NDArray[Any]], graph: OpGraph) -> dict[str, NDAr
 
     Returns:
         ``input`` int32 [n, T]; ``mask`` float32 [n, 1, 1, T], which is added to the scores of
-        attention: 0 for tokens, :data:`spaces.transformer.MASKED` for padding; and ``types`` int32
-        [n, T] where the network has such an input.
+        attention: 0 for tokens, :data:`spaces.families.language.transformer.MASKED` for padding;
+        and ``types`` int32 [n, T] where the network has such an input.
     """
     types = "types" in dict(graph.more_inputs)
     read = fed(arrays, graph.input_shape[1])

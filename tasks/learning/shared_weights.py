@@ -13,8 +13,8 @@ from tasks.run.workspace import Workspace, read_json, read_npz
 
 
 def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -> Any:
-    """An untrained :class:`spaces.supernet.Supernet` for the data of a workspace."""
-    from spaces.supernet import Supernet
+    """An untrained :class:`spaces.trainable.supernet.Supernet` for the data of a workspace."""
+    from spaces.trainable.supernet import Supernet
 
     space = sized(name, read_json(workspace.data / "manifest.json"))
 
@@ -30,14 +30,14 @@ def is_trained(workspace: Workspace) -> bool:
 
 
 def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
-    """The trained :class:`spaces.supernet.Supernet` of a workspace."""
+    """The trained :class:`spaces.trainable.supernet.Supernet` of a workspace."""
     network = new_supernet(name, problem, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
 
 
 def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
-    """Weights of one architecture, by the names of :mod:`spaces.keras_model`.
+    """Weights of one architecture, by the names of :mod:`spaces.trainable.keras_model`.
 
     Its batch statistics are recalibrated on ``samples``, arrays of train.
     """

@@ -245,7 +245,7 @@ class FinalistTeacher:
     def __init__(self, folder: Path, problem: Problem, space: TrainableSpace) -> None:
         import tensorflow as tf
 
-        from spaces.keras_model import build_model, set_weights
+        from spaces.trainable.keras_model import build_model, set_weights
 
         values = {k: v for k, v in read_json(folder / "architecture.json").items() if k != "space"}
         self._problem = problem

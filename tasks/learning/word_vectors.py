@@ -37,7 +37,7 @@ class WordVectors:
 
     def give(self, model: Any, graph: OpGraph) -> None:
         """Set the tables that a Keras model of ``graph`` looks its tokens up in, if it has any."""
-        from spaces.keras_model import get_weights, layer_name, set_weights
+        from spaces.trainable.keras_model import get_weights, layer_name, set_weights
 
         if self._tokens is None:
             return

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces import heads
 from spaces.graph import Op, OpBatch, OpGraph
+from spaces.heads import classification as heads
 from tasks.learning import augment, categories
 from tasks.learning.exhibits import Exhibit, Panel, label_picture
 from tasks.learning.pixels import normalise

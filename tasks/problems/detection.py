@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph
-from spaces.ssd_head import ssd
+from spaces.heads.ssd import ssd
 from tasks.learning import anchors, augment
 from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
 from tasks.learning.exhibits import Exhibit, Panel, draw_boxes, legend

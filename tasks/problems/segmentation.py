@@ -10,8 +10,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces import segmentation_head
 from spaces.graph import Op, OpBatch, OpGraph
+from spaces.heads import segmentation as segmentation_head
 from tasks.learning import augment, categories
 from tasks.learning.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
 from tasks.learning.pixels import normalise

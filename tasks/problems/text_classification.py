@@ -10,8 +10,8 @@ from typing import Any, ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces import language_heads
 from spaces.graph import Op, OpBatch, OpGraph
+from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
 from tasks.learning.exhibits import Exhibit, Panel
 from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor

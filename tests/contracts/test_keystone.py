@@ -53,7 +53,7 @@ LAYERS = {
     OpKind.CONCATENATION: "Concatenate",
     OpKind.SOFTMAX: "Softmax",
 }
-"""Layers that Keras has; all other ops are computed by :mod:`spaces.tensor_ops`, or are sums."""
+"""Layers that Keras has; others are sums, or computed by :mod:`spaces.trainable.tensor_ops`."""
 KERNELS = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -121,7 +121,7 @@ def _sized(name: str, problem: str) -> SearchSpace:
 
 def _trained(space: SearchSpace, point: Architecture, problem: Problem) -> Any:
     """A supernet of one network in which every weight matters, as after training."""
-    from spaces.supernet import Supernet
+    from spaces.trainable.supernet import Supernet
 
     alone: Any = _Alone(space, point)
     net = Supernet(alone, problem.complete, problem.trained, seed=0)
@@ -143,7 +143,7 @@ def _called(model: Any, graph: OpGraph, inputs: Any) -> tuple[Any, ...]:
 
 
 def _case(space: SearchSpace, point: Architecture, problem: Problem, folder: Path) -> Case:
-    from spaces.keras_model import build_model, set_weights, up_to
+    from spaces.trainable.keras_model import build_model, set_weights, up_to
     from tasks.learning import quantization
     from tasks.learning.interpreter import predict
 
@@ -225,7 +225,7 @@ def _seen_by_a_device(op: Op) -> tuple[object, ...]:
 
 
 def test_keras_model_has_the_ops_of_the_graph_with_their_shapes(cases: list[Case]) -> None:
-    from spaces.keras_model import layer_name, up_to
+    from spaces.trainable.keras_model import layer_name, up_to
 
     for case in cases:
         trained = up_to(case.whole, case.problem.trained).ops

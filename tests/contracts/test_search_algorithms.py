@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.proposals import CostLimits, Infeasible
-from spaces.replay import ask_many, replay
+from spaces.search_support.proposals import CostLimits, Infeasible
+from spaces.search_support.replay import ask_many, replay
 from spaces.space import (
     AlgorithmFactory,
     Architecture,

@@ -36,7 +36,7 @@ def space(request: pytest.FixtureRequest) -> TrainableSpace:
 
 
 def _shapes(graphs: Iterable[OpGraph]) -> dict[str, Shape]:
-    from spaces.supernet import shared_shapes
+    from spaces.trainable.supernet import shared_shapes
 
     return shared_shapes(graphs)
 

@@ -18,8 +18,8 @@ from spaces.graph import (
     Shape,
     split_grouped_convolutions,
 )
-from spaces.heads import classification, classification_many
-from spaces.language_heads import text_classification, text_classification_many
+from spaces.heads.classification import classification, classification_many
+from spaces.heads.language import text_classification, text_classification_many
 from spaces.space import (
     Architecture,
     Choice,

@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # A new file and nothing else makes a new space; here one that trains in seconds.
 SPACE = '''"""Two blocks for pictures of 8 pixels."""
 
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import prune
 
 _FIRST = BlockChoices(

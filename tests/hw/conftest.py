@@ -241,7 +241,7 @@ class Networks:
 
     @staticmethod
     def head(last, classes=10):
-        """Average over the map and a dense layer, as :func:`spaces.heads.classification`."""
+        """Average and a dense layer, as :func:`spaces.heads.classification.classification`."""
         pooled, window = (1, last.out_channels), last.output_shape[1:3]
         mean = Op("mean", OpKind.MEAN, (last.name,), last.output_shape, pooled, window)
         return mean, Op("logits", OpKind.FULLY_CONNECTED, ("mean",), pooled, (1, classes))

@@ -18,7 +18,7 @@ from hw.cost_models.analytic import MIB, Analytic
 from hw.device import load_device
 from hw.placement import place
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.notation import read_architecture
 from spaces.space import load_space
 

@@ -17,7 +17,7 @@ from hw.placement import place
 from hw.profile import Calibration
 from hw.residual import interval_ms
 from spaces.graph import INPUT, OpBatch, OpGraph
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import load_space, sample
 
 VARIANTS = ("as it is", "native", "small", "small, native", "calibrated", "small, calibrated")

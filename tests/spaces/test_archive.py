@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from spaces.archive import Archive
-from spaces.dominance import is_on_front
+from spaces.search_support.archive import Archive
+from spaces.search_support.dominance import is_on_front
 from spaces.space import Architecture, Trial
 
 

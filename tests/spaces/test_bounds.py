@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, SKIP
-from spaces.bounds import DENSE_OPS, bounded, shared_weights
-from spaces.ibn import BlockChoices, IbnSpace, Stage
+from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, SKIP
+from spaces.families.ibn.bounds import DENSE_OPS, bounded, shared_weights
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import architecture, load_baselines, load_space, load_trainable, sample
 
 BOUNDED = ("mobilenet_edgetpu_v2", "autoseg_edgetpu")
@@ -107,7 +107,7 @@ def test_late_full_convolutions_have_small_windows() -> None:
 def test_shared_weights_of_a_space_of_real_size_fit(
     name: str, classes: int, millions: int
 ) -> None:
-    from spaces.supernet import shared_shapes
+    from spaces.trainable.supernet import shared_shapes
     from tasks.learning.problem import problem_of_space
 
     space = load_trainable(name)

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph, OpKind
-from spaces.heads import classification
-from spaces.ibn import IbnSpace
-from spaces.segmentation_head import segmentation
+from spaces.heads.classification import classification
+from spaces.heads.segmentation import segmentation
+from spaces.heads.ssd import ssd
 from spaces.space import load_baselines, load_input_shapes, load_space, prune, sample
-from spaces.ssd_head import ssd
 
 _GOLDENS = Path(__file__).parents[1] / "golden" / "counts.csv"
 

@@ -6,9 +6,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from spaces.cell_space import CellSpace
-from spaces.cell_table import _live
-from spaces.cells import EDGE_OPS, EDGES, edge_name, live_edges, place_relus
+from spaces.families.cells.cell import EDGE_OPS, EDGES, edge_name, live_edges, place_relus
+from spaces.families.cells.space import CellSpace
+from spaces.families.cells.table import _live
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, ShapeError
 from spaces.space import Architecture, SpaceError, every, load_space, load_trainable
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spaces.dominance import LossError, crowding, hypervolume, is_on_front, pareto_ranks
+from spaces.search_support.dominance import (
+    LossError,
+    crowding,
+    hypervolume,
+    is_on_front,
+    pareto_ranks,
+)
 
 
 def test_ranks_count_the_fronts_peeled_off() -> None:

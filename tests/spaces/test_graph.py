@@ -14,7 +14,7 @@ from spaces.graph import (
     ShapeError,
     split_grouped_convolutions,
 )
-from spaces.heads import classification, classification_many
+from spaces.heads.classification import classification, classification_many
 
 _IN, _OUT = (1, 14, 14, 48), (1, 14, 14, 192)
 

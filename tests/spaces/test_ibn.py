@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spaces.blocks import Block, legal_groups, lower_block, round_channels
+from spaces.families.blocks import Block, legal_groups, lower_block, round_channels
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.graph import ShapeError
-from spaces.ibn import BlockChoices, IbnSpace, Stage
 from spaces.space import SpaceError, architecture, count_upper_bound, every, prune, sample
 
 _SOURCE = ("x", (1, 14, 14, 64))

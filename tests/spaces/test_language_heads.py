@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spaces.families.language.transformer import MASK
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, ShapeError
-from spaces.language_heads import (
+from spaces.heads.language import (
     question_answering,
     question_answering_many,
     text_classification,
     text_classification_many,
 )
 from spaces.space import load_trainable, sample
-from spaces.transformer import MASK
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_texts_are_classified_by_the_maximum_over_their_tokens(backbone: OpGraph
 def test_each_feature_is_pooled_to_its_maximum() -> None:
     import tensorflow as tf
 
-    from spaces.tensor_ops import compute
+    from spaces.trainable.tensor_ops import compute
 
     features = np.random.default_rng(0).normal(size=(1, 5, 4)).astype(np.float32)
     tokens = Op("end", OpKind.RESHAPE, (INPUT,), (1, 20), features.shape)

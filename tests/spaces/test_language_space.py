@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spaces.families.language.space import SEQUENCE, LanguageSpace
 from spaces.graph import ShapeError
-from spaces.language_space import SEQUENCE, LanguageSpace
 from spaces.space import (
     architecture,
     load_baselines,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spaces.catalog.nas_bench_201 import BASELINES, SPACE, parse
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import SpaceError, count_upper_bound
 
 TABLE = Path(__file__).parents[2].parent / "shared" / "measurements" / "nas_bench_201.csv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spaces.__main__ import main
-from spaces.network_table import rows_of, with_head
+from spaces.heads.network_table import rows_of, with_head
 from spaces.space import SpaceError, load_baselines, load_problems, load_space, names_in
 
 MOST_ROWS = 60

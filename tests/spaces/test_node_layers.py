@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.spaghetti.layers import (
+    EXTRA,
+    SEPARABLE,
+    TUCKER,
+    Layer,
+    LayerChoices,
+    lower_layer,
+)
 from spaces.graph import Op, OpKind, ShapeError
-from spaces.node_layers import EXTRA, SEPARABLE, TUCKER, Layer, LayerChoices, lower_layer
 from spaces.space import SpaceError
 
 _SOURCE = ("before", (1, 10, 7, 16))

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.reach import FAMILY_FACTOR, MACS, PARAMETERS, Reach, family_limits
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.space import (
     Architecture,
     architecture,
@@ -19,6 +18,7 @@ from spaces.space import (
     neighbours,
     sample,
 )
+from spaces.trainable.reach import FAMILY_FACTOR, MACS, PARAMETERS, Reach, family_limits
 
 _FIRST = BlockChoices(("ibn_dw", "ibn_fused"), (3, 5), expansions=(2, 4), strides=2)
 _MORE = BlockChoices(("skip", "ibn_dw"), (3,), expansions=(2,))

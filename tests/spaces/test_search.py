@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spaces.dominance import hypervolume
-from spaces.proposals import CostLimits
 from spaces.search.local_search import RANDOM_TRIALS
+from spaces.search_support.dominance import hypervolume
+from spaces.search_support.proposals import CostLimits
 from spaces.space import (
     Architecture,
     SpaceError,

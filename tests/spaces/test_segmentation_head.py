@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import INPUT, Op, OpBatch, OpColumns, OpGraph, OpKind, ShapeError
-from spaces.segmentation_head import Finalize, nearest, segmentation, segmentation_many
+from spaces.heads.segmentation import Finalize, nearest, segmentation, segmentation_many
 from spaces.space import load_space, sample
 
 _MAP = (1, 32, 24, 16)

@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spaces.blocks import Block, lower_block
+from spaces.families.blocks import Block, lower_block
+from spaces.families.segmentation.space import SegmentationSpace
 from spaces.graph import Op, OpGraph, OpKind
-from spaces.segmentation_head import segmentation
-from spaces.segmentation_space import SegmentationSpace
+from spaces.heads.segmentation import segmentation
 from spaces.space import Architecture, SpaceError, load_baselines, load_space, prune, sample
 
 _SPACES = ["autoseg_edgetpu", "deeplab_edgetpu_v2", "segmentation_small"]

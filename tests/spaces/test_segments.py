@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from spaces.batching.segments import ABSENT, SegmentTable
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
-from spaces.segments import ABSENT, SegmentTable
 
 _MAP = (1, 4, 4, 8)
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
+from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
-from spaces.node_layers import SEPARABLE, LayerChoices
+from spaces.heads.ssd import ssd
 from spaces.space import (
     SpaceError,
     architecture,
@@ -21,8 +23,6 @@ from spaces.space import (
     prune,
     sample,
 )
-from spaces.spaghetti import Node, SpaghettiSpace
-from spaces.ssd_head import ssd
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
 NAMES = ("spaghettinet_edgetpu", "mobiledet_edgetpu", "detection_small", "detection_small_fine")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
-from spaces.ssd_head import POINTWISE, SSDLITE, ssd
+from spaces.heads.ssd import POINTWISE, SSDLITE, ssd
 
 _FINE, _COARSE = (1, 6, 4, 16), (1, 3, 2, 24)
 

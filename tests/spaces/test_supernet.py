@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
+from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph
-from spaces.ibn import IbnSpace
 from spaces.space import Architecture, TrainableSpace, load_space, prune, sample
 from tasks.learning.problem import Problem
 from tests.samples import SMALL, opened, samples, small_space
@@ -70,7 +70,7 @@ class Case:
 
 
 def _case(name: str, seed: int = 0) -> Case:
-    from spaces.supernet import Supernet
+    from spaces.trainable.supernet import Supernet
 
     problem_name = name if name in SMALL else "classification"
     space = small_space(name) if name in SMALL else SPACES[name]()
@@ -106,7 +106,7 @@ def _samples(space: Any, count: int, seed: int = 0) -> list[Architecture]:
 
 def _alone(case: Case, point: Architecture, statistics: Any) -> Any:
     """The Keras model of an architecture with the weights that the supernet holds for it."""
-    from spaces.keras_model import build_model, get_weights, set_weights
+    from spaces.trainable.keras_model import build_model, get_weights, set_weights
 
     graph = case.problem.complete(case.space.lower(point))
     model = build_model(graph, outputs=case.problem.trained)
@@ -332,7 +332,7 @@ def test_first_bias_is_given_by_the_problem() -> None:
 
 
 def test_shared_shapes_are_the_largest_in_each_dimension() -> None:
-    from spaces.supernet import shared_shapes
+    from spaces.trainable.supernet import shared_shapes
 
     case = _case("mobilenet_v2_small")
     graphs: list[OpGraph] = [case.net.graph(one) for one in case.space.extremes()]

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
-from spaces.transformer import (
+from spaces.families.language.transformer import (
     LAYER_NORM,
     MASK,
     MASKED,
@@ -23,6 +22,7 @@ from spaces.transformer import (
     lower_block,
     lower_embedding,
 )
+from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
 
 LENGTH, HIDDEN, WIDTH, HEADS, WIDE, FFNS = 7, 12, 8, 2, 10, 2
 PADDING = 2
@@ -106,7 +106,7 @@ def test_normalisation_costs_no_op_where_dense_layers_can_take_it() -> None:
 
 
 def _draw(op: Op, rng: np.random.Generator, spread: float = 0.5) -> Arrays:
-    from spaces.tensor_ops import weight_shapes
+    from spaces.trainable.tensor_ops import weight_shapes
 
     return {part: rng.normal(0, spread, shape) for part, shape in weight_shapes(op).items()}
 
@@ -115,7 +115,7 @@ def _run(graph: OpGraph, inputs: Arrays, weights: dict[str, Arrays]) -> Array:
     """The graph's output under the meaning that all kinds have in this project."""
     import tensorflow as tf
 
-    from spaces.tensor_ops import activate, compute
+    from spaces.trainable.tensor_ops import activate, compute
 
     tensors: dict[str, Any] = {name: tf.constant(value) for name, value in inputs.items()}
     for op in graph.ops:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from hw.report import Bound, CostReport, OpCost
-from spaces import blocks as ibn
-from spaces import heads, language_heads
+from spaces.families import blocks as ibn
 from spaces.graph import INPUT, Op, OpGraph, OpKind
-from spaces.segmentation_head import segmentation
+from spaces.heads import classification as heads
+from spaces.heads import language as language_heads
+from spaces.heads.segmentation import segmentation
+from spaces.heads.ssd import ssd
 from spaces.space import Architecture, load_baselines, load_space, sample
-from spaces.ssd_head import ssd
 from tasks.learning.exhibits import (
     Exhibit,
     Panel,

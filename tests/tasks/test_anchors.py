@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
+from spaces.heads.ssd import ssd
 from spaces.space import load_baselines, load_space
-from spaces.ssd_head import ssd
 from tasks.learning.anchors import (
     BACKGROUND,
     IGNORED,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import OpBatch
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import load_baselines, load_input_shapes, load_space
 from tasks.candidates.architecture_table import TableError, default_classes, lowered, read_table
 

@@ -59,7 +59,7 @@ def test_a_model_without_batch_normalisation_is_not_run() -> None:
 
 
 def test_a_short_training_forgets_the_statistics_that_it_began_with(tmp_path: Path) -> None:
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
 
     problem, space = opened("classification"), small_space("classification")
     graph = problem.complete(space.lower(space.smallest()))

@@ -14,7 +14,7 @@ import pytest
 from hw.calibration import Calibrated, CalibrationError
 from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_space, sample
 from tasks.calibrate_device import run
 from tasks.candidates.architecture_table import TableError

@@ -15,8 +15,8 @@ import pytest
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_GROUPED, SKIP
-from spaces.heads import classification
+from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_GROUPED, SKIP
+from spaces.heads.classification import classification
 from spaces.space import Architecture, load_space, prune, sample
 from tasks.candidates.records import ScoreStore, costs, describe, digest
 from tasks.run.workspace import WorkspaceError

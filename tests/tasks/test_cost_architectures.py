@@ -11,7 +11,7 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.graph import ShapeError
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_baselines, load_space, sample
 from tasks.candidates.architecture_table import TableError
 from tasks.cost_architectures import COSTS, COUNTS, run

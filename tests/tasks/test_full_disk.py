@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.ibn import IbnSpace
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import load_space, sample
 from tasks import finetune_qat, prepare_dataset
 from tasks.candidates.records import ScoreStore

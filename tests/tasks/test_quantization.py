@@ -14,9 +14,16 @@ import numpy as np
 import pytest
 
 from hw.tflite import read_tflite
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, Block, lower_block
+from spaces.families.blocks import (
+    IBN_DW,
+    IBN_FUSED,
+    IBN_FUSED_GROUPED,
+    IBN_GROUPED,
+    Block,
+    lower_block,
+)
 from spaces.graph import INPUT, Op, OpGraph, OpKind
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from tasks.learning.interpreter import dequantize, predict, quantize
 from tasks.learning.pixels import normalise
 from tasks.learning.quantization import Network
@@ -44,7 +51,7 @@ def _network(*ops: str) -> OpGraph:
 
 def _model(graph: OpGraph, output: str = "logits") -> Any:
     """A Keras model whose weights and statistics are no special case."""
-    from spaces.keras_model import build_model, get_weights, set_weights
+    from spaces.trainable.keras_model import build_model, get_weights, set_weights
 
     model = build_model(graph, outputs=(output,))
     rng = np.random.default_rng(0)
@@ -130,7 +137,7 @@ def test_network_without_groups_is_split_into_itself(tmp_path: Path) -> None:
 
 
 def test_native_group_convolution_is_slices_convolved_and_concatenated(tensorflow: Any) -> None:
-    from spaces.keras_model import build_model, get_weights, set_weights
+    from spaces.trainable.keras_model import build_model, get_weights, set_weights
 
     shapes = ((1, 6, 6, 12), (1, 3, 3, 24))
     op = Op("grouped", OpKind.CONV_2D, (INPUT,), *shapes, (3, 3), (2, 2), groups=3)

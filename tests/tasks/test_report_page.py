@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spaces import blocks as ibn
+from spaces.families import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
 from tasks.learning.problem import Metric
 from tasks.report import (

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.proposals import Infeasible
+from spaces.search_support.proposals import Infeasible
 from spaces.space import (
     Architecture,
     architecture,

@@ -9,7 +9,7 @@ import pytest
 
 from hw.report import CostReport
 from spaces.graph import OpGraph
-from spaces.heads import classification
+from spaces.heads.classification import classification
 from spaces.space import load_baselines, load_space
 from tasks import select_pareto
 from tasks.run.params import CostParams, ProblemParams, SelectParams

@@ -85,7 +85,7 @@ def _trained(by: Any, **changes: Any) -> tuple[dict[str, Any], Any]:
     """Weights and losses of the smallest network after a few steps."""
     import tf_keras as keras
 
-    from spaces.keras_model import build_model, get_weights
+    from spaces.trainable.keras_model import build_model, get_weights
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
@@ -144,7 +144,7 @@ def _first_outputs(batch: Any) -> Any:
     """Logits of the network at random, in training."""
     import tf_keras as keras
 
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
@@ -266,7 +266,7 @@ def test_texts_are_cut_and_padded_for_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_files_made_here_teach(name: str, tmp_path: Path) -> None:
-    from spaces.keras_model import build_model
+    from spaces.trainable.keras_model import build_model
     from tasks.learning.quantization import Network, deployed_outputs, export_float
 
     problem, space, arrays = opened(name), small_space(name), samples(name, 3)

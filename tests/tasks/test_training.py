@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spaces.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
+from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.graph import INPUT, Op, OpKind
-from spaces.ibn import BlockChoices, IbnSpace, Stage
-from spaces.reach import Reach
 from spaces.space import Architecture
+from spaces.trainable.reach import Reach
 from tasks.learning.optimizer import Optimizer, Recipe
 from tasks.learning.sandwich import SandwichStep, train_supernet
 from tasks.learning.training import (
@@ -203,7 +203,7 @@ def test_weight_decay_shrinks_the_named_variables_only(tensorflow: Any) -> None:
 
 
 def _supernet(seed: int = 0) -> Any:
-    from spaces.supernet import Supernet
+    from spaces.trainable.supernet import Supernet
 
     return Supernet(SPACE, PROBLEM.complete, PROBLEM.trained, seed, PROBLEM.first_bias)
 
@@ -399,7 +399,7 @@ GRAPH = PROBLEM.complete(SPACE.lower(SPACE.smallest()))
 
 
 def _float_model(seed: int) -> Any:
-    from spaces.keras_model import build_model, get_weights, set_weights
+    from spaces.trainable.keras_model import build_model, get_weights, set_weights
 
     model = build_model(GRAPH, outputs=PROBLEM.trained)
     rng = np.random.default_rng(seed)

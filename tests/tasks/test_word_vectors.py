@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spaces.language_heads import question_answering, text_classification
+from spaces.heads.language import question_answering, text_classification
 from spaces.space import load_trainable
 from tasks.learning.word_vectors import SPREAD, WordVectors, word_vectors
 
@@ -40,7 +40,7 @@ def test_texts_of_nothing_and_single_texts_have_a_table_all_the_same() -> None:
 
 @pytest.mark.usefixtures("tensorflow")
 def test_only_texts_with_a_class_get_a_table() -> None:
-    from spaces.keras_model import build_model, get_weights
+    from spaces.trainable.keras_model import build_model, get_weights
 
     space = load_trainable("mobilebert_small").for_input((1, 8)).for_vocabulary(20, 0)
     backbone = space.lower(space.smallest())

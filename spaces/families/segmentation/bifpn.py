@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spaces.drawing import Drawing
+from spaces.batching.places import Source
+from spaces.families.segmentation.drawing import Drawing
 from spaces.graph import Activation
-from spaces.places import Source
 
 
 @dataclass(frozen=True, slots=True)

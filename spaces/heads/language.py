@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spaces.attached import Attachment, attach_many
+from spaces.families.language.transformer import MASK
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
-from spaces.transformer import MASK
 
 
 def text_classification(backbone: OpGraph, classes: int) -> OpGraph:

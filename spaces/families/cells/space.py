@@ -1,4 +1,4 @@
-"""The family of spaces of NAS-Bench-201; see :mod:`spaces.cells` for what its networks are."""
+"""The spaces of NAS-Bench-201; :mod:`spaces.families.cells.cell` draws its networks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from spaces.cell_table import CellTable
-from spaces.cells import (
+from spaces.batching.codes import Encoder
+from spaces.families.cells.cell import (
     EDGE_OPS,
     EDGES,
     Draft,
@@ -19,7 +19,7 @@ from spaces.cells import (
     edge_name,
     place_relus,
 )
-from spaces.codes import Encoder
+from spaces.families.cells.table import CellTable
 from spaces.graph import INPUT, OpBatch, OpGraph, Shape, ShapeError
 from spaces.space import Architecture, Choice, Decisions, SpaceError, Value, architecture
 

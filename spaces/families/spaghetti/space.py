@@ -4,7 +4,7 @@ A node reads one node as it is (*passes*; its first layer may be strided), or su
 were *resampled*: by max pooling and a 1x1 convolution, or by a 1x1 convolution and nearest
 upsampling, cropped to the size of the level. Backbone and head are nodes alike, so a search
 decides them together; the nodes named in ``outputs`` get the predictors of
-:mod:`spaces.ssd_head`.
+:mod:`spaces.heads.ssd`.
 
 Source: tensorflow/models ``research/object_detection``,
 ``models/ssd_spaghettinet_feature_extractor.py``; the networks: Akin et al. 2022, arXiv:2204.14007.
@@ -19,9 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from spaces.blocks import IBN_FUSED_GROUPED, SKIP, convolution
+from spaces.families.blocks import IBN_FUSED_GROUPED, SKIP, convolution
+from spaces.families.spaghetti.layers import (
+    LAYER_OPS,
+    PARTS,
+    Layer,
+    LayerChoices,
+    Source,
+    lower_layer,
+)
 from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
-from spaces.node_layers import LAYER_OPS, PARTS, Layer, LayerChoices, Source, lower_layer
 from spaces.space import Architecture, Choice, Decisions, SpaceError, Value, architecture, walk
 
 STEM = "stem"
@@ -61,7 +68,7 @@ class _Site:
     """Where a choice of a layer stands, so that no name is parsed while sampling.
 
     Attributes:
-        part: A name in :data:`spaces.node_layers.PARTS`.
+        part: A name in :data:`spaces.families.spaghetti.layers.PARTS`.
         op: Name of the layer's op choice.
         widths: Names of the choices that decide its input and its output channels.
         before: Name of the op choice of the layer before it; None for the first.

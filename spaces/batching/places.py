@@ -13,9 +13,9 @@ from typing import final
 
 import numpy as np
 
-from spaces.codes import Encoder
+from spaces.batching.codes import Encoder
+from spaces.batching.segments import SegmentTable
 from spaces.graph import INPUT, IntArray, Op, OpBatch, OpGraph, Shape
-from spaces.segments import SegmentTable
 from spaces.space import Architecture, Choice, Decisions, Value
 
 _ILLEGAL = -1

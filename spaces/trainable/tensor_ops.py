@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from spaces.graph import Op, OpKind, Shape
-from spaces.segmentation_head import nearest
+from spaces.heads.segmentation import nearest
 
 Tensor = Any  # tensorflow ships no types for it
 Weights = Mapping[str, Tensor]

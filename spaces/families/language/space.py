@@ -9,7 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import final
 
-from spaces.extremes import towards
+from spaces.families.extremes import towards
+from spaces.families.language.transformer import (
+    MASK,
+    TYPES,
+    Block,
+    Embedding,
+    Source,
+    lower_block,
+    lower_embedding,
+)
 from spaces.graph import Op, OpBatch, OpGraph, Shape, ShapeError
 from spaces.space import (
     Architecture,
@@ -19,15 +28,6 @@ from spaces.space import (
     Value,
     architecture,
     walk,
-)
-from spaces.transformer import (
-    MASK,
-    TYPES,
-    Block,
-    Embedding,
-    Source,
-    lower_block,
-    lower_embedding,
 )
 
 SEQUENCE, NORMALISATION, BLOCKS = "sequence/percent", "normalisation", "blocks"
@@ -44,7 +44,8 @@ class LanguageSpace:
         name: Module name in ``spaces/catalog``.
         input_shape: (1, T): the longest sequence of tokens.
         percents: Of T, ascending, that a network may read; 100 must be among them.
-        normalisations: ``no_norm``, ``layer_norm`` or both; of :mod:`spaces.transformer`.
+        normalisations: ``no_norm``, ``layer_norm`` or both; of
+            :mod:`spaces.families.language.transformer`.
         block_counts: How many blocks a network may have.
         bottlenecks: Channels inside a block.
         head_counts: Of attention; each must divide each bottleneck.

@@ -21,7 +21,7 @@ import tensorflow as tf
 import tf_keras as keras
 
 from spaces.graph import Op, OpGraph, OpKind
-from spaces.tensor_ops import check_known, compute, weight_shapes
+from spaces.trainable.tensor_ops import check_known, compute, weight_shapes
 
 BATCH_NORM_EPSILON = 1e-3  # of the released MobileNetEdgeTPU models
 WeightsByName = Mapping[str, NDArray[np.float32]]
@@ -122,8 +122,8 @@ def _layer(op: Op, name: str) -> keras.layers.Layer:
 def _first(op: Op) -> Any:
     """Where a learned operand begins: factors at one, addends at zero.
 
-    Tables begin at random, as in :class:`spaces.supernet.Supernet`: at zero the kernel that reads
-    them would have no gradient.
+    Tables begin at random, as in :class:`spaces.trainable.supernet.Supernet`: at zero the kernel
+    that reads them would have no gradient.
     """
     if op.kind is OpKind.GATHER:
         return keras.initializers.RandomNormal(stddev=0.05)
@@ -132,7 +132,7 @@ def _first(op: Op) -> Any:
 
 @keras.utils.register_keras_serializable("edgenas")
 class Computed(keras.layers.Layer):  # type: ignore[misc]
-    """An op that Keras has no layer for: :func:`spaces.tensor_ops.compute` of it."""
+    """An op that Keras has no layer for: :func:`spaces.trainable.tensor_ops.compute` of it."""
 
     def __init__(self, op: Op | Mapping[str, Any], **kwargs: Any) -> None:
         """``op`` may be a mapping of its fields, as :meth:`get_config` writes it."""

@@ -13,7 +13,8 @@ from typing import final
 
 import numpy as np
 
-from spaces.cells import (
+from spaces.batching.segments import ABSENT, SegmentTable
+from spaces.families.cells.cell import (
     CONVOLUTIONS,
     EDGE_OPS,
     EDGES,
@@ -28,7 +29,6 @@ from spaces.cells import (
     place_relus,
 )
 from spaces.graph import INPUT, BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind, Shape, uses
-from spaces.segments import ABSENT, SegmentTable
 
 _WEIGHTLESS = (OpKind.RELU, OpKind.AVERAGE_POOL_2D, OpKind.ADD)
 _WINDOWS = np.array([[*CONVOLUTIONS].index(op) if op in CONVOLUTIONS else 0 for op in EDGE_OPS])
@@ -150,7 +150,7 @@ def _what(op: Op) -> int:
 
 
 def _live(codes: IntArray) -> BoolArray:
-    """The same as :func:`spaces.cells.live_edges`, ``[n_cells, n_edges]``."""
+    """The same as :func:`spaces.families.cells.cell.live_edges`, ``[n_cells, n_edges]``."""
     there = codes != EDGE_OPS.index(NONE)
     reached, used = np.zeros((2, LAST_NODE + 1, len(codes)), np.bool_)
     reached[0] = used[LAST_NODE] = True

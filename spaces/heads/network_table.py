@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from spaces import heads, language_heads
 from spaces.graph import Op, OpGraph, OpKind, Shape
-from spaces.segmentation_head import segmentation
+from spaces.heads import classification as heads
+from spaces.heads import language as language_heads
+from spaces.heads.segmentation import segmentation
+from spaces.heads.ssd import ssd
 from spaces.space import Architecture, SpaceError
-from spaces.ssd_head import ssd
 
 Row = tuple[str, ...]
 _ANCHORS, _DETECTIONS = 3, 20  # as params.yaml begins with

@@ -24,9 +24,9 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import tensorflow as tf
 
 from spaces.graph import Op, OpGraph, OpKind, Shape
-from spaces.keras_model import BATCH_NORM_EPSILON, layer_name, up_to
 from spaces.space import Architecture, TrainableSpace
-from spaces.tensor_ops import activate, compute, fan_in, weight_shapes
+from spaces.trainable.keras_model import BATCH_NORM_EPSILON, layer_name, up_to
+from spaces.trainable.tensor_ops import activate, compute, fan_in, weight_shapes
 
 FloatArray = NDArray[np.float32]
 _REMEMBERED = 1000  # graphs of architectures
@@ -201,7 +201,7 @@ class Supernet(tf.Module):  # type: ignore[misc]
         return tuple(np.concatenate([one.numpy() for one in column]) for column in columns)
 
     def extract(self, architecture: Architecture, statistics: Statistics) -> dict[str, FloatArray]:
-        """Weights of one architecture, by the names of :mod:`spaces.keras_model`."""
+        """Weights of one architecture, by the names of :mod:`spaces.trainable.keras_model`."""
         weights: dict[str, FloatArray] = {}
         graph = self.graph(architecture)
         cut = self.weights(graph)

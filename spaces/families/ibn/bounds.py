@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from spaces import blocks
-from spaces.ibn import BlockChoices, OpBound, Stage
+from spaces.families import blocks
+from spaces.families.ibn.space import BlockChoices, OpBound, Stage
 
 DENSE_OPS = frozenset({blocks.IBN_FUSED}) | blocks.GROUPED_OPS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
+from spaces.batching.places import Source
 from spaces.graph import Activation, Op, OpKind, Shape
-from spaces.places import Source
 
 
 @final

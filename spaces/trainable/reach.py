@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 
 from spaces.graph import ShapeError
-from spaces.proposals import CostLimits
+from spaces.search_support.proposals import CostLimits
 from spaces.space import (
     Architecture,
     Choice,

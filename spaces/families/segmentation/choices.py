@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spaces.attached import Attachment
-from spaces.bifpn import Bifpn, draw_bifpn
-from spaces.deeplab import DeepLab, draw_deeplab
-from spaces.drawing import Drawing
+from spaces.batching.places import Source
+from spaces.families.segmentation.bifpn import Bifpn, draw_bifpn
+from spaces.families.segmentation.deeplab import DeepLab, draw_deeplab
+from spaces.families.segmentation.drawing import Drawing
 from spaces.graph import Activation, Op, Shape
-from spaces.places import Source
 from spaces.space import Choice, Decisions, Value
 
 Kind = Literal["bifpn", "deeplab"]

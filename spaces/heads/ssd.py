@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from spaces.blocks import convolution
+from spaces.families.blocks import convolution
 from spaces.graph import Op, OpGraph, OpKind, Shape, ShapeError
 
 SSDLITE, POINTWISE = "ssdlite", "pointwise"

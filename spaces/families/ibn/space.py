@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 
-from spaces import blocks
-from spaces.blocks import Block
-from spaces.extremes import towards
+from spaces.batching.places import Place, PlaceTable, Source
+from spaces.families import blocks
+from spaces.families.blocks import Block
+from spaces.families.extremes import towards
 from spaces.graph import (
     INPUT,
     Activation,
@@ -26,7 +27,6 @@ from spaces.graph import (
     Shape,
     ShapeError,
 )
-from spaces.places import Place, PlaceTable, Source
 from spaces.space import (
     Architecture,
     Choice,
@@ -54,7 +54,8 @@ class BlockChoices:
     """What one block offers.
 
     Attributes:
-        ops: Among those of :mod:`spaces.blocks`; ``skip`` ends the stage before this block.
+        ops: Among those of :mod:`spaces.families.blocks`; ``skip`` ends the stage before this
+            block.
         kernels: Window sides of the depthwise convolution.
         dense_kernels: Window sides of full and group convolutions; None: as ``kernels``.
         expansions: Expanded over input channels.
@@ -63,7 +64,7 @@ class BlockChoices:
         residual: Fixed by the topology.
         expands_output: Expansion multiplies the stage's width instead of the input channels; a
             quirk of EfficientNet-EdgeTPU. Not for grouped ops.
-        bounds: Of ops that offer less than all of these; see :mod:`spaces.bounds`.
+        bounds: Of ops that offer less than all of these; see :mod:`spaces.families.ibn.bounds`.
     """
 
     ops: tuple[str, ...]

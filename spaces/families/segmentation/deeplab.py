@@ -22,9 +22,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spaces.drawing import Drawing
+from spaces.batching.places import Source
+from spaces.families.segmentation.drawing import Drawing
 from spaces.graph import Activation
-from spaces.places import Source
 
 Merge = Literal["concatenation", "sum"]
 RATES = (1, 2, 3)

@@ -21,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import final
 
-from spaces import blocks
+from spaces.families import blocks
 from spaces.graph import INPUT, Op, OpKind, Shape
 
 NONE, SKIP_CONNECT, AVERAGE_POOL = "none", "skip_connect", "avg_pool_3x3"

@@ -3,7 +3,7 @@
 ========================  ==================================================================
 op                        is
 ========================  ==================================================================
-``ibn_*``                 the inverted bottlenecks of :mod:`spaces.blocks`
+``ibn_*``                 the inverted bottlenecks of :mod:`spaces.families.blocks`
 ``separable``             depthwise k x k, linear and without normalisation; then 1x1
 ``tucker``                1x1 to fewer channels, full k x k convolution, 1x1
 ``extra``                 1x1 to half of the output, depthwise k x k, 1x1: what SSD adds
@@ -22,8 +22,8 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 
-from spaces import blocks
-from spaces.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP, Block, convolution
+from spaces.families import blocks
+from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP, Block, convolution
 from spaces.graph import Activation, Op, OpKind, Shape, ShapeError
 from spaces.space import SpaceError, Value
 

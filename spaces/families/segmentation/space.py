@@ -1,8 +1,8 @@
 """Segmentation: a backbone of inverted bottlenecks and a head, searched together.
 
-The head is a :mod:`spaces.bifpn` or a :mod:`spaces.deeplab`; which one it is, is a choice.
-Networks end in the map that a 1x1 convolution to classes reads: see
-:mod:`spaces.segmentation_head`.
+The head is a :mod:`spaces.families.segmentation.bifpn` or a
+:mod:`spaces.families.segmentation.deeplab`; which one it is, is a choice. Networks end in the map
+that a 1x1 convolution to classes reads: see :mod:`spaces.heads.segmentation`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,18 @@ from itertools import product
 import numpy as np
 
 from spaces.attached import attach_many
-from spaces.extremes import towards
+from spaces.batching.places import Source
+from spaces.families.extremes import towards
+from spaces.families.ibn.space import IbnSpace
+from spaces.families.segmentation.choices import (
+    PREFIX,
+    HeadChoices,
+    Maps,
+    Values,
+    attachment,
+    is_legal,
+)
 from spaces.graph import IntArray, OpBatch, OpGraph, Shape
-from spaces.head_choices import PREFIX, HeadChoices, Maps, Values, attachment, is_legal
-from spaces.ibn import IbnSpace
-from spaces.places import Source
 from spaces.space import (
     Architecture,
     Choice,

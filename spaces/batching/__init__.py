@@ -1,0 +1,1 @@
+"""Many architectures of a space at once, as arrays."""

@@ -1,0 +1,1 @@
+"""Families of networks: what is decided in each, and the graph that follows."""

@@ -1,0 +1,1 @@
+"""Inverted bottlenecks: depthwise, fused, and with group convolution."""

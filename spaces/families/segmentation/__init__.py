@@ -1,0 +1,1 @@
+"""Bottlenecks with a head that draws masks."""

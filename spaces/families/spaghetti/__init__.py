@@ -1,0 +1,1 @@
+"""Detectors whose heads are graphs of nodes."""

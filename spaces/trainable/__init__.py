@@ -1,0 +1,1 @@
+"""Graphs that learn: the only TensorFlow of this room."""
