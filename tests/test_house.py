@@ -132,6 +132,19 @@ def test_folders_of_things_hold_nothing_else(folder: str) -> None:
             assert hasattr(module, exposed), f"{folder}/{thing}{suffix} must expose {exposed}"
 
 
+def test_texts_name_files_that_are_there() -> None:
+    missing = []
+    for page in (path for path in tracked_files() if path.suffix == ".md"):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(
+            r"`((?:spaces|hw|tasks|flows|tests|docs|benchmarks)/[\w/]+\.\w+)`", text
+        )
+        linked = re.findall(r"\]\((?!\w+:)([^)#]+)(?:#[^)]*)?\)", text)
+        missing += [f"{page.name}: {one}" for one in named if not (ROOT / one).exists()]
+        missing += [f"{page.name}: {one}" for one in linked if not (page.parent / one).exists()]
+    assert not missing
+
+
 # Put together here, so that this file does not hold what it looks for.
 FORBIDDEN = {
     "a package registry": "py" + r"pi\.org|python" + r"hosted\.|np" + r"mjs\.|deb\." + "debian",
