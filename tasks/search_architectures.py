@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from spaces.graph import OpGraph
-from spaces.search_support.dominance import hypervolume, pareto_ranks
+from spaces.search_support.dominance import pareto_ranks
 from spaces.space import (
     Architecture,
     Exhausted,
@@ -27,9 +27,11 @@ from tasks.candidates import fidelity, gate, objectives
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
 from tasks.candidates.finalists import choose_finalists
+from tasks.candidates.objectives import COSTS
 from tasks.candidates.records import Record
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
 from tasks.candidates.scores import Scores
+from tasks.candidates.volume import corner_of, volume
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import is_trained
@@ -442,6 +444,7 @@ class Search:
                 record.update(rank=int(rank), on_pareto=bool(rank == 0))
             above = int(ranks.max()) + 1
         front = [record["id"] for record in good if record["on_pareto"]]
+        largest = {name: self._coster.costs(self._coster.space.largest())[name] for name in COSTS}
         write_json(self._workspace.search / "candidates.json", self.records)
         write_json(
             self._workspace.search / "fidelity.json",
@@ -458,7 +461,8 @@ class Search:
             "candidates": len(self.records),
             "failed": len(self.records) - len(good),
             "front": front,
-            "hypervolume": self._hypervolume(good),
+            "hypervolume": volume(good, self._objectives, corner_of(self._objectives, largest)),
+            "largest": largest,
             "evaluator": self.evaluator,
             **{
                 f"gate_{name}": None if self._gate is None else self._gate.get(name)
@@ -474,12 +478,3 @@ class Search:
     def _of_rungs(self, name: str) -> list[object]:
         """A figure of each rung that has it."""
         return [rung[name] for rung in self._rungs if rung[name] is not None]
-
-    def _hypervolume(self, good: Sequence[Record]) -> float | None:
-        """Relative to the worst value of each objective among the candidates, best at 0."""
-        if not good:
-            return None
-        table = objectives.loss_table(good, self._objectives)
-        low, span = table.min(axis=0), np.ptp(table, axis=0)
-        scaled = (table - low) / np.where(span > 0, span, 1.0)
-        return float(hypervolume(scaled, np.full(scaled.shape[1], 1.0 + 1e-9)))

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spaces.graph import OpGraph
-from spaces.search_support.dominance import hypervolume, pareto_ranks
+from spaces.search_support.dominance import pareto_ranks
 from tasks.candidates import objectives
 from tasks.candidates.objectives import Objective
 from tasks.candidates.records import Record
+from tasks.candidates.volume import Corner, corner_of, volume
 from tasks.estimate_cost import estimate_file
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import Problem, open_problem
@@ -38,7 +37,7 @@ def run(
     """Write ``selection/{front.json,metrics.json,plots/*.json}``.
 
     Returns:
-        The best score, the size of the front and its hypervolume.
+        The best score, the size of the front and its hypervolume: :mod:`tasks.candidates.volume`.
 
     Raises:
         TargetMissedError: Every exported file costs more than the target.
@@ -60,7 +59,8 @@ def run(
         model.update(rank=int(rank), on_pareto=bool(rank == 0))
     models.sort(key=lambda model: float(model["latency_ms"]))
     metric = opened.metric.name
-    summary = _summary(models, goals, metric)
+    corner = corner_of(goals, read_json(workspace.search / "front.json")["largest"])
+    summary = _summary(models, goals, metric, corner)
     write_json(workspace.selection / "front.json", models)
     write_json(workspace.selection / "metrics.json", summary)
     write_json(workspace.selection / "plots" / "front.json", _points(models, metric))
@@ -119,18 +119,23 @@ def _within(models: list[Record], cost: CostParams) -> list[Record]:
     return kept
 
 
-def _summary(models: Sequence[Record], goals: Sequence[Objective], metric: str) -> Manifest:
+def _summary(
+    models: Sequence[Record], goals: Sequence[Objective], metric: str, corner: Corner
+) -> Manifest:
+    """Of all models; the volume also of those that a search found, and of hand-made ones."""
+    parts = {
+        "searched": [model for model in models if model.get("origin") != "baseline"],
+        "hand_made": [model for model in models if model.get("origin") == "baseline"],
+    }
     best = max(models, key=lambda model: (model[metric], -model["latency_ms"]))
-    table = objectives.loss_table(models, goals)
-    low, span = table.min(axis=0), np.ptp(table, axis=0)
-    scaled = (table - low) / np.where(span > 0, span, 1.0)
     return {
         "best": best["id"],
         f"best_{metric}": best[metric],
         "best_latency_ms": best["latency_ms"],
         "models": len(models),
         "front": sum(bool(model["on_pareto"]) for model in models),
-        "hypervolume": float(hypervolume(scaled, np.full(scaled.shape[1], 1.1))),
+        "hypervolume": volume(models, goals, corner),
+        **{f"hypervolume_{name}": volume(part, goals, corner) for name, part in parts.items()},
     }
 
 

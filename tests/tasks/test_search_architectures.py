@@ -281,7 +281,7 @@ def test_search_may_fail_altogether(bench: Bench, tmp_path: Path) -> None:
     records = _search(workspace, budget=6, chunk=6)
     assert {record["status"] for record in records} == {"failed"}
     summary = read_json(workspace.search / "front.json")
-    assert (summary["front"], summary["hypervolume"], summary["failed"]) == ([], None, 6)
+    assert (summary["front"], summary["hypervolume"], summary["failed"]) == ([], 0.0, 6)
     with pytest.raises(SearchError, match="got 6 that failed, the first with: ArithmeticError"):
         choose_finalists(records, 2, SelectParams())
 
@@ -320,8 +320,20 @@ def test_front_is_what_no_candidate_beats(bench: Bench, tmp_path: Path) -> None:
     assert {record["id"] for record in records if record["rank"] == 0} == front
     summary = read_json(workspace.search / "front.json")
     assert set(summary["front"]) == front
-    assert 0 < summary["hypervolume"] <= 1.0001
+    assert 0 < summary["hypervolume"] < 1
+    largest = next(one for one in records if one["architecture"] == SPACE.largest().values)
+    assert summary["largest"].items() <= largest.items()
+    more = read_json(_more(tmp_path).search / "front.json")  # the same corner, a larger front
+    assert more["largest"] == summary["largest"]
+    assert more["hypervolume"] >= summary["hypervolume"]
     assert summary["device"] == "coral_usb3"
+
+
+def _more(base: Path) -> Workspace:
+    """The same search with twice the budget."""
+    workspace = _workspace(base / "more")
+    _search(workspace, budget=2 * BUDGET)
+    return workspace
 
 
 def test_note_tells_the_best_and_the_front(bench: Bench, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,7 @@ FINALISTS = {
     "beaten": (0.80, 3.0, 1000),
     "fast": (0.70, 1.0, 500),
 }
+HAND_MADE = {"middle", "beaten"}
 
 
 def _candidate(name: str, status: str = "done") -> dict[str, Any]:
@@ -69,13 +73,21 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         scores = {"top1_float": 0.99, "top1_ptq": 0.1, "top1_int8": top1}
         write_json(
             made.finalists / name / "metrics.json",
-            {"id": name, "name": f"the {name} one", "supernet_top1": 0.5, **scores},
+            {
+                "id": name,
+                "name": f"the {name} one",
+                "origin": "baseline" if name in HAND_MADE else "local_search",
+                "supernet_top1": 0.5,
+                **scores,
+            },
         )
         write_json(
             made.finalists / name / "architecture.json", {"space": POINT.space, **POINT.values}
         )
     failed = _candidate("failed", status="failed")
     write_json(made.search / "candidates.json", [*map(_candidate, FINALISTS), failed])
+    largest = {"latency_ms": 8.0, "weight_bytes": 8000, "macs": 1000}
+    write_json(made.search / "front.json", {"largest": largest})
     manifest = {
         "problem": "classification",
         "classes": ["a", "b"],
@@ -117,10 +129,21 @@ def test_summary_names_the_best_of_all(workspace: Workspace) -> None:
         4.0,
     )
     assert (summary["models"], summary["front"]) == (4, 3)
-    # derived, as shares of 0.25 of accuracy and of 3 ms up to the corner (1.1, 1.1), by height:
-    # slow (0, 1), middle (0.2, 1/3), fast (1, 0)
-    area = 1.1 * 0.1 + 0.9 * (1 - 1 / 3) + 0.1 * (1 / 3)
-    assert summary["hypervolume"] == pytest.approx(area)
+    assert summary["hypervolume"] == pytest.approx(_union(FINALISTS.values()))
+    searched = [row for name, row in FINALISTS.items() if name not in HAND_MADE]
+    assert summary["hypervolume_searched"] == pytest.approx(_union(searched))
+    hand_made = [row for name, row in FINALISTS.items() if name in HAND_MADE]
+    assert summary["hypervolume_hand_made"] == pytest.approx(_union(hand_made))
+
+
+def _union(rows: Iterable[tuple[float, float, float]]) -> float:
+    """Share of the box that rows dominate, by inclusion and exclusion."""
+    boxes = [(top1, 1 - latency / 8) for top1, latency, _ in rows]
+    total = 0.0
+    for size in range(1, len(boxes) + 1):
+        for some in itertools.combinations(boxes, size):
+            total -= (-1) ** size * math.prod(min(sides) for sides in zip(*some, strict=True))
+    return total
 
 
 def test_target_is_kept_by_what_is_selected(workspace: Workspace) -> None:

@@ -1,0 +1,48 @@
+"""How good a front is, in one number by which runs can be compared.
+
+It is the share that a front dominates of a box: from what nothing can beat (score 1, cost 0) to a
+corner that nothing useful reaches (score 0, the costs of the space's largest network). The corner
+depends on space, device and size of the input alone. So it is the same for other seeds, budgets
+and algorithms, and 0.01 means the same in each of these runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from spaces.search_support.dominance import hypervolume
+from tasks.candidates.objectives import COSTS, Objective
+
+Corner = Mapping[str, float]
+
+
+def corner_of(objectives: Sequence[Objective], largest: Mapping[str, Any]) -> dict[str, float]:
+    """Worst useful value by objective: 0 of a score, what ``largest`` takes of a cost."""
+    return {
+        one.name: float(largest[one.name] or 0) if one.name in COSTS else 0.0 for one in objectives
+    }
+
+
+def volume(
+    records: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], corner: Corner
+) -> float:
+    """Share in 0..1 of the box that ``records`` dominate; those beyond the corner add nothing.
+
+    A cost that the largest network does not have either (a model without memory) parts nobody and
+    is left out.
+    """
+    used = [one for one in objectives if one.name not in COSTS or corner[one.name] > 0]
+    rows = [
+        [
+            float(record[one.name]) / corner[one.name]
+            if one.name in COSTS
+            else 1 - float(record[one.name])
+            for one in used
+        ]
+        for record in records
+    ]
+    table = np.asarray(rows, np.float64).reshape(len(rows), len(used))
+    return float(hypervolume(table, np.ones(len(used)))) if used else 0.0
