@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
 from spaces.graph import OpGraph
-from spaces.search_support.dominance import pareto_ranks
 from spaces.space import (
     Architecture,
     Exhausted,
@@ -23,10 +22,10 @@ from spaces.space import (
     load_algorithm,
     load_baselines,
 )
-from tasks.candidates import fidelity, gate, objectives
+from tasks.candidates import gate, objectives
+from tasks.candidates.board import Board
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
-from tasks.candidates.finalists import choose_finalists
 from tasks.candidates.objectives import COSTS
 from tasks.candidates.records import Record
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
@@ -123,8 +122,7 @@ class Search:
         self._numbers: dict[Architecture, int] = {}
         self._left_behind: set[Architecture] = set()
         self.told = 0
-        self.records: list[Record] = []
-        self._places: dict[str, int] = {}
+        self._board = Board(self._problem.metric.name, self._objectives)
 
     # -- proposing ------------------------------------------------------------------------------
 
@@ -185,9 +183,9 @@ class Search:
         )
 
     @property
-    def done(self) -> int:
-        """Candidates told so far."""
-        return len(self.records)
+    def records(self) -> list[Record]:
+        """Candidates told so far; those of a higher rung in the place of their earlier ones."""
+        return self._board.records
 
     @property
     def total(self) -> int:
@@ -223,7 +221,7 @@ class Search:
         rungs = self._params.rungs if self._params.evaluator != "shared" else 1
         for rung in range(1, rungs):
             count = self._plan.trained(rung, self._budget)
-            kept = self._best(self._plan.promoted(rung, self._budget))
+            kept = self._board.best(self._plan.promoted(rung, self._budget))
             if not kept:
                 return
             longer = self._plan.longer(rung, self._graphs(kept), self._budget)
@@ -235,7 +233,7 @@ class Search:
             self._left_behind = set(self._numbers) - set(points)
             yield from self._asked(rung, len(kept))
             yield from self._asked(rung, count - len(kept))
-            self._rungs.append(self._agreement(rung))
+            self._rungs.append(self._board.agreement(rung, self._epochs))
 
     def _asked(self, rung: int, count: int) -> Iterator[Chunk]:
         """The next ``count`` proposals of the algorithm, in chunks."""
@@ -276,18 +274,6 @@ class Search:
             lambda point: float(self._coster.costs(point)["latency_ms"]),
         )
         return tuple(Trial(number, point) for number, point in enumerate(found))
-
-    def _best(self, count: int) -> list[Record]:
-        """Of the last rung, those that keep most of the front's hypervolume."""
-        pool = [one for one in self.records if one["status"] == "done"]
-        top = max((one["rung"] for one in pool), default=0)
-        pool = [one for one in pool if one["rung"] == top]
-        if not pool:
-            return []
-        for record, rank in zip(pool, self._ranks(pool), strict=True):
-            record["rank"] = int(rank)
-        goals = [f"{goal.name}:{goal.goal}" for goal in self._objectives]
-        return choose_finalists(pool, count, SelectParams(objectives=tuple(goals)))
 
     def _graphs(self, records: Sequence[Record]) -> list[OpGraph]:
         return [self._coster.graph(self._point(one)) for one in records]
@@ -339,7 +325,7 @@ class Search:
                 good = record["status"] == "done"
                 losses = objectives.losses(record, self._objectives) if good else None
                 self._algorithm.tell(trial, losses)
-                self._keep(record)
+                self._board.add(record)
         self._show()
 
     def _judge(self, chunk: Chunk, shared: Sequence[Record]) -> None:
@@ -361,89 +347,29 @@ class Search:
         alone = self._scores.of(points, "trained", self._epochs)
         return alone, self._scores.of(again, "trained", self._epochs, seed=1)
 
-    def _keep(self, record: Record) -> None:
-        """A record in the place of that which a lower rung left, unless it failed only now.
-
-        ``lower_rungs`` are its earlier scores, by rung; None where it was not there.
-        """
-        metric, at = self._problem.metric.name, self._places.get(record["id"])
-        if at is None:
-            self._places[record["id"]] = len(self.records)
-            lower = [None] * record["rung"]
-            self.records.append({**record, "lower_rungs": lower} if lower else record)
-        elif record["status"] == "done":
-            before = self.records[at]
-            lower = [*before.get("lower_rungs", ()), before[metric]]
-            self.records[at] = {**record, "lower_rungs": lower}
-
-    def _agreement(self, rung: int) -> Manifest:
-        """How the rung before had ordered those that were promoted."""
-        metric = self._problem.metric.name
-        pairs = [
-            (one["lower_rungs"][-1], one[metric], one["macs"])
-            for one in self.records
-            if one["rung"] == rung
-            and one["status"] == "done"
-            and one["lower_rungs"][-1] is not None
-        ]
-        before, after, macs = np.array(pairs, float).reshape(-1, 3).T
-        enough = len(pairs) > 2
-        return {
-            "rung": rung,
-            "candidates": len(pairs),
-            "epochs": self._epochs,
-            "tau": fidelity.kendall(before, after) if enough else None,
-            "tau_macs": fidelity.kendall(macs, after) if enough else None,
-        }
-
     # -- reporting ------------------------------------------------------------------------------
 
     def note(self) -> str:
         """The search so far, in a few words."""
-        good = [record for record in self.records if record["status"] == "done"]
-        if not good:
-            return "none scored yet"
-        metric = self._problem.metric.name
-        best = max(good, key=lambda record: float(record[metric]))
-        front = sum(self._ranks(good) == 0)
-        lost = f", {self.done - len(good)} failed" if len(good) < self.done else ""
-        return (
-            f"best {best[metric]:.3f} at {best['latency_ms']:.2f} ms, {front} on the front{lost}"
-        )
+        return self._board.note()
 
     def _show(self) -> None:
         """Keep the state of the search where ``python -m flows status`` looks."""
-        good = [record for record in self.records if record["status"] == "done"]
-        ranks = self._ranks(good) if good else ()
-        front = [record for record, rank in zip(good, ranks, strict=True) if rank == 0]
         write_json(
             self._workspace.state / SHOWN,
             {
                 "proposed": len(self._numbers),
-                "done": len(good),
-                "failed": self.done - len(good),
-                "front": front,
+                "done": len(self._board.good),
+                "failed": self._board.failed,
+                "front": self._board.front,
             },
         )
-
-    def _ranks(self, good: Sequence[Record]) -> Any:
-        return pareto_ranks(objectives.loss_table(good, self._objectives))
 
     def finish(self) -> Manifest:
         """Rank all candidates and write them."""
         self._scores.close()
-        good = [record for record in self.records if record["status"] == "done"]
-        for record in self.records:
-            record.update(rank=None, on_pareto=False)
-        above = 0
-        for rung in sorted({record["rung"] for record in good}, reverse=True):
-            # Trainings of different lengths are not compared: a higher rung comes first.
-            part = [record for record in good if record["rung"] == rung]
-            ranks = self._ranks(part) + above
-            for record, rank in zip(part, ranks, strict=True):
-                record.update(rank=int(rank), on_pareto=bool(rank == 0))
-            above = int(ranks.max()) + 1
-        front = [record["id"] for record in good if record["on_pareto"]]
+        self._board.rank()
+        front = self._board.front
         largest = {name: self._coster.costs(self._coster.space.largest())[name] for name in COSTS}
         write_json(self._workspace.search / "candidates.json", self.records)
         write_json(
@@ -459,9 +385,9 @@ class Search:
         )
         summary = {
             "candidates": len(self.records),
-            "failed": len(self.records) - len(good),
-            "front": front,
-            "hypervolume": volume(good, self._objectives, corner_of(self._objectives, largest)),
+            "failed": self._board.failed,
+            "front": [record["id"] for record in front],
+            "hypervolume": volume(front, self._objectives, corner_of(self._objectives, largest)),
             "largest": largest,
             "evaluator": self.evaluator,
             **{
