@@ -236,7 +236,24 @@ def split_grouped_convolutions(tflite: bytes) -> bytes:
         else:
             operators.extend(_Splitter(model, graph, operator, groups, schema).operators())
     graph.operators = operators
+    _lower_versions(model, graph, schema)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _lower_versions(model: Any, graph: Any, schema: Any) -> None:
+    """Say of convolutions that none has groups any more.
+
+    A converter writes version 6 of CONV_2D where one has groups, which edgetpu_compiler does not
+    know: it would refuse the whole file (google-coral/edgetpu #631).
+
+    Source: tensorflow/lite/tools/versioning/op_version.cc.
+    """
+    kinds = schema.TensorType
+    versions = {kinds.INT8: 3, kinds.INT16: 4}
+    for operator in graph.operators:
+        code = model.operatorCodes[operator.opcodeIndex]
+        if code.builtinCode == schema.BuiltinOperator.CONV_2D and code.version >= 6:
+            code.version = versions.get(graph.tensors[operator.inputs[0]].type, 1)
 
 
 def _groups(model: Any, graph: Any, operator: Any, schema: Any) -> int:

@@ -130,6 +130,21 @@ def test_split_form_has_one_convolution_a_group(op: str, tmp_path: Path) -> None
     assert sum(one.macs for one in parts) == grouped.macs
 
 
+@GROUPED
+def test_split_form_needs_no_version_that_an_edge_tpu_compiler_lacks(op: str) -> None:
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    def versions(tflite: bytes) -> set[int]:
+        model = flatbuffer_utils.convert_bytearray_to_object(bytearray(tflite))
+        conv = schema.BuiltinOperator.CONV_2D
+        return {code.version for code in model.operatorCodes if code.builtinCode == conv}
+
+    native, split = _post_training(op)
+    assert 6 in versions(native)
+    assert versions(split) == {3}
+
+
 def test_network_without_groups_is_split_into_itself(tmp_path: Path) -> None:
     native, split = _post_training(IBN_DW)
     assert _ops(native, tmp_path) == _ops(split, tmp_path)
