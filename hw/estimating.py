@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> str:
 def _estimate(
     options: argparse.Namespace,
 ) -> tuple[Device, OpGraph, Mapping[str, str], CostReport]:
+    from hw.acceptance import check_accepted
     from hw.cost_model import load_cost_model
     from hw.device import load_device
     from hw.mapping import native_groups
@@ -78,7 +79,7 @@ def _estimate(
         device = dataclasses.replace(device, compiler=compiler)
     cost_model = load_cost_model(options.cost_model, device)
     model = read_tflite(options.model)
-    model.check_quantized()
+    check_accepted(model, device.compiler.rules)
     refused = dict(model.unsupported)
     if device.compiler.grouped_convolution == "split":
         refused |= native_groups(model.graph)

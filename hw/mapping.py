@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,11 @@ class Rules:
         resize_factor: Largest factor of a resize in height or width.
         innermost_dimensions: Most dimensions of a tensor, leading ones of size 1 not counted.
         operand_bytes: Most bytes of two inputs and output of an op on two tensors.
+        versions: Builtin operators that it can read, with the highest version; empty: all.
+        converter: The last that writes no others.
+        refused_custom_ops: How names of custom operators begin that make it refuse a file.
+        computed_sizes: What it does with an op whose result has a size that is computed at run
+            time: ``"refused"``, with the whole file, or ``"mapped"``.
     """
 
     kinds: frozenset[OpKind]
@@ -61,6 +66,10 @@ class Rules:
     resize_factor: int
     innermost_dimensions: int
     operand_bytes: int
+    versions: Mapping[str, int]
+    converter: str
+    refused_custom_ops: Sequence[str]
+    computed_sizes: str
 
     def most_elements(self, kind: OpKind) -> int:
         """Of the output of an op of that kind."""

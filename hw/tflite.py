@@ -17,8 +17,8 @@ from pathlib import Path
 from hw.flatbuffer import Data, FlatbufferError
 from hw.mapping import DATA_TYPE, NOT_SUPPORTED
 from hw.tflite_calls import IDENTIFIER, Call, Subgraph, Tensor, at, read_subgraph
-from hw.tflite_ops import OPERANDS, make_op, weights_of
-from hw.tflite_schema import COMPILED_OP, FLOATS
+from hw.tflite_ops import OPERANDS, computes_sizes, make_op, size_operands, weights_of
+from hw.tflite_schema import COMPILED_OP, CUSTOM_NAME, FLOATS
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError
 
 QUANTIZED = frozenset({"int8", "uint8"})
@@ -51,6 +51,10 @@ class TfliteModel:
             some other op does, or 8-bit numbers occur and no op is floating.
         hybrid: Weights have 8 bits where activations are floating.
         dynamic: Ops (or ``"input"``) whose output has an open size, the batch not counted.
+        open_batch: The batch of an input is open.
+        computed_sizes: Ops whose result has a size that is computed at run time, with their kind.
+        operators: Builtin operators that the file names, used or not, with their versions.
+        custom_operators: Names of the others.
         compiled: The file is the output of the Edge TPU compiler.
     """
 
@@ -61,12 +65,17 @@ class TfliteModel:
     quantized: bool
     hybrid: bool
     dynamic: tuple[str, ...]
+    open_batch: bool
+    computed_sizes: tuple[tuple[str, str], ...]
+    operators: tuple[tuple[str, int], ...]
+    custom_operators: tuple[str, ...]
     compiled: bool
 
     def check_quantized(self) -> None:
-        """Check that the Edge TPU compiler would take this file.
+        """Check that there is something in this file for an Edge TPU compiler.
 
         A floating input or output, or a few floating ops, are no obstacle: they are the host's.
+        What else a compiler refuses, :func:`hw.acceptance.check_accepted` knows.
 
         Raises:
             TfliteError: It is compiled already, has open sizes, or nothing in it has 8 bits.
@@ -194,7 +203,7 @@ class _Builder:
         if not self._live:
             raise FlatbufferError("there must be an op, but is none")
         self._check_made(self._subgraph.outputs)
-        live = self._live
+        live, operators = self._live, self._subgraph.operators
         return TfliteModel(
             path=self._path,
             graph=OpGraph(
@@ -211,6 +220,16 @@ class _Builder:
             quantized=self._quantized(),
             hybrid=any(self._is_hybrid(call) for _, call in live),
             dynamic=self._dynamic(),
+            open_batch=any(one.open_batch for one in inputs),
+            computed_sizes=tuple(
+                (op.name, call.operator.builtin)
+                for op, call in live
+                if computes_sizes(call, self._tensors)
+            ),
+            operators=tuple(
+                (one.builtin, one.version) for one in operators if one.builtin != CUSTOM_NAME
+            ),
+            custom_operators=tuple(one.name for one in operators if one.builtin == CUSTOM_NAME),
             compiled=any(call.operator.name == COMPILED_OP for _, call in live),
         )
 
@@ -248,8 +267,9 @@ class _Builder:
         return None if self._is_quantized(call) else DATA_TYPE
 
     def _activations(self, call: Call) -> set[str]:
-        """Data types that the op reads and writes, constants left out."""
-        used = [number for number in call.inputs if number not in self._constants]
+        """Data types that the op reads and writes; constants and sizes left out."""
+        left_out = self._constants.union(size_operands(call))
+        used = [number for number in call.inputs if number not in left_out]
         return {self._tensors[number].type for number in (*used, *call.outputs)}
 
     def _is_quantized(self, call: Call) -> bool:

@@ -38,7 +38,7 @@ class Tensor:
         type: E.g. ``"int8"``.
         constant: Its data lie in the file.
         variable: It keeps its value between inferences.
-        dynamic: Some size is open, the first (the batch) not counted.
+        signature: The shape with -1 for sizes that are open; empty: none is.
     """
 
     table: Table
@@ -46,7 +46,17 @@ class Tensor:
     type: str
     constant: bool
     variable: bool
-    dynamic: bool
+    signature: Shape
+
+    @property
+    def dynamic(self) -> bool:
+        """Some size is open, the first (the batch) not counted."""
+        return -1 in self.signature[1:]
+
+    @property
+    def open_batch(self) -> bool:
+        """The first size is open."""
+        return self.signature[:1] == (-1,)
 
     @property
     def name(self) -> str:
@@ -56,10 +66,19 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An entry of the table of operators: kind, and what to call it."""
+    """An entry of the table of operators.
+
+    Attributes:
+        kind: In a graph.
+        name: What to call it there.
+        builtin: Its name in the schema; ``"CUSTOM"`` of custom ones.
+        version: Of what it computes: a newer runtime knows more of them.
+    """
 
     kind: OpKind
     name: str
+    builtin: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +99,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """What the first subgraph of a file holds; inputs and outputs are tensor numbers."""
+    """What the first subgraph of a file holds; inputs and outputs are tensor numbers.
+
+    ``operators`` are those of the whole file, used or not.
+    """
 
     tensors: list[Tensor]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     calls: list[Call]
+    operators: list[Operator]
 
 
 def model_table(data: Data) -> Table:
@@ -120,7 +143,7 @@ def read_subgraph(data: Data) -> Subgraph:
             calls.append(_call(table, operators, len(tensors)))
     inputs, outputs = _present(main.numbers(1)), _present(main.numbers(2))
     _check_numbers((*inputs, *outputs), len(tensors))
-    return Subgraph(tensors, inputs, outputs, calls)
+    return Subgraph(tensors, inputs, outputs, calls, operators)
 
 
 @contextmanager
@@ -164,9 +187,8 @@ def _tensor(table: Table, buffers: list[int]) -> Tensor:
     size = _constant_bytes(table, buffers)
     if size > 0 and not variable:
         _check_data(table, shape, name, size)
-    return Tensor(
-        table, shape, name, size != 0 and not variable, variable, -1 in table.numbers(7)[1:]
-    )
+    constant = size != 0 and not variable
+    return Tensor(table, shape, name, constant, variable, table.numbers(7))
 
 
 def _constant_bytes(table: Table, buffers: list[int]) -> int:
@@ -194,12 +216,11 @@ def _operator(code: Table) -> Operator:
     # Codes up to 127 stood in a byte in old files; newer ones write both (schema.fbs).
     number = max(code.number(0, "i8"), code.number(3, "i32"))
     custom = code.text(1) if number == CUSTOM else ""
-    kind = BUILTINS.get(number, OpKind.OTHER)
+    kind, builtin = BUILTINS.get(number, OpKind.OTHER), operator_name(number)
     if custom == DETECTION_POSTPROCESS:
         kind = OpKind.TFLITE_DETECTION_POSTPROCESS
-    if kind is OpKind.OTHER:
-        return Operator(kind, custom or operator_name(number))
-    return Operator(kind, custom or kind.value)
+    name = custom or (builtin if kind is OpKind.OTHER else kind.value)
+    return Operator(kind, name, builtin, code.number(2, default=1))
 
 
 def _call(table: Table, operators: list[Operator], tensors: int) -> Call:

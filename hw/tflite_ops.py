@@ -43,6 +43,27 @@ BROADCASTING = frozenset(
 )
 LARGEST_WINDOW = 1 << 15
 
+SIZE_OPERANDS: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("FILL", "TRANSPOSE_CONV", "CONV_3D_TRANSPOSE", "SPLIT"), (0,)),
+    **dict.fromkeys(
+        (
+            *("RESHAPE", "EXPAND_DIMS", "BROADCAST_TO", "TILE", "TRANSPOSE", "ONE_HOT"),
+            *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "PAD", "PADV2", "MIRROR_PAD"),
+            *("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "REDUCE_ANY"),
+            *("REDUCE_ALL", "ARG_MAX", "ARG_MIN", "TOPK_V2", "SPARSE_TO_DENSE", "SEGMENT_SUM"),
+            "RFFT2D",
+        ),
+        (1,),
+    ),
+    **dict.fromkeys(("SLICE", "SPLIT_V", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), (1, 2)),
+    **dict.fromkeys(("SCATTER_ND", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5"), (2,)),
+    "STRIDED_SLICE": (1, 2, 3),
+    "RANGE": (0, 1, 2),
+}
+"""Operands that say how large a result is: where one is computed, the size is open till then."""
+UNSIZED = frozenset({"WHERE", "UNIQUE"})
+"""Operators whose results are as long as it happens."""
+
 
 def make_op(
     name: str, call: Call, tensors: Sequence[Tensor], data: Sequence[int], inputs: Sequence[str]
@@ -104,6 +125,24 @@ def _constant(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> Sha
         numbers = call.inputs[:2] if call.kind in BROADCASTING else ()
     shapes = (tensors[number].shape or (1,) for number in numbers if number not in data)
     return next(shapes, ())
+
+
+def size_operands(call: Call) -> tuple[int, ...]:
+    """Tensor numbers of those operands of a call that say how large its result is."""
+    places = SIZE_OPERANDS.get(call.operator.builtin, ())
+    return tuple(call.inputs[place] for place in places if place < len(call.inputs))
+
+
+def computes_sizes(call: Call, tensors: Sequence[Tensor]) -> bool:
+    """Whether a size of the result is known at run time only.
+
+    A runtime looks at what lies in the file: even what is computed of constants it does not know
+    before.
+    """
+    if call.operator.builtin in UNSIZED:
+        return True
+    operands = (tensors[number] for number in size_operands(call))
+    return any(not one.constant and 0 not in one.shape for one in operands)
 
 
 def weights_of(call: Call, tensors: Sequence[Tensor]) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from spaces.graph import Activation, OpKind
 
 SCHEMA_VERSION = 3
-CUSTOM = 32
+CUSTOM, CUSTOM_NAME = 32, "CUSTOM"
 COMPILED_OP = "edgetpu-custom-op"
 DETECTION_POSTPROCESS = "TFLite_Detection_PostProcess"
 
@@ -52,14 +52,19 @@ UNSUPPORTED = dict(
         (116, "ROUND"), (118, "IF"), (119, "WHILE"), (120, "NON_MAX_SUPPRESSION_V4"),
         (121, "NON_MAX_SUPPRESSION_V5"), (122, "SCATTER_ND"), (123, "SELECT_V2"),
         (124, "DENSIFY"), (125, "SEGMENT_SUM"), (128, "CUMSUM"), (129, "CALL_ONCE"),
-        (130, "BROADCAST_TO"), (131, "RFFT2D"), (132, "CONV_3D"), (140, "REDUCE_ALL"),
+        (130, "BROADCAST_TO"), (131, "RFFT2D"), (132, "CONV_3D"), (133, "IMAG"), (134, "REAL"),
+        (135, "COMPLEX_ABS"), (136, "HASHTABLE"), (137, "HASHTABLE_FIND"),
+        (138, "HASHTABLE_IMPORT"), (139, "HASHTABLE_SIZE"), (140, "REDUCE_ALL"),
         (141, "CONV_3D_TRANSPOSE"), (142, "VAR_HANDLE"), (143, "READ_VARIABLE"),
-        (144, "ASSIGN_VARIABLE"), (145, "BROADCAST_ARGS"), (151, "DYNAMIC_UPDATE_SLICE"),
-        (152, "RELU_0_TO_1"), (156, "ATAN2"), (158, "SIGN"), (203, "DILATE"),
-        (205, "REDUCE_WINDOW"),
+        (144, "ASSIGN_VARIABLE"), (145, "BROADCAST_ARGS"), (146, "RANDOM_STANDARD_NORMAL"),
+        (147, "BUCKETIZE"), (148, "RANDOM_UNIFORM"), (149, "MULTINOMIAL"),
+        (151, "DYNAMIC_UPDATE_SLICE"), (152, "RELU_0_TO_1"), (156, "ATAN2"), (158, "SIGN"),
+        (203, "DILATE"), (205, "REDUCE_WINDOW"),
     )
 )
 """Names of operators that stay on the host; others are called by their numbers."""
+OTHER_NAMES = {60: "PADV2", 102: "SPLIT_V"}
+"""Of operators that are of a kind with another one."""
 TYPES = (
     "float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64",
     "int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4",
@@ -90,9 +95,11 @@ POOL_OPTIONS = 5
 
 
 def operator_name(number: int) -> str:
-    """What to call a builtin operator that the graph has no kind for.
+    """A builtin operator by its name in the schema.
 
-    >>> operator_name(48), operator_name(500)
-    ('TOPK_V2', 'builtin operator 500')
+    >>> operator_name(48), operator_name(60), operator_name(500)
+    ('TOPK_V2', 'PADV2', 'builtin operator 500')
     """
+    if number in BUILTINS:
+        return OTHER_NAMES.get(number, BUILTINS[number].value)
     return UNSUPPORTED.get(number, f"builtin operator {number}")

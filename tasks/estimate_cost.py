@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hw.acceptance import check_accepted
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.report import CostReport
@@ -25,13 +26,14 @@ def estimate_file(
     What ``graph`` does behind ``deployed``, the outputs of the file, is the host's and is counted.
 
     Raises:
-        TfliteError: The file cannot be read or is not quantized.
+        TfliteError: The file cannot be read, is not quantized, or the device's compiler refuses
+            it.
         DeviceError: There is no such device.
     """
-    model = read_tflite(tflite)
-    model.check_quantized()
+    device, model = load_device(cost.device), read_tflite(tflite)
+    check_accepted(model, device.compiler.rules)
     ends = _ends(model.graph, [graph.op(name) for name in deployed])
-    estimated = load_cost_model(cost.method, load_device(cost.device)).estimate(
+    estimated = load_cost_model(cost.method, device).estimate(
         _with_host_ops(model.graph, graph, ends), dict(model.unsupported)
     )
     known = sorted(graph.ops, key=lambda op: len(op.name), reverse=True)

@@ -20,6 +20,8 @@ WHERE = f"{PROGRAM} must be on PATH (Google's Debian package edgetpu-compiler, x
 UNSAID = "left on the host without a word in the compiler's log"
 CURES = {
     "Model not quantized": "Convert it with full integer quantization (int8).",
+    "static-sized tensors": "Set batch_size=1 in the input layer, and convert again.",
+    "Didn't find op": "Convert with TensorFlow 2.6 or older, or replace that layer.",
     "Compilation timeout": "Make its largest activations smaller.",
     "Internal compiler error": "Try again, as some versions fail by chance, or with smaller "
     "activations.",

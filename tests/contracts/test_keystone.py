@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.acceptance import check_accepted
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.tflite import TfliteModel, read_tflite
@@ -289,6 +290,11 @@ def test_exported_file_is_of_8_bits_throughout(cases: list[Case]) -> None:
             # The greatest of some scores is told by its number.
             integers = {"int32", "uint8"} if labels else set()
             assert {kind for _, kind in model.data_types} <= {"int8", *integers}
+
+
+def test_split_file_is_one_that_the_compiler_takes(cases: list[Case]) -> None:
+    for case in cases:
+        check_accepted(case.split, "edgetpu_compiler_16")
 
 
 def test_split_file_is_the_split_graph(cases: list[Case]) -> None:

@@ -61,7 +61,7 @@ class Writer:
         return bytes(self.builder.Output())
 
 
-def write_model(tensors, ops, inputs=(0,), outputs=None, version=3):
+def write_model(tensors, ops, inputs=(0,), outputs=None, version=3, versions=None):
     """A .tflite file.
 
     Args:
@@ -72,6 +72,7 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3):
         inputs: Tensor numbers.
         outputs: Tensor numbers; None: those of the last op.
         version: Of the schema.
+        versions: Of operators by their numbers, where it is not 1; of unused ones, too.
     """
     w = Writer()
     buffers, made = [w.table({})], []
@@ -91,7 +92,8 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3):
             for field, value in (more[0] if more else {}).items()
         }
         made.append(w.table(fields | extra))
-    codes = list(dict.fromkeys(op[0] for op in ops))
+    versions = versions or {}
+    codes = list(dict.fromkeys([*(op[0] for op in ops), *versions]))
     made_ops = []
     for code, ins, outs, options, *custom in ops:
         fields = {0: ("u", codes.index(code)), 1: w.numbers(ins), 2: w.numbers(outs)}
@@ -107,9 +109,10 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3):
     made_codes = []
     for code in codes:
         number, custom = (32, code) if isinstance(code, str) else (code, "")
-        made_codes.append(
-            w.table({0: ("b", min(number, 127)), 1: w.text(custom), 3: ("i", number)})
-        )
+        fields = {0: ("b", min(number, 127)), 1: w.text(custom), 3: ("i", number)}
+        if code in versions:
+            fields[2] = ("i", versions[code])
+        made_codes.append(w.table(fields))
     root = {
         0: ("u", version),
         1: w.tables(made_codes),

@@ -128,6 +128,11 @@ def test_a_kind_that_the_log_leaves_out_says_so(toolchain, tiny_tflite):
             "Edge TPU Compiler version 16.0.1\nInvalid model: model.tflite\nModel not quantized\n",
             r"Model not quantized \(exit status 1\)\. Convert it with full integer",
         ),
+        (
+            "ERROR: Didn't find op for builtin opcode 'EXP'.\nModel could not be parsed\n",
+            r"'EXP'; Model could not be parsed \(exit status 1\)\. Convert with TensorFlow 2",
+        ),
+        ("ERROR: a delegate that only supports static-sized tensors\n", "Set batch_size=1"),
         ("Compilation timeout. This is large.\nCompilation failed!\n", "largest activations"),
         ("Compilation failed! \n", r"Compilation failed \(exit status 1\)\. Run edgetpu_compiler"),
         ("", r"with edgetpu_compiler, but got: an empty log \(exit status 1\)"),
