@@ -87,7 +87,7 @@ def measured_report(
         peak_memory_bytes=None if model is None else activation_bytes(model),
         weight_bytes=weight_bytes,
         streamed_bytes=streamed_bytes,
-        macs=None if model is None else model.graph.macs,
+        macs=None if model is None else model.macs,
         host_ops=host_ops,
         per_op=(),
     )

@@ -34,6 +34,9 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "--cost-model", default="analytic", help="analytic (default) or macs_only"
         )
         command.add_argument(
+            "--signature", metavar="NAME", help="which of several networks in the file (the first)"
+        )
+        command.add_argument(
             "-a",
             "--several-subgraphs",
             action="store_true",
@@ -78,12 +81,14 @@ def _estimate(
         compiler = dataclasses.replace(device.compiler, subgraphs="several")
         device = dataclasses.replace(device, compiler=compiler)
     cost_model = load_cost_model(options.cost_model, device)
-    model = read_tflite(options.model)
+    model = read_tflite(options.model, options.signature)
     check_accepted(model, device.compiler.rules)
     refused = dict(model.unsupported)
     if device.compiler.grouped_convolution == "split":
         refused |= native_groups(model.graph)
-    return device, model.graph, refused, cost_model.estimate(model.graph, refused)
+    report = cost_model.estimate(model.graph, refused)
+    report = dataclasses.replace(report, left_out=model.left_out)
+    return device, model.graph, refused, report
 
 
 def _devices_text() -> str:
@@ -125,7 +130,15 @@ def _estimate_text(report: CostReport, device: Device, advice: tuple[str, ...]) 
         ("MACs", f"{report.macs:,}"),
         ("host ops", _host_text(report)),
     ]
-    return "\n".join([table(rows), *(f"- {note}" for note in (*_warnings(report), *advice))])
+    notes = (f"- {note}" for note in (*_warnings(report), *advice))
+    return "\n".join([*_left_out_text(report), table(rows), *notes])
+
+
+def _left_out_text(report: CostReport) -> list[str]:
+    """The line that must come first: below it, a part is costed as if it were all."""
+    if not report.left_out:
+        return []
+    return [f"NOT THE WHOLE FILE: the figures leave out {'; and '.join(report.left_out)}."]
 
 
 def _interval_text(report: CostReport) -> str:
@@ -156,7 +169,7 @@ def _explain_text(report: CostReport, advice: tuple[str, ...]) -> str:
     rows: list[tuple[str, ...]] = [("op", "kind", "unit", "ms", "share", "bound")]
     rows += [_op_row(share, report.known_latency_ms) for share in report.per_op]
     rows.append(("total", "", "", f"{report.known_latency_ms:.4f}", "100.0 %", ""))
-    parts = [table(rows), _bounds_text(report)]
+    parts = [*_left_out_text(report), table(rows), _bounds_text(report)]
     if report.host_ops:
         reasons = [("host op", "why it stays on the host"), *report.host_ops]
         parts.append(table([(short(name), reason) for name, reason in reasons]))

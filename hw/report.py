@@ -61,6 +61,8 @@ class CostReport:
             is known.
         out_of_range: What of the network lies outside the range that the profile was calibrated
             on; the interval is wider then.
+        left_out: What of the file the figures do not count: the body of a loop, branches, other
+            signatures. They are too low then, and the interval is that of the rest.
     """
 
     device: str
@@ -76,6 +78,7 @@ class CostReport:
     host_ops: tuple[tuple[str, str], ...]
     per_op: tuple[OpCost, ...]
     out_of_range: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def known_latency_ms(self) -> float:

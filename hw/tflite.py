@@ -1,22 +1,24 @@
 """A ``.tflite`` file as an :class:`~spaces.graph.OpGraph`, without TensorFlow.
 
 Constants and ops on constants alone are no ops of the graph. A dilated convolution costs what the
-same kernel costs without dilation. Of several subgraphs the first is read: what stands in a
-branch of an IF or WHILE is not counted. All that a file says is checked, so that a damaged or
+same kernel costs without dilation. Of several subgraphs one is the graph, the first or that of a
+signature. What stands in the branches of an IF or the body of a WHILE is no part of it, nor what
+other signatures run: ``left_out`` says so. All that a file says is checked, so that a damaged or
 hostile one is refused with one line, in little time and memory.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.flatbuffer import Data, FlatbufferError
 from hw.mapping import DATA_TYPE, NOT_SUPPORTED
-from hw.tflite_calls import IDENTIFIER, Call, Subgraph, Tensor, at, read_subgraph
+from hw.text import short
+from hw.tflite_calls import IDENTIFIER, Call, Content, Tensor, at, read_content
 from hw.tflite_ops import OPERANDS, computes_sizes, make_op, size_operands, weights_of
 from hw.tflite_schema import COMPILED_OP, CUSTOM_NAME, FLOATS
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError
@@ -30,6 +32,8 @@ NUMBERING = frozenset(
 HEAVY = frozenset({*OPERANDS, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
 UNSIZED = frozenset({OpKind.OTHER, OpKind.TFLITE_DETECTION_POSTPROCESS})
 """Ops of the host, whose results may be of any length."""
+MOST_NAMED = 3
+DEEPEST = 32
 LARGEST_FILE = 1 << 29  # an Edge TPU caches 8 MiB; published models for it have up to 60 MB
 
 
@@ -43,7 +47,7 @@ class TfliteModel:
 
     Attributes:
         path: Of the file, for messages.
-        graph: Its main subgraph.
+        graph: Its main subgraph, or that of the signature that was asked for.
         data_types: Of each op's output, e.g. ``("conv1", "int8")``.
         unsupported: Ops that stay on the host for what the graph does not show, with the reason:
             a data type that the Edge TPU does not have, or an operator that has no kind.
@@ -56,6 +60,7 @@ class TfliteModel:
         operators: Builtin operators that the file names, used or not, with their versions.
         custom_operators: Names of the others.
         compiled: The file is the output of the Edge TPU compiler.
+        left_out: What belongs to the file and not to the graph, in words.
     """
 
     path: str
@@ -70,6 +75,12 @@ class TfliteModel:
     operators: tuple[tuple[str, int], ...]
     custom_operators: tuple[str, ...]
     compiled: bool
+    left_out: tuple[str, ...]
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-accumulates; None where the graph is not all of it."""
+        return None if self.left_out else self.graph.macs
 
     def check_quantized(self) -> None:
         """Check that there is something in this file for an Edge TPU compiler.
@@ -106,23 +117,43 @@ class TfliteModel:
         )
 
 
-def read_tflite(path: Path) -> TfliteModel:
-    """Read a file.
+def read_tflite(path: Path, signature: str | None = None) -> TfliteModel:
+    """Read a file; ``signature`` names one of several networks in it, None: the first.
 
     Raises:
-        TfliteError: It cannot be read, is damaged or is something else.
+        TfliteError: It cannot be read, is damaged or is something else; or has no such signature.
     """
-    return parse_tflite(read_file(path), str(path))
+    return parse_tflite(read_file(path), str(path), signature)
 
 
-def parse_tflite(data: Data, path: str) -> TfliteModel:
+def parse_tflite(data: Data, path: str, signature: str | None = None) -> TfliteModel:
     """The same of the bytes of a file; ``path`` is for messages.
 
     Raises:
-        TfliteError: They are damaged or something else.
+        TfliteError: They are damaged or something else, or have no such signature.
     """
     with refused(path, len(data)):
-        return _Builder(path, read_subgraph(data)).build()
+        content = read_content(data)
+        number = 0
+        if signature is not None:
+            if signature not in content.signatures:
+                raise TfliteError(
+                    f"{path}: signature must be one of {', '.join(content.signatures) or 'none'}, "
+                    f"but got {signature!r}."
+                )
+            number = content.signatures[signature]
+        builder = _Builder(path, content, number)
+        return builder.build(() if signature is not None else _others(content.signatures))
+
+
+def _others(signatures: Mapping[str, int]) -> tuple[str, ...]:
+    """What a file can do beside its first subgraph."""
+    others = [name for name, number in signatures.items() if number]
+    if not others:
+        return ()
+    names = ", ".join(others[:MOST_NAMED]) + ", ..." * (len(others) > MOST_NAMED)
+    subject = f"the other signatures, {names}" if len(others) > 1 else f"the other one, {names}"
+    return (f"{subject} (one is costed by --signature NAME)",)
 
 
 def read_file(path: Path) -> bytes:
@@ -170,11 +201,13 @@ def refused(path: str, size: int) -> Iterator[None]:
 
 
 class _Builder:
-    """Collects ops; knows which op made which tensor."""
+    """Collects the ops of a subgraph; knows which op made which tensor."""
 
-    def __init__(self, path: str, subgraph: Subgraph) -> None:
+    def __init__(self, path: str, content: Content, number: int) -> None:
         self._path = path
-        self._subgraph = subgraph
+        self._content = content
+        self._subgraph = subgraph = content.subgraph(number)
+        self._number = number
         self._tensors = subgraph.tensors
         self._producers = dict.fromkeys(subgraph.inputs[:1], INPUT)
         self._more_inputs: list[tuple[str, Shape]] = []
@@ -186,24 +219,18 @@ class _Builder:
         } - set(subgraph.inputs)
         self._made = self._constants | set(subgraph.inputs)
         self._names: dict[str, int] = {INPUT: 1}
-        self._live: list[tuple[Op, Call]] = []
+        self.live: list[tuple[Op, Call]] = []
 
-    def build(self) -> TfliteModel:
+    def build(self, left_out: tuple[str, ...]) -> TfliteModel:
         inputs = [self._tensors[number] for number in self._subgraph.inputs]
         if not inputs:
             raise FlatbufferError("there must be an input, but is none")
-        for number, tensor in zip(self._subgraph.inputs, inputs, strict=True):
-            _check_sizes(tensor)
-            if number not in self._producers:
-                self._producers[number] = self._unique(tensor.name or INPUT)
-                self._more_inputs.append((self._producers[number], tensor.shape))
-        for number, call in enumerate(self._subgraph.calls):
-            with at(f"op {number} ({call.operator.name})"):
-                self._add(call)
-        if not self._live:
+        self.read()
+        if not self.live:
             raise FlatbufferError("there must be an op, but is none")
-        self._check_made(self._subgraph.outputs)
-        live, operators = self._live, self._subgraph.operators
+        live, operators = self.live, self._content.operators
+        inner = _Inner(self._path, self._content, self._number)
+        run = [(op, call, inner.macs(call)) for op, call in live if call.called]
         return TfliteModel(
             path=self._path,
             graph=OpGraph(
@@ -217,21 +244,37 @@ class _Builder:
             unsupported=tuple(
                 (op.name, reason) for op, call in live if (reason := self._reason(call))
             ),
-            quantized=self._quantized(),
+            quantized=any(one.is_quantized() for one in (self, *inner.read)),
             hybrid=any(self._is_hybrid(call) for _, call in live),
             dynamic=self._dynamic(),
             open_batch=any(one.open_batch for one in inputs),
             computed_sizes=tuple(
-                (op.name, call.operator.builtin)
-                for op, call in live
-                if computes_sizes(call, self._tensors)
+                found for one in (self, *inner.read) for found in one.computed_sizes()
             ),
             operators=tuple(
                 (one.builtin, one.version) for one in operators if one.builtin != CUSTOM_NAME
             ),
             custom_operators=tuple(one.name for one in operators if one.builtin == CUSTOM_NAME),
             compiled=any(call.operator.name == COMPILED_OP for _, call in live),
+            left_out=(*(_inside(op, call, macs) for op, call, macs in run), *left_out),
         )
+
+    def read(self) -> None:
+        """Collect the ops.
+
+        Raises:
+            FlatbufferError: The subgraph is damaged.
+        """
+        for number in self._subgraph.inputs:
+            tensor = self._tensors[number]
+            _check_sizes(tensor)
+            if number not in self._producers:
+                self._producers[number] = self._unique(tensor.name or INPUT)
+                self._more_inputs.append((self._producers[number], tensor.shape))
+        for number, call in enumerate(self._subgraph.calls):
+            with at(f"op {number} ({call.operator.name})"):
+                self._add(call)
+        self._check_made(self._subgraph.outputs)
 
     def _add(self, call: Call) -> None:
         self._check_made(call.inputs)
@@ -240,14 +283,14 @@ class _Builder:
             if number in self._made:
                 raise FlatbufferError(f"makes {self._called(number)}, which is made already")
             self._made.add(number)
-        if call.inputs and self._constants.issuperset(call.inputs):
+        if call.inputs and self._constants.issuperset(call.inputs) and not call.called:
             self._constants.update(call.outputs)
             return
         data = [number for number in call.inputs if number not in self._constants]
         made = self._tensors[call.outputs[0]].name if call.outputs else ""
         name = self._unique(made or call.kind.value)
         inputs = [self._producers[number] for number in data if number in self._producers]
-        self._live.append((make_op(name, call, self._tensors, data, inputs), call))
+        self.live.append((make_op(name, call, self._tensors, data, inputs), call))
         self._producers.update(dict.fromkeys(call.outputs, name))
 
     def _check_made(self, numbers: tuple[int, ...]) -> None:
@@ -286,14 +329,21 @@ class _Builder:
             types.discard("int16")
         return types <= QUANTIZED
 
-    def _quantized(self) -> bool:
-        heavy = [call for _, call in self._live if call.kind in HEAVY]
+    def is_quantized(self) -> bool:
+        """Whether something in the subgraph has 8 bits, as the model's ``quantized`` has it."""
+        heavy = [call for _, call in self.live if call.kind in HEAVY]
         if heavy:
             return any(self._is_quantized(call) for call in heavy)
-        types = [one for _, call in self._live if (one := self._activations(call))]
+        types = [one for _, call in self.live if (one := self._activations(call))]
         if any(one <= QUANTIZED for one in types):
             return True
         return any(one & QUANTIZED for one in types) and not any(one <= FLOATS for one in types)
+
+    def computed_sizes(self) -> Iterator[tuple[str, str]]:
+        """Ops whose result has a size that is computed at run time, with their kind."""
+        for op, call in self.live:
+            if computes_sizes(call, self._tensors):
+                yield op.name, call.operator.builtin
 
     def _is_hybrid(self, call: Call) -> bool:
         if call.kind not in OPERANDS or not self._activations(call) & FLOATS:
@@ -305,7 +355,7 @@ class _Builder:
         inputs = [INPUT] if any(tensors[one].dynamic for one in self._subgraph.inputs) else []
         ops = [
             op.name
-            for op, call in self._live
+            for op, call in self.live
             if call.kind not in UNSIZED and any(tensors[one].dynamic for one in call.outputs)
         ]
         return (*inputs, *ops)
@@ -316,6 +366,43 @@ class _Builder:
             name = f"{name}#{self._names[name]}"
         self._names[name] = 1
         return name
+
+
+class _Inner:
+    """Reads the subgraphs that ops run, each once."""
+
+    def __init__(self, path: str, content: Content, main: int) -> None:
+        self.read: list[_Builder] = []
+        self._path, self._content = path, content
+        self._macs = {main: 0}  # of a subgraph that runs itself no more can be said
+        self._depth = 0
+
+    def macs(self, call: Call) -> int:
+        """Multiply-accumulates of what an op runs, loops once, of branches the longest."""
+        each = [self._of(number) for number in call.called]
+        return max(each) if call.operator.builtin == "IF" else sum(each)
+
+    def _of(self, number: int) -> int:
+        if number not in self._macs:
+            self._macs[number] = 0
+            self._depth += 1
+            if self._depth > DEEPEST:
+                raise FlatbufferError(f"subgraphs must be at most {DEEPEST} deep in each other")
+            with at(f"subgraph {number}"):
+                inner = _Builder(self._path, self._content, number)
+                inner.read()
+            self.read.append(inner)
+            self._macs[number] = sum(
+                op.macs + (self.macs(call) if call.called else 0) for op, call in inner.live
+            )
+            self._depth -= 1
+        return self._macs[number]
+
+
+def _inside(op: Op, call: Call, macs: int) -> str:
+    kind = call.operator.builtin
+    rounds = " a round" * ("WHILE" in kind)
+    return f"what stands in {short(op.name)} ({kind}, {macs:,} MACs{rounds})"
 
 
 def _check_sizes(tensor: Tensor) -> None:

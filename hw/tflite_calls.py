@@ -6,13 +6,14 @@ Source: tensorflow/lite/schema/schema.fbs, whose fields are counted from 0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from hw.flatbuffer import Data, FlatbufferError, Table
 from hw.tflite_schema import (
     BUILTINS,
+    CALLED_SUBGRAPHS,
     CUSTOM,
     DETECTION_POSTPROCESS,
     SCHEMA_VERSION,
@@ -83,13 +84,24 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One use of an operator; ``inputs`` are tensor numbers without those left out."""
+    """One use of an operator.
+
+    Attributes:
+        operator: Which.
+        inputs: Tensor numbers without those left out.
+        outputs: Tensor numbers.
+        options: What the operator is told.
+        options_type: Which kind of options these are.
+        called: Numbers of the subgraphs that it runs: branches of an IF, condition and body of a
+            WHILE.
+    """
 
     operator: Operator
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Table | None
     options_type: int
+    called: tuple[int, ...]
 
     @property
     def kind(self) -> OpKind:
@@ -99,16 +111,43 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Subgraph:
-    """What the first subgraph of a file holds; inputs and outputs are tensor numbers.
-
-    ``operators`` are those of the whole file, used or not.
-    """
+    """What one subgraph of a file holds; inputs and outputs are tensor numbers."""
 
     tensors: list[Tensor]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     calls: list[Call]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a file holds; subgraphs are read where they are asked for.
+
+    Attributes:
+        operators: Of all subgraphs, used or not.
+        signatures: Names under which subgraphs can be run, with their numbers.
+    """
+
     operators: list[Operator]
+    signatures: Mapping[str, int]
+    _subgraphs: list[Table]
+    _buffers: list[int]
+
+    def subgraph(self, number: int) -> Subgraph:
+        """The subgraph of that number; it must be one that an op calls, a signature has, or 0.
+
+        Raises:
+            FlatbufferError: The file is damaged there.
+        """
+        table = self._subgraphs[number]
+        tensors = _tensors(table, self._buffers)
+        calls = []
+        for place, one in enumerate(table.tables(3)):
+            with at(f"op {place}"):
+                calls.append(_call(one, self.operators, len(tensors), len(self._subgraphs)))
+        inputs, outputs = _present(table.numbers(1)), _present(table.numbers(2))
+        _check_numbers((*inputs, *outputs), len(tensors))
+        return Subgraph(tensors, inputs, outputs, calls)
 
 
 def model_table(data: Data) -> Table:
@@ -124,8 +163,8 @@ def model_table(data: Data) -> Table:
     return model
 
 
-def read_subgraph(data: Data) -> Subgraph:
-    """Tensors and calls of the first subgraph.
+def read_content(data: Data) -> Content:
+    """Operators and signatures of a file.
 
     Raises:
         FlatbufferError: The file is damaged.
@@ -134,16 +173,18 @@ def read_subgraph(data: Data) -> Subgraph:
     subgraphs = model.tables(2)
     if not subgraphs:
         raise FlatbufferError("there must be a subgraph, but is none")
-    main = subgraphs[0]
-    tensors = _tensors(main, [_data_bytes(table, data) for table in model.tables(4)])
+    signatures = {}
+    for table in model.tables(7):
+        signatures[table.text(2)] = _subgraph_number(table.number(4, "u32"), len(subgraphs))
+    buffers = [_data_bytes(table, data) for table in model.tables(4)]
     operators = [_operator(code) for code in model.tables(1)]
-    calls = []
-    for number, table in enumerate(main.tables(3)):
-        with at(f"op {number}"):
-            calls.append(_call(table, operators, len(tensors)))
-    inputs, outputs = _present(main.numbers(1)), _present(main.numbers(2))
-    _check_numbers((*inputs, *outputs), len(tensors))
-    return Subgraph(tensors, inputs, outputs, calls, operators)
+    return Content(operators, signatures, subgraphs, buffers)
+
+
+def _subgraph_number(number: int, subgraphs: int) -> int:
+    if not 0 <= number < subgraphs:
+        raise FlatbufferError(f"subgraph {number} must be one of {subgraphs}")
+    return number
 
 
 @contextmanager
@@ -223,13 +264,26 @@ def _operator(code: Table) -> Operator:
     return Operator(kind, name, builtin, code.number(2, default=1))
 
 
-def _call(table: Table, operators: list[Operator], tensors: int) -> Call:
+def _call(table: Table, operators: list[Operator], tensors: int, subgraphs: int) -> Call:
     index = table.number(0, "u32")
     if index >= len(operators):
         raise FlatbufferError(f"operator code {index} must be one of {len(operators)}")
     inputs, outputs = _present(table.numbers(1)), table.numbers(2)
     _check_numbers((*inputs, *outputs), tensors)
-    return Call(operators[index], inputs, outputs, table.table(4), table.number(3, "u8"))
+    called = _called(table, operators[index].builtin, subgraphs)
+    options, kind = table.table(4), table.number(3, "u8")
+    return Call(operators[index], inputs, outputs, options, kind, called)
+
+
+def _called(table: Table, builtin: str, subgraphs: int) -> tuple[int, ...]:
+    """Subgraphs that an op runs; newer operators have options in fields of their own."""
+    if builtin not in CALLED_SUBGRAPHS:
+        return ()
+    kind, fields = CALLED_SUBGRAPHS[builtin]
+    for number, options in ((3, table.table(4)), (11, table.table(12))):
+        if options is not None and table.number(number, "u8") == kind:
+            return tuple(_subgraph_number(options.number(one), subgraphs) for one in fields)
+    raise FlatbufferError(f"options must be of type {kind} and say what it runs, but do not")
 
 
 def _present(numbers: tuple[int, ...]) -> tuple[int, ...]:

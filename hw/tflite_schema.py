@@ -59,7 +59,8 @@ UNSUPPORTED = dict(
         (144, "ASSIGN_VARIABLE"), (145, "BROADCAST_ARGS"), (146, "RANDOM_STANDARD_NORMAL"),
         (147, "BUCKETIZE"), (148, "RANDOM_UNIFORM"), (149, "MULTINOMIAL"),
         (151, "DYNAMIC_UPDATE_SLICE"), (152, "RELU_0_TO_1"), (156, "ATAN2"), (158, "SIGN"),
-        (203, "DILATE"), (205, "REDUCE_WINDOW"),
+        (200, "STABLEHLO_WHILE"), (203, "DILATE"), (205, "REDUCE_WINDOW"),
+        (206, "STABLEHLO_COMPOSITE"),
     )
 )
 """Names of operators that stay on the host; others are called by their numbers."""
@@ -90,6 +91,14 @@ OPTIONS_TYPE = {
     OpKind.TRANSPOSE_CONV: 49,
 }
 ACTIVATION_FIELD = {1: 3, 2: 4, 5: 5, 8: 0, 11: 0, 21: 0, 28: 0, 49: 3}
+CALLED_SUBGRAPHS = {
+    "CALL": (16, (0,)),
+    "IF": (92, (0, 1)),
+    "WHILE": (93, (0, 1)),
+    "STABLEHLO_WHILE": (15, (0, 1)),
+    "STABLEHLO_COMPOSITE": (21, (1,)),
+}
+"""Operators that run other subgraphs: type of their options, and the fields that number those."""
 STRIDED_OPTIONS = frozenset({1, 2, 5, 49})
 POOL_OPTIONS = 5
 

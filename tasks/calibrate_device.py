@@ -126,6 +126,13 @@ def _of_file(table: Table, row: int, text: str) -> Network:
         model.check_quantized()
     except TfliteError as error:
         raise table.error(row, TFLITE, error) from None
+    if model.left_out:
+        raise table.error(
+            row,
+            TFLITE,
+            f"must be a network that can be estimated whole, but got {text}, of which "
+            f"{model.left_out[0]} would be left out. Leave out that row.",
+        )
     return model.graph, dict(model.unsupported)
 
 

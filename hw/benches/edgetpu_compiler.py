@@ -66,7 +66,7 @@ class EdgetpuCompiler:
             peak_memory_bytes=None,
             weight_bytes=None if cached is None or streamed is None else cached + streamed,
             streamed_bytes=streamed,
-            macs=model.graph.macs,
+            macs=model.macs,
             host_ops=_with_reasons(left_on_host(model.graph, compiled.graph), log),
             per_op=(),
         )

@@ -61,7 +61,9 @@ class Writer:
         return bytes(self.builder.Output())
 
 
-def write_model(tensors, ops, inputs=(0,), outputs=None, version=3, versions=None):
+def write_model(
+    tensors, ops, inputs=(0,), outputs=None, version=3, versions=None, others=(), signatures=None
+):
     """A .tflite file.
 
     Args:
@@ -73,9 +75,39 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3, versions=Non
         outputs: Tensor numbers; None: those of the last op.
         version: Of the schema.
         versions: Of operators by their numbers, where it is not 1; of unused ones, too.
+        others: Further subgraphs: (tensors, ops, inputs).
+        signatures: Subgraph numbers by names.
     """
-    w = Writer()
-    buffers, made = [w.table({})], []
+    w, versions = Writer(), versions or {}
+    graphs = [(tensors, ops, inputs, outputs), *((*one, None) for one in others)]
+    used = [op[0] for _, made, *_ in graphs for op in made]
+    codes = list(dict.fromkeys([*used, *versions]))
+    buffers = [w.table({})]
+    subgraphs = [write_subgraph(w, codes, buffers, *graph) for graph in graphs]
+    made_codes = []
+    for code in codes:
+        number, custom = (32, code) if isinstance(code, str) else (code, "")
+        fields = {0: ("b", min(number, 127)), 1: w.text(custom), 3: ("i", number)}
+        if code in versions:
+            fields[2] = ("i", versions[code])
+        made_codes.append(w.table(fields))
+    named = [
+        w.table({2: w.text(name), 4: ("u", number)}) for name, number in (signatures or {}).items()
+    ]
+    root = {
+        0: ("u", version),
+        1: w.tables(made_codes),
+        2: w.tables(subgraphs),
+        4: w.tables(buffers),
+    }
+    if named:
+        root[7] = w.tables(named)
+    return w.finish(w.table(root), b"TFL3")
+
+
+def write_subgraph(w, codes, buffers, tensors, ops, inputs, outputs):
+    """One subgraph of :func:`write_model`; its constants are added to ``buffers``."""
+    made = []
     for name, shape, kind, constant, *more in tensors:
         number = 0
         if constant:
@@ -92,8 +124,6 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3, versions=Non
             for field, value in (more[0] if more else {}).items()
         }
         made.append(w.table(fields | extra))
-    versions = versions or {}
-    codes = list(dict.fromkeys([*(op[0] for op in ops), *versions]))
     made_ops = []
     for code, ins, outs, options, *custom in ops:
         fields = {0: ("u", codes.index(code)), 1: w.numbers(ins), 2: w.numbers(outs)}
@@ -103,23 +133,9 @@ def write_model(tensors, ops, inputs=(0,), outputs=None, version=3, versions=Non
             fields[5] = w.data(custom[0])
         made_ops.append(w.table(fields))
     last = (ops[-1][2] if ops else []) if outputs is None else outputs
-    subgraph = w.table(
+    return w.table(
         {0: w.tables(made), 1: w.numbers(inputs), 2: w.numbers(last), 3: w.tables(made_ops)}
     )
-    made_codes = []
-    for code in codes:
-        number, custom = (32, code) if isinstance(code, str) else (code, "")
-        fields = {0: ("b", min(number, 127)), 1: w.text(custom), 3: ("i", number)}
-        if code in versions:
-            fields[2] = ("i", versions[code])
-        made_codes.append(w.table(fields))
-    root = {
-        0: ("u", version),
-        1: w.tables(made_codes),
-        2: w.tables([subgraph]),
-        4: w.tables(buffers),
-    }
-    return w.finish(w.table(root), b"TFL3")
 
 
 def write_conv(kind=INT8, in_channels=8, filter_channels=8, weights=None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from hw.calibration import Calibrated, CalibrationError
 from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
+from hw.tflite import read_tflite
 from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_space, sample
 from tasks.calibrate_device import run
@@ -102,6 +104,19 @@ def test_files_are_found_beside_the_table(
     source = write(tmp_path / "rows.csv", made)
     found = run("coral_usb3", source, tmp_path / "out.yaml")
     assert found.scores.mape_percent < 2
+
+
+def test_a_network_that_cannot_be_estimated_whole_is_refused(
+    tiny_tflite: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tflite").write_bytes(tiny_tflite(("MAXIMUM",)))
+    model = dataclasses.replace(read_tflite(tmp_path / "a.tflite"), left_out=("a loop",))
+    monkeypatch.setattr("tasks.calibrate_device.read_tflite", lambda _: model)
+    named = [{"tflite": f"{number}.tflite", "latency_ms": "1"} for number in range(10)]
+    with pytest.raises(
+        TableError, match=r"line 2, column tflite: .*whole, .*a loop would be left"
+    ):
+        run("coral_usb3", write(tmp_path / "rows.csv", named), tmp_path / "out.yaml")
 
 
 @pytest.mark.parametrize(
