@@ -12,6 +12,23 @@ KINDS = tuple(OpKind)
 
 FloatArray = NDArray[np.float64]
 
+BINARY = frozenset(
+    {
+        OpKind.ADD,
+        OpKind.SUB,
+        OpKind.MUL,
+        OpKind.DIV,
+        OpKind.MAXIMUM,
+        OpKind.MINIMUM,
+        OpKind.SQUARED_DIFFERENCE,
+    }
+)
+"""Ops on two tensors, element by element; the smaller one is repeated."""
+JOINING = frozenset({OpKind.CONCATENATION, OpKind.PACK})
+"""Ops of which all inputs together are the output."""
+SPLITTING = frozenset({OpKind.SPLIT, OpKind.UNPACK})
+"""Ops of which all outputs together are the input; an op knows the shape of one of them."""
+
 
 def mask_of(kinds: frozenset[OpKind]) -> BoolArray:
     """Table by op kind number: whether the kind is among ``kinds``."""
@@ -29,6 +46,8 @@ def op_macs(ops: OpColumns) -> FloatArray:
     macs = np.where(weighted, weights * maps[:, 0] * maps[:, 1], 0)
     product = ops.kind == KINDS.index(OpKind.BATCH_MATMUL)
     macs = np.where(product, ops.output_hwc.prod(axis=1) * ops.input_hwc[:, 2], macs)
+    recurrent = ops.kind == KINDS.index(OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM)
+    macs = np.where(recurrent, ops.input_hwc[:, 1] * ops.constant, macs)
     result: FloatArray = macs.astype(np.float64)
     return result
 

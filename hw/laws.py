@@ -28,31 +28,40 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.columns import KINDS, FloatArray, mask_of, op_macs
-from hw.memory import chip_bytes, chip_words, occupied_tiles, package_bytes, table_bytes
+from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of, op_macs
+from hw.cost_model import CostModelError
+from hw.memory import (
+    LOOKUPS,
+    VIEWS,
+    chip_bytes,
+    chip_words,
+    constant_bytes,
+    occupied_tiles,
+    package_bytes,
+    table_bytes,
+)
 from hw.profile import Chip
 from spaces.graph import IntArray, OpColumns, OpKind
 
 CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
 WEIGHTED = CONVOLUTIONS | {OpKind.FULLY_CONNECTED}
-PRODUCTS = frozenset({OpKind.FULLY_CONNECTED, OpKind.BATCH_MATMUL, OpKind.GATHER})
+RECURRENT = frozenset({OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
+PRODUCTS = LOOKUPS | {OpKind.FULLY_CONNECTED, OpKind.BATCH_MATMUL}
 """Products of matrices: their rows have no neighbours, so any tile may take any of them.
 
-That a GATHER is one, of the table with rows that are 1 at the token and 0 elsewhere, is assumed:
+That a lookup is one, of the table with rows that are 1 at the token and 0 elsewhere, is assumed:
 as a copy of rows it would take nothing, and all MobileBERTs come out too fast by some 1.4 ms."""
-POOLS = frozenset({OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D, OpKind.MEAN, OpKind.SUM})
-POOLED = POOLS | {OpKind.RESIZE_BILINEAR}
-"""What takes means of places, each channel by itself."""
-BINARY = frozenset(
+POOLS = frozenset(
     {
-        OpKind.ADD,
-        OpKind.SUB,
-        OpKind.MUL,
-        OpKind.MAXIMUM,
-        OpKind.MINIMUM,
-        OpKind.SQUARED_DIFFERENCE,
+        OpKind.AVERAGE_POOL_2D,
+        OpKind.MAX_POOL_2D,
+        OpKind.MEAN,
+        OpKind.REDUCE_MAX,
+        OpKind.SUM,
     }
 )
+POOLED = POOLS | {OpKind.RESIZE_BILINEAR}
+"""What takes means of places, each channel by itself."""
 ELEMENTWISE = BINARY | {
     OpKind.GELU,
     OpKind.HARD_SWISH,
@@ -66,10 +75,30 @@ ELEMENTWISE = BINARY | {
     OpKind.SOFTMAX,
     OpKind.TANH,
 }
+MOVING = (
+    JOINING
+    | SPLITTING
+    | {
+        OpKind.ARG_MAX,
+        OpKind.CAST,
+        OpKind.DEPTH_TO_SPACE,
+        OpKind.DEQUANTIZE,
+        OpKind.GATHER_ND,
+        OpKind.PAD,
+        OpKind.RESIZE_BILINEAR,
+        OpKind.RESIZE_NEAREST_NEIGHBOR,
+        OpKind.SLICE,
+        OpKind.SPACE_TO_DEPTH,
+        OpKind.STRIDED_SLICE,
+        OpKind.TRANSPOSE,
+    }
+)
+"""What starts as an op that only moves data."""
+WITH_A_LAW = WEIGHTED | PRODUCTS | RECURRENT | POOLS | ELEMENTWISE | MOVING | VIEWS
+"""Kinds of which it is known what they take on the chip."""
 ELEMENT_STEPS: Mapping[OpKind, int] = {
     **dict.fromkeys(ELEMENTWISE, 1),
     OpKind.ARG_MAX: 1,
-    OpKind.REDUCE_MAX: 1,
     OpKind.TRANSPOSE: 1,
     OpKind.SOFTMAX: 5,
 }
@@ -101,6 +130,7 @@ class OpLaws:
         load_ms: Of its weights, when they are resident.
         package_bytes: Parameters in the compiled file; what is sent when they are streamed.
         table_bytes: Parameters of which only some rows are sent.
+        constant_bytes: Constant operands, sent at every inference.
         chip_bytes: Parameters as they lie in wide memory.
         tiles: Tiles that hold them.
         parts: Convolutions that it is split into; 1: it is not.
@@ -117,6 +147,7 @@ class OpLaws:
     load_ms: FloatArray
     package_bytes: IntArray
     table_bytes: IntArray
+    constant_bytes: IntArray
     chip_bytes: IntArray
     tiles: IntArray
     parts: IntArray
@@ -155,6 +186,7 @@ def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
         load_ms=on_chip / (chip.weight_gb_per_s * 1e6),
         package_bytes=weights,
         table_bytes=table_bytes(ops),
+        constant_bytes=constant_bytes(ops),
         chip_bytes=on_chip,
         tiles=occupied_tiles(one, chip.tile_rows * chip.tile_columns),
         parts=parts,
@@ -164,6 +196,19 @@ def op_laws(ops: OpColumns, chip: Chip, splits: bool) -> OpLaws:
         reserve=_reserved_bytes(ops, chip),
         macs=op_macs(ops),
     )
+
+
+def check_laws(kinds: frozenset[OpKind], compiler: str) -> None:
+    """Check that each kind of op that a compiler maps has a law.
+
+    Raises:
+        CostModelError: One has none, so that it would cost next to nothing.
+    """
+    if unknown := sorted(kinds - WITH_A_LAW):
+        raise CostModelError(
+            f"{compiler}: each kind of op that is mapped must have a law in hw/laws.py, but got "
+            f"{', '.join(unknown)}. Write one, or leave it to the host."
+        )
 
 
 def per_part(ops: OpColumns, parts: IntArray) -> OpColumns:
@@ -195,6 +240,14 @@ def _cycles(ops: OpColumns, chip: Chip) -> FloatArray:
     each = np.where(multiplied, full, each)
     each = np.where(depthwise, chip.depthwise_factor * turns, each)
     result: FloatArray = positions * passes * each + _element_cycles(ops, chip)
+    return result + _recurrent_cycles(ops, chip)
+
+
+def _recurrent_cycles(ops: OpColumns, chip: Chip) -> FloatArray:
+    """Of the products with the matrices of a recurrent op, one row in one tile after the other."""
+    lanes = chip.output_lanes * chip.input_lanes
+    cycles = ops.input_hwc[:, 1] * -(-ops.constant // lanes)
+    result: FloatArray = np.where(mask_of(RECURRENT)[ops.kind], cycles, 0.0)
     return result
 
 
@@ -213,7 +266,7 @@ def _positions(kind: IntArray, maps: IntArray, chip: Chip) -> IntArray:
 def _summed(ops: OpColumns) -> IntArray:
     """Numbers that are multiplied and added for each tap of an output: of a table, its rows."""
     rows = ops.constant // np.maximum(ops.output_hwc[:, 2], 1)
-    result: IntArray = np.where(ops.kind == KINDS.index(OpKind.GATHER), rows, ops.input_hwc[:, 2])
+    result: IntArray = np.where(mask_of(LOOKUPS)[ops.kind], rows, ops.input_hwc[:, 2])
     return result
 
 
@@ -226,7 +279,7 @@ def _element_cycles(ops: OpColumns, chip: Chip) -> FloatArray:
 
 
 def _operands(ops: OpColumns) -> IntArray:
-    """Tensors that a binary op reads; a learned one lies beside the weights."""
+    """Tensors that a binary op reads; a learned one comes over the link."""
     result: IntArray = np.where(ops.constant > 0, 1, 2)
     return result
 
@@ -268,8 +321,8 @@ def _moved_bytes(ops: OpColumns, chip: Chip) -> IntArray:
     before[:, :2] = np.where(windowed[:, None], reach, before[:, :2])
     read, written = _padded(before, chip), _padded(after, chip)
     read = np.where(mask_of(BINARY)[kind], _operands(ops) * written, read)
-    read = np.where(kind == KINDS.index(OpKind.CONCATENATION), written, read)
-    written = np.where(kind == KINDS.index(OpKind.SPLIT), read, written)
+    read = np.where(mask_of(JOINING)[kind], written, read)
+    written = np.where(mask_of(SPLITTING)[kind], read, written)
     result: IntArray = read + written
     return result
 
@@ -317,8 +370,7 @@ def _start_us(ops: OpColumns, chip: Chip) -> FloatArray:
         table[mask_of(kinds)] = start
     border = np.where(mask_of(CONVOLUTIONS)[ops.kind], ops.kernel_size[:, 0] - 1, 0)
     # A recurrent op starts once for each step of its sequence.
-    lstm = ops.kind == KINDS.index(OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM)
-    steps = np.where(lstm, ops.input_hwc[:, 1], 1)
+    steps = np.where(mask_of(RECURRENT)[ops.kind], ops.input_hwc[:, 1], 1)
     rows = np.minimum(border, BORDER_ROWS)
     result: FloatArray = (table[ops.kind] + chip.window_us * rows) * steps
     return result

@@ -27,6 +27,7 @@ NOT_SUPPORTED = "Operation not supported"
 SECOND_SUBGRAPH = "More than one subgraph is not supported"
 DATA_TYPE = "Operation is working on an unsupported data type"
 UNSPECIFIED = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
+NO_CONSTANTS = f"{UNSPECIFIED}: its weights are no constants"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
 BINARY_KINDS = frozenset({OpKind.ADD, OpKind.SUB, OpKind.MUL})

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hw.columns import KINDS, FloatArray, mask_of
+from hw.columns import KINDS, SPLITTING, FloatArray, mask_of
 from spaces.graph import (
     WEIGHTED_KINDS,
     BoolArray,
@@ -28,6 +28,7 @@ held wide (google-coral/test_data), stacks over 128 rows are streamed narrow
 (iwatake2222/EdgeTPU_Analysis); where between them is not known."""
 SMALL_MAP_OVERHEAD = 1.05
 """Of convolutions over small maps: computed from compiled MobileNets of google-coral/test_data."""
+CONSTANT_BYTES = 64  # constant operands are padded to it
 CHANNEL_BYTES = 8  # int32 bias and multiplier of an output channel
 
 VIEWS = frozenset(
@@ -45,6 +46,9 @@ NAS-Bench-201 networks of HW-NAS-Bench, where an addition takes 8."""
 
 LOOKUPS = frozenset({OpKind.GATHER, OpKind.EMBEDDING_LOOKUP})
 """Ops that read rows of a table by their numbers."""
+
+MATRICES = frozenset({OpKind.BATCH_MATMUL, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
+"""Ops whose constants are multiplied with: they lie where weights do, as they are."""
 
 WINDOWED = frozenset(
     {
@@ -75,7 +79,7 @@ def package_bytes(ops: OpColumns) -> IntArray:
     depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
     columns = np.where(depthwise, _up(outputs, OUTPUT_LANES), np.where(narrow, lanes, wide))
     held = _inputs(ops) * columns + CHANNEL_BYTES * lanes
-    return _of_weighted(ops, held)
+    return _of_weighted(ops, held) + _matrix_bytes(ops)
 
 
 def chip_bytes(ops: OpColumns) -> IntArray:
@@ -99,7 +103,7 @@ def chip_bytes(ops: OpColumns) -> IntArray:
     dense = ops.kind == KINDS.index(OpKind.FULLY_CONNECTED)
     narrow = dense & (outputs <= NARROW_OUTPUTS)
     lanes = np.where(narrow, _up(outputs, NARROW_OUTPUTS), _up(outputs, OUTPUT_LANES))
-    return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes)
+    return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes) + _matrix_bytes(ops)
 
 
 def table_bytes(ops: OpColumns) -> IntArray:
@@ -109,6 +113,32 @@ def table_bytes(ops: OpColumns) -> IntArray:
     host, and the rows that are read go to the chip.
     """
     result: IntArray = np.where(mask_of(LOOKUPS)[ops.kind], ops.constant, 0)
+    return result
+
+
+def constant_bytes(ops: OpColumns) -> IntArray:
+    """Bytes of constant operands of ops without weights, ``[n_ops]``; a single number has none.
+
+    They are parameters that work as activations, and come at every inference.
+
+    Source: MoveNet's package (google-coral/test_data) streams 2,368 B, though its 2.7 MiB of
+    weights leave room: a map of 48x48x1 that is multiplied with, and 64 B for an offset of each of
+    3 channels.
+
+    >>> from spaces.graph import INPUT, Op, op_row
+    >>> shapes = ((1, 48, 48, 1),) * 2
+    >>> maps = Op("m", OpKind.MUL, (INPUT,), *shapes, constant=(48, 48, 1))
+    >>> offsets = Op("s", OpKind.SUB, (INPUT,), *shapes, constant=(1, 1, 3))
+    >>> constant_bytes(OpColumns.of([op_row(maps), op_row(offsets)])).sum().item()
+    2368
+    """
+    elsewhere = mask_of(LOOKUPS | MATRICES)[ops.kind] | (ops.constant <= 1)
+    result: IntArray = np.where(elsewhere, 0, _up(ops.constant, CONSTANT_BYTES))
+    return result
+
+
+def _matrix_bytes(ops: OpColumns) -> IntArray:
+    result: IntArray = np.where(mask_of(MATRICES)[ops.kind], ops.constant, 0)
     return result
 
 
@@ -181,7 +211,7 @@ def peak_bytes(graph: OpGraph, free: Mapping[str, bool]) -> int:
             owner[op.name] = owner[op.inputs[0]]
             continue
         owner[op.name] = op.name
-        whole = op.input_shape if op.kind is OpKind.SPLIT else op.output_shape
+        whole = op.input_shape if op.kind in SPLITTING else op.output_shape
         size[op.name] = math.prod(whole)
     last = {owner[name]: step for step, op in enumerate(graph.ops) for name in op.inputs}
     ends = [[] for _ in graph.ops]  # type: list[list[str]]
@@ -222,7 +252,7 @@ def peak_bytes_many(batch: OpBatch, free: BoolArray, splits: bool) -> IntArray:
 def _tensor_bytes(batch: OpBatch, merged: BoolArray) -> FloatArray:
     """Size of the graph's input and of what each slot makes; 0 where it makes nothing new."""
     distinct = batch.distinct
-    is_split = distinct.kind == KINDS.index(OpKind.SPLIT)
+    is_split = mask_of(SPLITTING)[distinct.kind]
     whole = np.where(is_split[:, None], distinct.input_hwc, distinct.output_hwc).prod(axis=-1)
     sizes = np.zeros(batch.last_reader.shape)
     sizes[:, 1:] = np.where(batch.live & ~merged, whole[batch.index], 0)

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.columns import KINDS, FloatArray, mask_of
+from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of
 from hw.cost_model import CostModelError
-from hw.laws import BINARY
 from hw.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
 from hw.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
 from hw.profile import Device
@@ -131,8 +130,8 @@ def _host_elements_many(ops: OpColumns, parts: IntArray) -> FloatArray:
     """:func:`_host_elements` of each distinct op, second inputs taken to be as large as first."""
     before, after = ops.input_hwc.prod(axis=1), ops.output_hwc.prod(axis=1)
     read = np.where(mask_of(BINARY)[ops.kind], 2 * before, before)
-    read = np.where(ops.kind == KINDS.index(OpKind.CONCATENATION), after, read)
-    written = np.where(ops.kind == KINDS.index(OpKind.SPLIT), before, after)
+    read = np.where(mask_of(JOINING)[ops.kind], after, read)
+    written = np.where(mask_of(SPLITTING)[ops.kind], before, after)
     regrouped = np.where(parts > 1, 2 * before + 2 * after, 0)
     weighted = mask_of(WEIGHTED_KINDS)[ops.kind]
     return np.where(weighted, regrouped, read + written).astype(np.float64)
@@ -248,4 +247,4 @@ def _host_elements(graph: OpGraph) -> list[float]:
 
 def _written(op: Op) -> Shape:
     """Shape of all that an op makes: the parts of a SPLIT together are its input."""
-    return op.input_shape if op.kind is OpKind.SPLIT else op.output_shape
+    return op.input_shape if op.kind in SPLITTING else op.output_shape

@@ -16,10 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hw.flatbuffer import Data, FlatbufferError
-from hw.mapping import DATA_TYPE, NOT_SUPPORTED
+from hw.mapping import DATA_TYPE, NO_CONSTANTS, NOT_SUPPORTED
 from hw.text import short
 from hw.tflite_calls import IDENTIFIER, Call, Content, Tensor, at, read_content
-from hw.tflite_ops import OPERANDS, computes_sizes, make_op, size_operands, weights_of
+from hw.tflite_ops import (
+    OPERANDS,
+    bias_of,
+    computes_sizes,
+    is_fed,
+    make_op,
+    size_operands,
+    weights_of,
+)
 from hw.tflite_schema import COMPILED_OP, CUSTOM_NAME, FLOATS
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError
 
@@ -50,7 +58,8 @@ class TfliteModel:
         graph: Its main subgraph, or that of the signature that was asked for.
         data_types: Of each op's output, e.g. ``("conv1", "int8")``.
         unsupported: Ops that stay on the host for what the graph does not show, with the reason:
-            a data type that the Edge TPU does not have, or an operator that has no kind.
+            a data type that the Edge TPU does not have, weights that are no constants, or an
+            operator that has no kind.
         quantized: Some convolution, dense or recurrent op works in 8 bits; where there is none,
             some other op does, or 8-bit numbers occur and no op is floating.
         hybrid: Weights have 8 bits where activations are floating.
@@ -307,11 +316,14 @@ class _Builder:
         """Why the op stays on the host; None if the graph will tell."""
         if call.kind is OpKind.OTHER:
             return f"{NOT_SUPPORTED}: {call.operator.name}"
-        return None if self._is_quantized(call) else DATA_TYPE
+        if not self._is_quantized(call):
+            return DATA_TYPE
+        data = [number for number in call.inputs if number not in self._constants]
+        return NO_CONSTANTS if is_fed(call, data) else None
 
     def _activations(self, call: Call) -> set[str]:
-        """Data types that the op reads and writes; constants and sizes left out."""
-        left_out = self._constants.union(size_operands(call))
+        """Data types that the op reads and writes; constants, sizes and bias left out."""
+        left_out = self._constants.union(size_operands(call), bias_of(call))
         used = [number for number in call.inputs if number not in left_out]
         return {self._tensors[number].type for number in (*used, *call.outputs)}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from hw.columns import BINARY
 from hw.flatbuffer import FlatbufferError
 from hw.tflite_calls import Call, Tensor
 from hw.tflite_schema import (
@@ -30,17 +31,19 @@ OPERANDS = {
 
 CONVOLUTIONS = frozenset(OPERANDS) - {OpKind.FULLY_CONNECTED}
 WINDOWED = CONVOLUTIONS | {OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D}
-BROADCASTING = frozenset(
+OPERATING = frozenset(
     {
-        OpKind.ADD,
-        OpKind.SUB,
-        OpKind.MUL,
-        OpKind.DIV,
-        OpKind.MAXIMUM,
-        OpKind.MINIMUM,
-        OpKind.SQUARED_DIFFERENCE,
+        OpKind.BATCH_MATMUL,
+        OpKind.CONCATENATION,
+        OpKind.PACK,
+        OpKind.PRELU,
+        OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM,
     }
 )
+"""Other ops that may work on constants of 8 bits."""
+REDUCTIONS = frozenset({OpKind.MEAN, OpKind.SUM, OpKind.REDUCE_MAX})
+"""Ops whose window is what their result leaves of the map."""
+BYTES = frozenset({"int8", "uint8"})
 LARGEST_WINDOW = 1 << 15
 
 SIZE_OPERANDS: dict[str, tuple[int, ...]] = {
@@ -91,9 +94,11 @@ def make_op(
             "input and output must have 4 dimensions, but have the shapes "
             f"{list(input_shape)} and {list(output_shape)}"
         )
+    if call.kind in REDUCTIONS:
+        kernel_size = _reduced(input_shape, output_shape)
     if call.kind in OPERANDS:
         weights = weights_of(call, tensors)
-        bits = WEIGHT_BITS.get(weights.type, 8)
+        bits = 0 if is_fed(call, data) else WEIGHT_BITS.get(weights.type, 8)
         bias = len(call.inputs) > max(OPERANDS[call.kind]) + 1
         if call.kind is OpKind.FULLY_CONNECTED:
             input_shape = _rows(input_shape, output_shape, weights.shape)
@@ -117,14 +122,21 @@ def make_op(
 
 
 def _constant(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> Shape:
-    """Shape of the table of a lookup, or of the constant operand of an element-wise op."""
+    """Shape of the table of a lookup, or of the constant operands of an op without weights.
+
+    Of several it is their number of elements. What only says how is no operand: it has no 8 bits.
+    """
     place = {OpKind.GATHER: 0, OpKind.EMBEDDING_LOOKUP: 1}.get(call.kind)
     if place is not None:
         numbers = call.inputs[place : place + 1]
+    elif call.kind in BINARY:
+        numbers = call.inputs[:2]
+    elif call.kind in OPERATING:
+        numbers = tuple(one for one in call.inputs if tensors[one].type in BYTES)
     else:
-        numbers = call.inputs[:2] if call.kind in BROADCASTING else ()
-    shapes = (tensors[number].shape or (1,) for number in numbers if number not in data)
-    return next(shapes, ())
+        numbers = ()
+    shapes = [tensors[number].shape or (1,) for number in numbers if number not in data]
+    return shapes[0] if len(shapes) == 1 else tuple([sum(map(math.prod, shapes))][: len(shapes)])
 
 
 def size_operands(call: Call) -> tuple[int, ...]:
@@ -143,6 +155,25 @@ def computes_sizes(call: Call, tensors: Sequence[Tensor]) -> bool:
         return True
     operands = (tensors[number] for number in size_operands(call))
     return any(not one.constant and 0 not in one.shape for one in operands)
+
+
+def is_fed(call: Call, data: Sequence[int]) -> bool:
+    """Whether weights or bias of an op come from an input or from another op.
+
+    Args:
+        call: Any.
+        data: Numbers of the call's inputs that are no constants.
+    """
+    if call.kind not in OPERANDS:
+        return False
+    weights = OPERANDS[call.kind][1]
+    parameters = (*call.inputs[weights : weights + 1], *bias_of(call))
+    return any(number in data for number in parameters)
+
+
+def bias_of(call: Call) -> tuple[int, ...]:
+    """Tensor number of the bias of an op that has one."""
+    return call.inputs[max(OPERANDS[call.kind]) + 1 :] if call.kind in OPERANDS else ()
 
 
 def weights_of(call: Call, tensors: Sequence[Tensor]) -> Tensor:
@@ -167,7 +198,7 @@ def _shapes(call: Call, tensors: Sequence[Tensor], data: Sequence[int]) -> tuple
     if call.kind in OPERANDS:
         weights_of(call, tensors)
         read = [tensors[call.inputs[OPERANDS[call.kind][0]]].shape]
-    if call.kind in BROADCASTING:
+    if call.kind in BINARY:
         read.sort(key=math.prod, reverse=True)
     return (read or made or [()])[0], (made or read or [()])[0]
 
@@ -190,6 +221,15 @@ def _options(call: Call) -> tuple[Activation, tuple[int, int], tuple[int, int]]:
             f"strides and window must be 1 to {LARGEST_WINDOW:,}, but are {strides} and {window}"
         )
     return activation, strides, window
+
+
+def _reduced(before: Shape, after: Shape) -> tuple[int, int]:
+    """Window of a reduction of places; of one of channels (1, 1), as it has none."""
+    if before[-1:] != after[-1:] or len(before) < 2:
+        return 1, 1
+    height, width = (math.prod(before[:-2]), before[-2])
+    kept = math.prod(after[:-1])
+    return (height, width) if kept == 1 else (1, max(height * width // kept, 1))
 
 
 def _rows(shape: Shape, made: Shape, weights: Shape) -> Shape:

@@ -114,14 +114,15 @@ class Op:
         kernel_size: Height and width of the filter or pooling window.
         strides: Vertical and horizontal stride.
         groups: Number of groups of a ``CONV_2D``; 1 is the full convolution.
-        weight_bits: Bits of one weight as deployed.
+        weight_bits: Bits of one weight as deployed; 0: its weights are another input.
         activation: Activation fused into the op.
         batch_norm: A batch normalisation follows and is folded at export.
         use_bias: The op has a bias of its own in training (deployed convolutions always have one).
         dilation: Step between the rows and columns of a convolution's window, 1: dense.
         axes: Permutation of a ``TRANSPOSE``; axis of a ``CONCATENATION``, empty: the last.
         constant: Shape of a learned operand beside the inputs: the table (rows, n) of a
-            ``GATHER``, factor or addend (broadcast) of a ``MUL`` or ``ADD`` of one input.
+            ``GATHER``, factor or addend (broadcast) of a ``MUL`` or ``ADD`` of one input; all
+            elements of the matrices of a ``UNIDIRECTIONAL_SEQUENCE_LSTM``.
         variant: Networks of a space share the weights of ops that have name and variant in
             common; set where an op of that name means something else after another decision.
     """
@@ -175,7 +176,8 @@ class Op:
         """Multiply-accumulates at batch 1 (1 MAC = 2 FLOPs), zero padding counted, too.
 
         For a convolution: H' * W' * k_h * k_w * (C_in / groups) * C_out. For a matrix product of
-        two activations: the innermost size of the first times all elements of the result.
+        two activations: the innermost size of the first times all elements of the result. For a
+        recurrent op: all elements of its matrices in each step of the sequence.
 
         >>> shape = (1, 14, 14, 64)
         >>> Op("c", OpKind.CONV_2D, ("x",), shape, shape, (3, 3), groups=4).macs
@@ -183,6 +185,8 @@ class Op:
         """
         if self.kind is OpKind.BATCH_MATMUL:
             return math.prod(self.output_shape) * self.in_channels
+        if self.kind is OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM and self.constant:
+            return math.prod(self.input_shape[-2:-1]) * math.prod(self.constant)
         if self.kind not in WEIGHTED_KINDS:
             return 0
         if self.kind is OpKind.TRANSPOSE_CONV:

@@ -7,9 +7,10 @@ A network takes::
     + sum over host ops
 
 *Streaming* is what does not fit in wide memory: weights are resident in op order, the rest comes
-over the link at every inference. It hides behind the op's own work, unless the op works through
-its map in several passes: then it fetches its weights in each of them and waits. What one op takes
-is in :mod:`hw.laws`, what is where in :mod:`hw.placement`; all coefficients are the device's.
+over the link at every inference, as constant operands do. It hides behind the op's own work,
+unless the op works through its map in several passes: then it fetches its weights in each of them
+and waits. What one op takes is in :mod:`hw.laws`, what is where in :mod:`hw.placement`; all
+coefficients are the device's.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from hw.columns import KINDS, FloatArray, mask_of, slot_sum
 from hw.cost_model import CostModelError
 from hw.features import features
-from hw.laws import OpLaws, op_laws
+from hw.laws import OpLaws, check_laws, op_laws
 from hw.mapping import Mapped, rules_of
 from hw.placement import Placement, place, place_many
 from hw.profile import Device
@@ -49,7 +50,8 @@ class Parts:
         exposed_ms: Streaming that no work hides.
         host_ms: Of ops on the host.
         weight_bytes: Parameters as the package holds them; those of host ops are not among them.
-            Tables of embeddings are, though they are neither cached nor streamed.
+            Tables of embeddings are, though they are neither cached nor streamed, and constant
+            operands, which are streamed.
         cached_bytes: Of them, those that stay on the chip.
         streamed_bytes: Of them, those that do not.
         fetched_bytes: What is streamed at every inference, passes counted.
@@ -91,8 +93,12 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Streaming:
-    """Weights that are not resident; ``[n]``, and ``[n, n_op_slots]`` where any are."""
+    """What comes at every inference; ``[n]``, and ``[n, n_op_slots]`` where anything does.
 
+    ``spilled_bytes`` are weights that are not resident, ``streamed_bytes`` constant operands, too.
+    """
+
+    spilled_bytes: FloatArray
     streamed_bytes: FloatArray
     fetched_bytes: FloatArray
     unloaded_ms: FloatArray
@@ -106,9 +112,9 @@ class Analytic:
     """Physical cost model of one device."""
 
     def __init__(self, device: Device) -> None:
-        """For ``device``; unknown compiler rules are refused here."""
+        """For ``device``; unknown compiler rules, and ops without a law, are refused here."""
         self.device = device
-        rules_of(device.compiler.rules)
+        check_laws(rules_of(device.compiler.rules).kinds, device.compiler.rules)
         self._splits = device.compiler.grouped_convolution == "split"
 
     def estimate(self, graph: OpGraph, refused: Mapping[str, str] | None = None) -> CostReport:
@@ -193,8 +199,8 @@ class Analytic:
             movement_ms=work.sum(laws.movement_ms),
             exposed_ms=streaming.exposed_ms,
             host_ms=self._host_slots_ms(placement, laws).sum(axis=1),
-            weight_bytes=held + work.sum(laws.table_bytes),
-            cached_bytes=held - streaming.streamed_bytes,
+            weight_bytes=held + work.sum(laws.table_bytes) + work.sum(laws.constant_bytes),
+            cached_bytes=held - streaming.spilled_bytes,
             streamed_bytes=streaming.streamed_bytes,
             fetched_bytes=streaming.fetched_bytes,
             slot_streamed_bytes=streaming.slot_bytes,
@@ -236,20 +242,24 @@ class Analytic:
         needed = work.sum(spread)
         available = self._available(work, laws)
         count = len(needed)
-        rows = np.flatnonzero(needed > available)
+        rows = np.flatnonzero((needed > available) | (work.sum(laws.constant_bytes) > 0))
         if not rows.size:
             nothing = np.zeros(count)
-            return _Streaming(nothing, nothing, nothing, nothing, None, None)
+            return _Streaming(nothing, nothing, nothing, nothing, nothing, None, None)
         each = work.slots(spread, rows)
         before = np.cumsum(each, axis=1) - each
         kept = np.clip(available[rows, None] - before, 0.0, each)
         share = np.where(each > 0, 1.0 - kept / np.maximum(each, 1e-9), 0.0)
         whole_ms = laws.package_bytes * laws.passes / MIB * self.device.link.streaming_ms_per_mib
         passes, fetch_ms = work.slots(laws.passes, rows), work.slots(whole_ms, rows)
-        streamed = share * work.slots(laws.package_bytes, rows)
+        spilled = share * work.slots(laws.package_bytes, rows)
+        constants = work.slots(laws.constant_bytes, rows)
         parts = np.maximum(work.slots(laws.parts, rows), 1)
-        unhidden = _unhidden_ms(share, parts, fetch_ms, work.slots(laws.part_ms, rows))
+        part_ms = work.slots(laws.part_ms, rows)
+        unhidden = _unhidden_ms(share, parts, fetch_ms, part_ms)
         exposed = np.where(passes > 1, share * fetch_ms, unhidden)
+        constants_ms = constants / MIB * self.device.link.streaming_ms_per_mib
+        exposed += np.maximum(constants_ms - part_ms, 0.0)
         unloaded = share * work.slots(laws.load_ms, rows)
 
         def whole(some: FloatArray) -> FloatArray:
@@ -258,11 +268,12 @@ class Analytic:
             return full
 
         return _Streaming(
-            streamed_bytes=whole(streamed.sum(axis=1)),
-            fetched_bytes=whole((streamed * passes).sum(axis=1)),
+            spilled_bytes=whole(spilled.sum(axis=1)),
+            streamed_bytes=whole((spilled + constants).sum(axis=1)),
+            fetched_bytes=whole((spilled * passes + constants).sum(axis=1)),
             unloaded_ms=whole(unloaded.sum(axis=1)),
             exposed_ms=whole(exposed.sum(axis=1)),
-            slot_bytes=whole(streamed * passes),
+            slot_bytes=whole(spilled * passes + constants),
             slot_ms=whole(exposed - unloaded),
         )
 

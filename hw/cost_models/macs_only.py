@@ -36,7 +36,7 @@ class MacsOnly:
             first_inference_ms=None,
             energy_mj=None,
             peak_memory_bytes=0,
-            weight_bytes=sum(op.weights for op in graph.ops),
+            weight_bytes=sum(op.weights for op in graph.ops if op.weight_bits),
             streamed_bytes=0,
             macs=graph.macs,
             host_ops=(),

@@ -113,11 +113,12 @@ def test_sizes_are_no_activations(model_bytes):
         ("FULLY_CONNECTED", 12, r"FULLY_CONNECTED version 12 \(at most 9\)"),
         ("GELU", 1, "GELU"),
         ("DYNAMIC_UPDATE_SLICE", 1, "DYNAMIC_UPDATE_SLICE"),
-        ("builtin operator 206", 1, "builtin operator 206"),
+        ("STABLEHLO_COMPOSITE", 1, "STABLEHLO_COMPOSITE"),
+        ("builtin operator 222", 1, "builtin operator 222"),
     ],
 )
 def test_one_operator_that_is_too_new_refuses_the_file(model_bytes, builtin, version, said):
-    number = NUMBERS.get(builtin, 206)
+    number = NUMBERS.get(builtin, 222)
     data = relu(model_bytes, {number: version})
     with pytest.raises(TfliteError, match=rf"edgetpu_compiler 16, .*but got {said}\. .*2\.6"):
         check(data)

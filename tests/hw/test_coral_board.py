@@ -63,6 +63,7 @@ def test_without_the_original_what_is_not_known_is_none(timed, folder):
         "host_ops",
         "per_op",
         "out_of_range",
+        "left_out",
     }
     assert report.out_of_range == ()
 
