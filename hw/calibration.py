@@ -115,12 +115,14 @@ class Calibrated:
         scores: Of networks left out of the fit.
         macs_only: The same of the straight line in MACs.
         coverage: Share of left-out networks within their interval.
+        odd: Measurements that are far off the others, in words.
     """
 
     device: Device
     scores: Scores
     macs_only: Scores
     coverage: float
+    odd: tuple[str, ...] = ()
 
 
 def calibrate(device: Device, measured: Measured, words: str, corrects: bool = True) -> Calibrated:

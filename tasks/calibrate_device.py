@@ -16,6 +16,8 @@ from hw.calibration import (
     Measured,
     calibrate,
 )
+from hw.columns import FloatArray
+from hw.cost_models.analytic import Analytic
 from hw.device import dump_device, load_device
 from hw.placement import place
 from hw.profile import Device
@@ -33,6 +35,11 @@ from tasks.candidates.architecture_table import (
 from tasks.run.workspace import write_bytes
 
 LATENCY, TFLITE = "latency_ms", "tflite"
+OTHER_UNIT = 30.0
+"""Times that a table is off from which on another unit, 1000 times off, is nearer."""
+WRONG, ODD = 20.0, 4.0
+"""Times that a row is off the others: it is refused, or named. Streaming over USB 2 costs eleven
+times what it does over USB 3, and nothing that links or hosts have in common is further apart."""
 Network = tuple[OpGraph, Mapping[str, str]]
 """A graph, and its ops that stay on the host for reasons a graph does not show."""
 
@@ -53,7 +60,8 @@ def run(
 
     Raises:
         TableError: The table cannot be read, lacks a column, names a network twice, or a cell is
-            no positive number; or the target cannot be written.
+            no positive number; latencies are in another unit, all or one; or the target cannot be
+            written.
         CalibrationError: Fewer than ten measurements.
         DeviceError, SpaceError, TfliteError: There is no such device, space or model.
     """
@@ -65,6 +73,7 @@ def run(
     _check_writable(target)
     graphs, refused = [graph for graph, _ in networks], [reasons for _, reasons in networks]
     placement, _ = place(graphs, device, refused)
+    odd = _check_units(table, latency, Analytic(device).parts(placement).latency_ms, device_name)
     measured = Measured(device, placement, latency, np.ones(len(latency)))
     words = f"{source.name}: {len(latency)} networks" + (f" of {space_name}" * bool(space_name))
     found = calibrate(device, measured, words)
@@ -73,7 +82,47 @@ def run(
         write_bytes(target.resolve(), dump_device(named).encode())
     except OSError as error:
         raise TableError(f"{target}: must be writable, but got: {error.strerror}.") from None
-    return dataclasses.replace(found, device=named)
+    return dataclasses.replace(found, device=named, odd=odd)
+
+
+def _check_units(
+    table: Table, latency_ms: FloatArray, expected_ms: FloatArray, device: str
+) -> tuple[str, ...]:
+    """Refuse what is not in milliseconds; name the rows that are far off the others.
+
+    Boards differ from a profile by what they share: all rows are slower or faster by much the
+    same factor, and by less than 1000. So a table is looked at by its middle row, and a row by
+    how far it is from that.
+
+    Raises:
+        TableError: All rows are in another unit, or one of them is.
+    """
+    ratio = latency_ms / expected_ms
+    middle = float(np.median(ratio))
+    if not 1 / OTHER_UNIT < middle < OTHER_UNIT:
+        unit = "microseconds" if middle > 1 else "seconds"
+        cure = "divide by 1000" if middle > 1 else "multiply by 1000"
+        raise TableError(
+            f"{table.path}, column {LATENCY}: must be in milliseconds and of a device like "
+            f"{device}, but got {middle:.3g} times what it expects in the middle row. If these "
+            f"are {unit}, {cure}; otherwise start from another profile."
+        )
+    off = ratio / middle
+    far = np.maximum(off, 1 / off)
+    worst = int(far.argmax())
+    if far[worst] >= WRONG:
+        raise table.error(
+            worst,
+            LATENCY,
+            f"must be in milliseconds as the other rows, but got {latency_ms[worst]:g} where "
+            f"{middle * expected_ms[worst]:.3g} would be like them: {far[worst]:.3g} times "
+            f"{'more' if off[worst] > 1 else 'less'}. Correct it, or leave out that row.",
+        )
+    return tuple(
+        f"line {table.lines[row]}: {latency_ms[row]:g} ms, where {middle * expected_ms[row]:.3g} "
+        "would be like the others"
+        for row in np.flatnonzero(far >= ODD)
+    )
 
 
 def _check_writable(target: Path) -> None:

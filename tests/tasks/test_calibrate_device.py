@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flows.calibration_text import told
 from hw.calibration import Calibrated, CalibrationError
 from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
@@ -161,6 +162,49 @@ def test_a_wrong_table_is_refused(
     with pytest.raises(error, match=message):
         run("coral_dev_board", source, tmp_path / "out.yaml", SPACE)
     assert not (tmp_path / "out.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1e-3, r"must be in milliseconds .* If these are seconds, multiply by 1000"),
+        (1e3, r"must be in milliseconds .* If these are microseconds, divide by 1000"),
+    ],
+)
+def test_a_table_in_another_unit_is_refused(
+    rows: list[Row], factor: float, words: str, tmp_path: Path
+) -> None:
+    source = write(tmp_path / "rows.csv", [scaled(row, factor) for row in rows])
+    with pytest.raises(TableError, match=words):
+        run("coral_dev_board", source, tmp_path / "out.yaml", SPACE)
+    assert not (tmp_path / "out.yaml").exists()
+
+
+def scaled(row: Row, factor: float) -> Row:
+    return {**row, "latency_ms": f"{float(row['latency_ms']) * factor:.9g}"}
+
+
+@pytest.mark.parametrize("factor", [40.0, 1 / 40, 1e3, 1e-3])
+@pytest.mark.parametrize("several", [1, 3])
+def test_a_row_in_another_unit_is_named(
+    rows: list[Row], factor: float, several: int, tmp_path: Path
+) -> None:
+    wrong = range(7, 7 + several)
+    made = [scaled(row, factor) if n in wrong else row for n, row in enumerate(rows)]
+    kind = "more" if factor > 1 else "less"
+    with pytest.raises(TableError, match=rf"line (9|10|11), column latency_ms: .* times {kind}"):
+        run("coral_dev_board", write(tmp_path / "rows.csv", made), tmp_path / "out.yaml", SPACE)
+
+
+@pytest.mark.usefixtures("few_folds")
+def test_another_host_is_no_other_unit_and_an_odd_row_is_named(
+    rows: list[Row], tmp_path: Path
+) -> None:
+    made = [scaled(row, 8.0 if n == 4 else 1.0) for n, row in enumerate(rows)]
+    found = run("coral_usb2", write(tmp_path / "rows.csv", made), tmp_path / "out.yaml", SPACE)
+    (said,) = found.odd
+    assert said.startswith("line 6: ")
+    assert f"far off the others, {said}." in told(found, tmp_path / "out.yaml")
 
 
 def test_other_mistakes_are_refused(
