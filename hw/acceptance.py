@@ -8,17 +8,24 @@ What each compiler refuses stands in its file of ``hw/compilers``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from hw.mapping import Rules, rules_of
+from hw.mapping import rules_of
 from hw.tflite import TfliteError, TfliteModel
 
 MOST = 3
 """Operators that a message names."""
+NATIVE_VERSION = 6
+"""Of a CONV_2D with groups, as converters write it."""
 
 
-def check_accepted(model: TfliteModel, compiler: str) -> None:
+def check_accepted(model: TfliteModel, compiler: str, native: bool = False) -> None:
     """Check that the compiler of that name makes a compiled file of ``model``.
+
+    Args:
+        model: A file.
+        compiler: Name of the rules.
+        native: As if it took convolutions with groups, which are of a version of their own.
 
     Raises:
         TfliteError: It does not; the message says why, and the cure.
@@ -26,7 +33,8 @@ def check_accepted(model: TfliteModel, compiler: str) -> None:
     """
     model.check_quantized()
     rules, called = rules_of(compiler), " ".join(compiler.rpartition("_")[::2]).strip()
-    if unknown := _unknown(model, rules):
+    known = {"CONV_2D": NATIVE_VERSION} if native else {}
+    if unknown := _unknown(model, {**rules.versions, **known} if rules.versions else {}):
         raise TfliteError(
             f"{model.path}: operators must be known to {called}, or it refuses the whole file, "
             f"but got {_some(unknown)}. Convert with {rules.converter} or older, or replace the "
@@ -49,11 +57,11 @@ def check_accepted(model: TfliteModel, compiler: str) -> None:
         )
 
 
-def _unknown(model: TfliteModel, rules: Rules) -> list[str]:
-    """Operators that the compiler's reader does not know; empty rules: it knows all."""
+def _unknown(model: TfliteModel, versions: Mapping[str, int]) -> list[str]:
+    """Operators that the compiler's reader does not know; no versions: it knows all."""
     found = []
-    for name, version in model.operators if rules.versions else ():
-        known = rules.versions.get(name, 0)
+    for name, version in model.operators if versions else ():
+        known = versions.get(name, 0)
         if version > known:
             found.append(f"{name} version {version} (at most {known})" if known else name)
     return found

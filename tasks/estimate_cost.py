@@ -31,7 +31,8 @@ def estimate_file(
         DeviceError: There is no such device.
     """
     device, model = load_device(cost.device), read_tflite(tflite)
-    check_accepted(model, device.compiler.rules)
+    native = device.compiler.grouped_convolution == "native"
+    check_accepted(model, device.compiler.rules, native)
     ends = _ends(model.graph, [graph.op(name) for name in deployed])
     estimated = load_cost_model(cost.method, device).estimate(
         _with_host_ops(model.graph, graph, ends), dict(model.unsupported)

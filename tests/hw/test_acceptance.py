@@ -125,6 +125,14 @@ def test_one_operator_that_is_too_new_refuses_the_file(model_bytes, builtin, ver
     check(data, TENSOR)
 
 
+def test_a_profile_that_takes_groups_takes_their_version(model_bytes):
+    model = parse_tflite(relu(model_bytes, {NUMBERS["CONV_2D"]: 6}), "net.tflite")
+    check_accepted(model, CORAL, native=True)
+    worse = parse_tflite(relu(model_bytes, {NUMBERS["CONV_2D"]: 7}), "net.tflite")
+    with pytest.raises(TfliteError, match=r"CONV_2D version 7 \(at most 6\)"):
+        check_accepted(worse, CORAL, native=True)
+
+
 def relu(model_bytes, versions, *more):
     """A ReLU; ``versions`` are of operators that the file names and does not use."""
     tensors = [(name, [1, 8], INT8, False) for name in "xyz"]
