@@ -82,11 +82,16 @@ def _estimate(
         device = dataclasses.replace(device, compiler=compiler)
     cost_model = load_cost_model(options.cost_model, device)
     model = read_tflite(options.model, options.signature)
-    check_accepted(model, device.compiler.rules)
+    native = device.compiler.grouped_convolution == "native"
+    check_accepted(model, device.compiler.rules, native)
     refused = dict(model.unsupported)
     if device.compiler.grouped_convolution == "split":
         refused |= native_groups(model.graph)
     report = cost_model.estimate(model.graph, refused)
+    if options.cost_model == "analytic":
+        from hw.suppositions import with_suppositions
+
+        report = with_suppositions(report, model.graph, refused, device)
     report = dataclasses.replace(report, left_out=model.left_out)
     return device, model.graph, refused, report
 
@@ -158,8 +163,9 @@ def _host_text(report: CostReport) -> str:
 def _warnings(report: CostReport) -> tuple[str, ...]:
     """What a reader must know before believing the numbers."""
     if not report.out_of_range:
-        return ()
+        return report.supposed
     return (
+        *report.supposed,
         f"out of the calibrated range in {', '.join(report.out_of_range)}: the interval is wider, "
         "and a guess.",
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.columns import KINDS
+from hw.columns import KINDS, mask_of
 from spaces.graph import BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind
 
 NOT_SUPPORTED = "Operation not supported"
@@ -30,7 +30,7 @@ UNSPECIFIED = "Operation is otherwise supported, but not mapped due to some unsp
 NO_CONSTANTS = f"{UNSPECIFIED}: its weights are no constants"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
-BINARY_KINDS = frozenset({OpKind.ADD, OpKind.SUB, OpKind.MUL})
+MEAN_KINDS = frozenset({OpKind.MEAN, OpKind.SUM})
 RESIZE_KINDS = frozenset({OpKind.RESIZE_BILINEAR, OpKind.RESIZE_NEAREST_NEIGHBOR})
 COMPILERS = Path(__file__).parent / "compilers"
 
@@ -51,7 +51,9 @@ class Rules:
         resize_elements: Most elements of a resize's output.
         resize_factor: Largest factor of a resize in height or width.
         innermost_dimensions: Most dimensions of a tensor, leading ones of size 1 not counted.
-        operand_bytes: Most bytes of two inputs and output of an op on two tensors.
+        mean_places: Most places that a MEAN or SUM takes together.
+        prelu_rows: Most rows of the slopes of a PRELU.
+        supposed_kinds: Those of ``kinds`` of which nothing shows that they are supported.
         versions: Builtin operators that it can read, with the highest version; empty: all.
         converter: The last that writes no others.
         refused_custom_ops: How names of custom operators begin that make it refuse a file.
@@ -66,7 +68,9 @@ class Rules:
     resize_elements: int
     resize_factor: int
     innermost_dimensions: int
-    operand_bytes: int
+    mean_places: int
+    prelu_rows: int
+    supposed_kinds: frozenset[OpKind]
     versions: Mapping[str, int]
     converter: str
     refused_custom_ops: Sequence[str]
@@ -74,8 +78,6 @@ class Rules:
 
     def most_elements(self, kind: OpKind) -> int:
         """Of the output of an op of that kind."""
-        if kind in BINARY_KINDS:
-            return self.operand_bytes // 3
         if kind in RESIZE_KINDS:
             return self.resize_elements
         return self.softmax_elements if kind is OpKind.SOFTMAX else UNLIMITED
@@ -123,7 +125,8 @@ def rules_of(name: str) -> Rules:
             f"{', '.join(content)}."
         )
     values = {key: leaf["value"] for key, leaf in content.items()}
-    return Rules(**{**values, "kinds": frozenset(map(OpKind, values["kinds"]))})
+    sets = {key: frozenset(map(OpKind, values[key])) for key in ("kinds", "supposed_kinds")}
+    return Rules(**{**values, **sets})
 
 
 def refusal(op: Op, rules: Rules) -> str | None:
@@ -135,6 +138,10 @@ def refusal(op: Op, rules: Rules) -> str | None:
     if math.prod(op.output_shape) > rules.most_elements(op.kind):
         return UNSPECIFIED
     if math.prod(op.output_shape[:-1]) > rules.most_rows(op.kind):
+        return UNSPECIFIED
+    if op.kind in MEAN_KINDS and math.prod(op.kernel_size) > rules.mean_places:
+        return UNSPECIFIED
+    if op.kind is OpKind.PRELU and math.prod(op.constant) > rules.prelu_rows * op.out_channels:
         return UNSPECIFIED
     if _upscaling(op) > rules.most_upscaling(op.kind):
         return UNSPECIFIED
@@ -233,6 +240,10 @@ def on_tpu(batch: OpBatch, rules: Rules) -> BoolArray:
     rows = np.array([rules.most_rows(kind) for kind in kinds])
     able = known[ops.kind] & (ops.output_hwc.prod(axis=1) <= limit[ops.kind])
     able &= ops.output_hwc[:, :2].prod(axis=1) <= rows[ops.kind]
+    means = mask_of(MEAN_KINDS)[ops.kind]
+    able &= ~means | (ops.kernel_size.prod(axis=1) <= rules.mean_places)
+    slopes = np.where(ops.kind == KINDS.index(OpKind.PRELU), ops.constant, 0)
+    able &= slopes <= rules.prelu_rows * ops.output_hwc[:, 2]
     able &= _ceil_ratio(ops.output_hwc[:, :2], ops.input_hwc[:, :2]) <= factor[ops.kind]
     if able.all():
         return batch.live

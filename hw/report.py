@@ -63,6 +63,8 @@ class CostReport:
             on; the interval is wider then.
         left_out: What of the file the figures do not count: the body of a loop, branches, other
             signatures. They are too low then, and the interval is that of the rest.
+        supposed: What is taken for granted though nothing shows it, and would change the latency
+            much; the interval reaches to what it would be.
     """
 
     device: str
@@ -79,6 +81,7 @@ class CostReport:
     per_op: tuple[OpCost, ...]
     out_of_range: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    supposed: tuple[str, ...] = ()
 
     @property
     def known_latency_ms(self) -> float:

@@ -41,6 +41,8 @@ def elementwise(model_bytes, builtin, constant, shape=(1, 128, 128, 32)):
 @pytest.mark.parametrize("builtin", [ADD, SUB, MUL, PRELU])
 @pytest.mark.parametrize("device", ["coral_usb3", "coral_dev_board", "tensor_g1"])
 def test_a_large_constant_operand_is_streamed(model_bytes, tmp_path, capsys, builtin, device):
+    if builtin == PRELU and device != "tensor_g1":
+        pytest.skip("no Coral maps it")
     path = tmp_path / "net.tflite"
     path.write_bytes(elementwise(model_bytes, builtin, (1, 128, 128, 32)))
     assert main(["estimate", str(path), "--device", device, "--json"]) == 0

@@ -64,6 +64,7 @@ def test_without_the_original_what_is_not_known_is_none(timed, folder):
         "per_op",
         "out_of_range",
         "left_out",
+        "supposed",
     }
     assert report.out_of_range == ()
 
