@@ -11,19 +11,16 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile
 
-from tasks.data.dataset import IGNORE, Pixels
+from tasks.data.dataset import IGNORE, DataError, Pixels, Split
+from tasks.data.depth import Deep, DepthError, bands_of, depth_of, raw_mode, to_8_bits
+from tasks.data.orientation import Marks, Size, SizeError, view_of
 
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", 1, 3]
-Size = tuple[int, int]  # height, width
 
-_ORIENTATION = 0x0112  # the tag of EXIF; 5 to 8 mean that height and width change places
-
-
-class SizeError(ValueError):
-    """A picture of another size than its annotation says."""
+_LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601, as Pillow has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +29,14 @@ class Decoded:
 
     Attributes:
         sha256: Of the file's bytes, or of the array's pixels and shape: before any resizing.
-        pixels: uint8 [H, W, 1] or [H, W, 3]; None if the picture is unreadable.
+        pixels: uint8 [H, W, 1] or [H, W, 3], uint16 if the file has more than 8 bits; None if the
+            picture is unreadable.
         reason: Why it is unreadable, else empty.
         size: Height and width before resizing, as it is looked at.
     """
 
     sha256: str
-    pixels: Pixels | None
+    pixels: Pixels | Deep | None
     reason: str = ""
     size: Size = (0, 0)
 
@@ -114,7 +112,7 @@ def decode(
     target: Size,
     fit: Fit,
     channels: Channels,
-    annotated: Size | None = None,
+    marks: Marks | None = None,
 ) -> Decoded:
     """Read, turn upright, bring to the wanted shape and size.
 
@@ -123,14 +121,14 @@ def decode(
         target: Height and width of the result in pixels.
         fit: As of :meth:`Frame.of`.
         channels: 1 or 3; with ``auto`` a grey picture stays grey.
-        annotated: Height and width that annotations speak of. A picture that has them only while
-            it is not turned upright stays as it is stored; one that has neither is refused.
+        marks: What is known of the picture that annotations were made on; None: there are none.
+            See :func:`tasks.data.orientation.view_of`.
 
     Raises:
         OSError: The file cannot be opened, though it is there.
     """
     if not isinstance(picture, Path):
-        return _decode_array(picture, target, fit, channels, annotated)
+        return _decode_array(picture, target, fit, channels, marks)
     try:
         content = picture.read_bytes()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -138,10 +136,10 @@ def decode(
     digest = hashlib.sha256(content).hexdigest()
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return _decode_image(image, digest, target, fit, channels, annotated)
+            return _decode_image(image, content, digest, target, fit, channels, marks)
     except MemoryError:
         raise
-    except SizeError as error:
+    except (SizeError, DepthError) as error:
         return Decoded(digest, None, str(error))
     except Exception as error:  # a damaged file can raise nearly anything in a decoder
         return Decoded(digest, None, why_unreadable(error, content))
@@ -154,49 +152,38 @@ def why_unreadable(error: Exception, content: bytes) -> str:
 
 
 def _decode_image(
-    image: Image.Image,
+    image: ImageFile.ImageFile,
+    content: bytes,
     digest: str,
     target: Size,
     fit: Fit,
     channels: Channels,
-    annotated: Size | None,
+    marks: Marks | None,
 ) -> Decoded:
     """An opened file."""
-    stored = (image.height, image.width)
-    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    upright = (image.width, image.height) if turned else stored
-    size = _agreed(upright, stored, annotated)
-    rows, columns = target if size == stored else target[::-1]
+    raw = raw_mode(image)  # first: the rest may read the pixels
+    view = view_of(image, marks)
+    rows, columns = target[::-1] if view.across else target
     # Lets a JPEG decode at a fraction of its size, at twice the wanted sides or more.
     image.draft(None, (2 * columns, 2 * rows))
-    shown = ImageOps.exif_transpose(image) if size == upright else image
-    return Decoded(digest, _fitted(shown, target, fit, channels), size=size)
-
-
-def _agreed(upright: Size, stored: Size, annotated: Size | None) -> Size:
-    """The size that picture and annotation agree on."""
-    if annotated is None or annotated == upright:
-        return upright
-    if annotated == stored:
-        return stored
-    raise SizeError(
-        f"its size is {upright[1]}x{upright[0]}, but its annotation is for "
-        f"{annotated[1]}x{annotated[0]} pixels"
-    )
+    bands = [view.apply(band) for band in bands_of(image, raw, content)]
+    if bands:
+        return Decoded(digest, _deep(bands, target, fit, channels), size=view.size)
+    return Decoded(digest, _fitted(view.apply(image), target, fit, channels), size=view.size)
 
 
 def _decode_array(
-    array: Pixels, target: Size, fit: Fit, channels: Channels, annotated: Size | None
+    array: Pixels, target: Size, fit: Fit, channels: Channels, marks: Marks | None
 ) -> Decoded:
     """The same for pixels [H, W] or [H, W, C]."""
     pixels = np.ascontiguousarray(array[..., 0] if array.shape[2:] == (1,) else array)
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    size = (pixels.shape[0], pixels.shape[1])
     try:
-        _agreed(size, size, annotated)
+        view = view_of(Image.fromarray(pixels), marks)
     except SizeError as error:
         return Decoded(digest, None, str(error))
-    return Decoded(digest, _fitted(Image.fromarray(pixels), target, fit, channels), size=size)
+    fitted = _fitted(Image.fromarray(pixels), target, fit, channels)
+    return Decoded(digest, fitted, size=view.size)
 
 
 def _fitted(image: Image.Image, target: Size, fit: Fit, channels: Channels) -> Pixels:
@@ -209,6 +196,18 @@ def _fitted(image: Image.Image, target: Size, fit: Fit, channels: Channels) -> P
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
+def _deep(bands: Sequence[Image.Image], target: Size, fit: Fit, channels: Channels) -> Deep:
+    """The same for the channels of a picture of 16 bits."""
+    frame = Frame.of((bands[0].height, bands[0].width), target, fit)
+    fitted = [frame.apply(band, Image.Resampling.BILINEAR, bar=0) for band in bands]
+    pixels = np.stack([np.asarray(band) for band in fitted], axis=-1)
+    if channels == 1 and len(bands) == 3:
+        pixels = np.round(pixels @ np.array(_LUMA))[..., None]
+    if channels == 3:
+        pixels = np.broadcast_to(pixels, (*target, 3))
+    return pixels.astype(np.uint16)
+
+
 def fit_mask(mask: Pixels, target: Size, fit: Fit) -> Pixels:
     """A mask uint8 [H, W] at the wanted size, each value one that was there; bars are ignored."""
     frame = Frame.of((mask.shape[0], mask.shape[1]), target, fit)
@@ -216,36 +215,52 @@ def fit_mask(mask: Pixels, target: Size, fit: Fit) -> Pixels:
     return np.asarray(frame.apply(image, Image.Resampling.NEAREST, bar=IGNORE), np.uint8)
 
 
-def stack_pictures(splits: Mapping[str, Sequence[Pixels]]) -> dict[str, Pixels]:
-    """Pictures [N, H, W, C] of each split; grey is repeated where another picture has colour."""
-    channels = max(pixels.shape[2] for pictures in splits.values() for pixels in pictures)
-    stacked: dict[str, Pixels] = {}
+def stack_pictures(
+    splits: Mapping[Split, Sequence[Pixels | Deep]], fit: Fit
+) -> tuple[dict[Split, Pixels], dict[str, object]]:
+    """Pictures [N, H, W, C] of each split, and what the manifest says of them.
+
+    Grey is repeated where another picture has colour; what has more than 8 bits is divided by what
+    the set holds.
+
+    Raises:
+        DataError: No value of train is above 1: they were probably 0..1 as fractions.
+    """
+    every = [pixels for pictures in splits.values() for pixels in pictures]
+    channels, depth = max(pixels.shape[2] for pixels in every), depth_of(every)
+    stacked: dict[Split, Pixels] = {}
     for split, pictures in splits.items():
         height, width = pictures[0].shape[:2]
         stacked[split] = np.empty((len(pictures), height, width, channels), np.uint8)
         for place, pixels in enumerate(pictures):
-            stacked[split][place] = pixels  # broadcasts one channel to three
-    return stacked
+            stacked[split][place] = to_8_bits(pixels, depth)  # broadcasts one channel to three
+    facts = _facts(stacked["train"], fit)
+    if any(pixels.dtype == np.uint16 for pixels in every):
+        facts["bit_depth"] = depth
+    return stacked, facts
 
 
-def picture_facts(train: Pixels, fit: Fit) -> dict[str, object]:
+def _facts(train: Pixels, fit: Fit) -> dict[str, object]:
     """What the manifest says of pictures [N, H, W, C]."""
     _, height, width, channels = train.shape
-    totals = train.sum(axis=(0, 1, 2), dtype=np.int64)
+    totals, brightest = train.sum(axis=(0, 1, 2), dtype=np.int64), int(train.max())
+    if brightest == 1:
+        raise DataError(
+            "pictures must use the values 0..255, but those of train hold only 0 and 1. Multiply "
+            "them by 255 and save them again."
+        )
     return {
         "image_size": height if height == width else [height, width],
         "input_shape": [1, height, width, channels],
         "channels": channels,
         "fit": fit,
+        "brightest": brightest,
         "channel_mean": [int(total) / (train.size // channels) for total in totals],
     }
 
 
 def _grey_or_colour(image: Image.Image) -> Image.Image:
-    """Mode L or RGB. What is transparent becomes black; 16 bits of grey become the upper 8."""
-    if image.mode.startswith("I"):
-        values = np.clip(np.asarray(image, np.int64), 0, 65535) >> 8
-        return Image.fromarray(values.astype(np.uint8))
+    """Mode L or RGB. What is transparent becomes black."""
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "RGBA", "La", "RGBa", "PA"):

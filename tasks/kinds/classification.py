@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.data.dataset import RawData, Sample
 from tasks.data.kind import Finished, Loaded, Members, check_each_class, label_counts
-from tasks.data.pictures import decode, picture_facts, stack_pictures
+from tasks.data.pictures import decode, stack_pictures
 from tasks.run.params import DataParams
 
 
@@ -39,14 +39,15 @@ class Classification:
 
     def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:
         """Images and labels."""
-        images = stack_pictures({s: [m.content[1] for m in part] for s, part in splits.items()})
+        pictures = {s: [m.content[1] for m in part] for s, part in splits.items()}
+        images, facts = stack_pictures(pictures, params.fit)
         labels = {
             s: np.array([m.content[0] for m in part], np.int32) for s, part in splits.items()
         }
         counts = label_counts(splits, len(raw.classes))
         return Finished(
             {split: {"images": images[split], "labels": labels[split]} for split in splits},
-            picture_facts(images["train"], params.fit),
+            facts,
             {
                 split: {
                     "images": len(labels[split]),

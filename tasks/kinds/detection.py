@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data.dataset import Box, BoxSample, DataError, Pixels, RawData
+from tasks.data.depth import Deep
 from tasks.data.kind import (
     Arrays,
     Finished,
@@ -26,7 +27,8 @@ from tasks.data.kind import (
     main_reason,
     missing_classes,
 )
-from tasks.data.pictures import Fit, Frame, Size, decode, picture_facts, stack_pictures
+from tasks.data.orientation import Marks, Size
+from tasks.data.pictures import Fit, Frame, decode, stack_pictures
 from tasks.run.params import DataParams
 
 KEPT_SHARE = 0.3  # of a box's area: what a crop must leave of it; below, the object is gone
@@ -41,7 +43,7 @@ CROPPED = f"box skipped: data.fit crop left less than {KEPT_SHARE:.0%} of it"
 class Objects(NamedTuple):
     """A picture with its boxes: [n, 4] as fractions, [n], [n]; and its size before."""
 
-    pixels: Pixels
+    pixels: Pixels | Deep
     boxes: NDArray[np.float32]
     labels: NDArray[np.int32]
     crowd: NDArray[np.bool_]
@@ -60,7 +62,8 @@ class Detection:
 
     def load(self, sample: BoxSample, raw: RawData, params: DataParams) -> Loaded:
         """The picture, and the boxes that it really holds."""
-        decoded = decode(sample.picture, params.size, params.fit, params.channels, sample.size)
+        marks = Marks(sample.size, params.exif)
+        decoded = decode(sample.picture, params.size, params.fit, params.channels, marks)
         if decoded.pixels is None:
             return Loaded(decoded.sha256, None, decoded.reason)
         kept, notes = vetted(sample.boxes, decoded.size)
@@ -88,7 +91,8 @@ class Detection:
 
     def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:
         """Pictures and boxes."""
-        images = stack_pictures({s: [m.content.pixels for m in p] for s, p in splits.items()})
+        pictures = {s: [m.content.pixels for m in part] for s, part in splits.items()}
+        images, facts = stack_pictures(pictures, params.fit)
         most = max(len(m.content.labels) for part in splits.values() for m in part)
         arrays = {
             split: {"images": images[split], **_padded([m.content for m in part], most)}
@@ -101,7 +105,6 @@ class Detection:
             ]
             for split, of in arrays.items()
         }
-        facts = picture_facts(images["train"], params.fit)
         return Finished(
             arrays,
             {**facts, "classes_missing": missing_classes(counts, raw.classes)},

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tasks.data.dataset import IGNORE, DataError, MaskSample, Pixels, RawData
 from tasks.data.kind import Finished, Loaded, Members, digest, missing_classes
-from tasks.data.pictures import decode, fit_mask, picture_facts, stack_pictures, why_unreadable
+from tasks.data.orientation import Marks, tag_of, view_of
+from tasks.data.pictures import decode, fit_mask, stack_pictures, why_unreadable
 from tasks.run.params import DataParams
 
 
@@ -36,14 +37,16 @@ class Segmentation:
         if sample.mask is None:
             return Loaded("", None, "there is no mask for it")
         try:
-            mask = read_mask(sample.mask)
+            mask, turned = read_mask(sample.mask)
             present = _checked_values(mask, len(raw.classes))
         except MaskError as error:
             return Loaded("", None, f"its mask {error}")
         size = (mask.shape[0], mask.shape[1])
-        decoded = decode(sample.picture, params.size, params.fit, params.channels, size)
+        marks = Marks(size, "upright" if turned else params.exif)
+        decoded = decode(sample.picture, params.size, params.fit, params.channels, marks)
         if decoded.pixels is None:
             reason = decoded.reason.replace("its annotation is for", "its mask has")
+            reason = reason.replace("its annotation", "its mask")
             return Loaded(decoded.sha256, None, reason)
         content = (decoded.pixels, fit_mask(mask, params.size, params.fit), present)
         return Loaded(decoded.sha256, content, target_sha256=digest(mask))
@@ -64,11 +67,11 @@ class Segmentation:
 
     def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:
         """Images and masks."""
-        images = stack_pictures({s: [m.content[0] for m in part] for s, part in splits.items()})
+        pictures = {s: [m.content[0] for m in part] for s, part in splits.items()}
+        images, facts = stack_pictures(pictures, params.fit)
         masks = {s: np.stack([m.content[1] for m in part]) for s, part in splits.items()}
         counts = {split: _pixel_counts(masks[split]) for split in splits}
         by_class = {s: [int(n) for n in c[: len(raw.classes)]] for s, c in counts.items()}
-        facts = picture_facts(images["train"], params.fit)
         return Finished(
             {split: {"images": images[split], "masks": masks[split]} for split in splits},
             {**facts, "classes_missing": missing_classes(by_class, raw.classes)},
@@ -86,21 +89,24 @@ class Segmentation:
 KIND = Segmentation()
 
 
-def read_mask(mask: Path | Pixels) -> Pixels:
-    """Classes uint8 [H, W]: the indexes of a palette, or grey values.
+def read_mask(mask: Path | Pixels) -> tuple[Pixels, bool]:
+    """Classes uint8 [H, W]: the indexes of a palette, or grey values; and whether it was turned.
+
+    A mask is turned by an EXIF tag of its own, as its picture is by its own.
 
     Raises:
         MaskError: It is no picture, has colours or transparency, or holds values above 255.
     """
     if not isinstance(mask, Path):
-        return np.asarray(mask, np.uint8)
+        return np.asarray(mask, np.uint8), False
     try:
         content = mask.read_bytes()
     except FileNotFoundError as error:
         raise MaskError("does not exist") from error
     try:
         with Image.open(io.BytesIO(content)) as image:
-            values, mode = np.asarray(image), image.mode
+            turned, view = tag_of(image) != 1, view_of(image, None)
+            values, mode = np.asarray(view.apply(image)), image.mode
     except MemoryError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything in a decoder
@@ -111,7 +117,7 @@ def read_mask(mask: Path | Pixels) -> Pixels:
         raise MaskError(f"must be of palette or grey mode, but is {mode}")
     if values.min() < 0 or values.max() > IGNORE:
         raise MaskError(f"must hold values 0..{IGNORE}, but holds {values.min()}..{values.max()}")
-    return values.astype(np.uint8)
+    return values.astype(np.uint8), turned
 
 
 def _checked_values(mask: Pixels, classes: int) -> list[int]:

@@ -74,6 +74,7 @@ class DataParams(Block):
     test_fraction: Share = 0.2
     seed: Seed = 0
     on_unreadable: Literal["fail", "skip"] = "fail"
+    exif: Literal["auto", "upright", "stored"] = "auto"
     sequence_length: Annotated[int, Field(ge=8, le=512)] = 64
     vocabulary: str | None = None
     vocabulary_size: Annotated[int, Field(ge=100, le=100_000)] = 8000
