@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
@@ -10,7 +11,17 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tasks.data.dataset import SPLITS, AnySample, DataError, RawData, Source, Split, read_source
+from tasks.data import losses
+from tasks.data.dataset import (
+    SPLITS,
+    AnySample,
+    DataError,
+    RawData,
+    Skipped,
+    Source,
+    Split,
+    read_source,
+)
 from tasks.data.kind import (
     Arrays,
     Finished,
@@ -39,7 +50,6 @@ from tasks.run.progress import Progress
 from tasks.run.workspace import Workspace, explain_full_disk, write_bytes, write_json, write_npz
 
 _NAMED = 20  # unusable samples that the manifest names; the rest is only counted
-_UNUSABLE = "picture skipped: it cannot be used"
 
 
 def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[str, object]:
@@ -55,11 +65,15 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         DataError: The source cannot be used; the message says why and names the culprit.
         WorkspaceError: The disk is full.
     """
-    raw = read_source(params.format, Source(params.source))
+    raw = read_source(params.format, Source(params.source, params.boxes))
     kind = load_kind(raw.kind)
+    losses.check_source(raw, params.allowed_loss)
     _check_classes(raw, kind)
     samples = [sample for split in SPLITS for sample in raw.splits.get(split, ())]
     loaded = _load_all(samples, raw, kind, params, progress)
+    skipped = _skipped(raw, loaded)
+    lost = losses.losses_of(raw.splits, skipped)
+    losses.check(lost, params.allowed_loss)
     splits, duplicates = _split(raw, kind, samples, loaded, params)
     finished = kind.finish(_members(splits, samples, loaded, params.seed), raw, params)
     manifest: dict[str, object] = {
@@ -81,7 +95,8 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         },
         "duplicates": duplicates,
         "unreadable": _unusable(samples, loaded, params),
-        "skipped": _skipped(raw, samples, loaded, finished),
+        "skipped": summary_of(merge_skipped(*skipped.values(), finished.skipped)),
+        "lost": [dataclasses.asdict(loss) for loss in lost],
         "ignored_files": raw.ignored_files,
         "ignored_folders": list(raw.ignored_folders),
         "mirrored": looks_mirrored(finished.arrays["train"]),
@@ -150,14 +165,21 @@ def _unusable(
     return {"rule": params.on_unreadable, "count": len(names), "names": names[:_NAMED]}
 
 
-def _skipped(
-    raw: RawData, samples: Sequence[AnySample], loaded: Sequence[Loaded], finished: Finished
-) -> dict[str, object]:
-    """Everything that was left out, cut or changed, by reason."""
-    pairs = list(zip(samples, loaded, strict=True))
-    unusable = [f"{s.name}: {r.reason}" for s, r in pairs if r.content is None]
-    noted = notes_of((sample.name, result.notes) for sample, result in pairs)
-    return summary_of(merge_skipped(raw.skipped, {_UNUSABLE: unusable}, noted, finished.skipped))
+def _skipped(raw: RawData, loaded: Sequence[Loaded]) -> dict[Split, Skipped]:
+    """What was left out of each split of the source, or changed in it, by reason."""
+    found: dict[Split, Skipped] = {}
+    start = 0
+    for split in SPLITS:
+        samples = raw.splits.get(split, ())
+        pairs = list(zip(samples, loaded[start : start + len(samples)], strict=True))
+        start += len(samples)
+        unusable = [f"{s.name}: {r.reason}" for s, r in pairs if r.content is None]
+        found[split] = merge_skipped(
+            raw.skipped.get(split, {}),
+            {losses.UNUSABLE: unusable},
+            notes_of((sample.name, result.notes) for sample, result in pairs),
+        )
+    return found
 
 
 def _split(
@@ -186,7 +208,7 @@ def _check(raw: RawData, kind: Kind, members: Members) -> None:
         if not part:
             raise DataError(
                 f"each split must have {kind.noun} that can be used, but got none in {split} "
-                f"of {raw.name}{main_reason(raw.skipped)}."
+                f"of {raw.name}{main_reason(merge_skipped(*raw.skipped.values()))}."
             )
     kind.check(members, raw)
 

@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+BoxForm = Literal[
+    "auto",
+    "xywh",
+    "xyxy",
+    "cxcywh",
+    "relative_xywh",
+    "relative_xyxy",
+    "relative_cxcywh",
+]
 Skipped = Mapping[str, Sequence[str]]  # reason -> a name for each thing skipped or changed
 IGNORE = 255  # in a mask: no class, neither trained nor scored
 
@@ -41,9 +50,11 @@ class Source:
 
     Attributes:
         location: A path, or a name that the format knows; None where it needs neither.
+        boxes: What the four numbers of a box are; ``auto``: what the format says.
     """
 
     location: str | None = None
+    boxes: BoxForm = "auto"
 
     def path(self, what: str) -> Path:
         """The location as a path.
@@ -104,11 +115,12 @@ class MaskSample:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One object, in pixels of the picture from its upper left corner; ends are exclusive.
+    """One object; ends are exclusive.
 
     Attributes:
         label: Index into the classes.
-        edges: ymin, xmin, ymax, xmax.
+        edges: ymin, xmin, ymax, xmax, in pixels of the picture from its upper left corner, or as
+            fractions of its sides where the sample says so.
         crowd: Many objects in one box, or one too difficult to be asked for.
     """
 
@@ -126,12 +138,16 @@ class BoxSample:
         picture: As of :class:`Sample`.
         boxes: The objects; none is an answer, too.
         size: Height and width in pixels that the annotation speaks of, None where it says none.
+        relative: Whether the edges of its boxes are fractions.
+        places: Folders in which the picture was looked for, if it is not there.
     """
 
     name: str
     picture: Path | Pixels
     boxes: tuple[Box, ...]
     size: tuple[int, int] | None = None
+    relative: bool = False
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +194,8 @@ class RawData:
         ignored_folders: Names of folders that are neither split nor class.
         kind: A file of ``tasks/kinds``: what the samples are.
         synthetic: Whether the data was made up by a generator.
-        skipped: What the format left out, by reason; each by the name of its file.
+        skipped: What the format left out or changed, by the split of the source and by reason;
+            each by the name of its file. ``tasks/losses`` says how reasons begin.
     """
 
     name: str
@@ -188,7 +205,7 @@ class RawData:
     ignored_folders: tuple[str, ...] = ()
     kind: str = "classification"
     synthetic: bool = False
-    skipped: Skipped = field(default_factory=dict)
+    skipped: Mapping[Split, Skipped] = field(default_factory=dict)
 
 
 def split_of(name: str) -> Split | None:
@@ -227,17 +244,19 @@ def kind_of(format_name: str) -> str:
     return str(getattr(_format(format_name), "KIND", "classification"))
 
 
-def check_source(format_name: str, source: Source) -> None:
+def check_source(format_name: str, source: Source) -> RawData | None:
     """Refuse what can be told to be wrong without reading a picture.
 
     A format may offer ``check(source)`` beside ``read``; without it nothing is looked at.
+
+    Returns:
+        What was read, where a format reads all that it will in a moment.
 
     Raises:
         DataError: There is no such format, or the source cannot be of it.
     """
     check = getattr(_format(format_name), "check", None)
-    if check is not None:
-        check(source)
+    return None if check is None else cast(RawData | None, check(source))
 
 
 def _format(name: str) -> ModuleType:

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
 from tasks.data.dataset import DataError, Split, split_of
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif"})
+PICTURES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .webp .gif .tif .tiff .pgm .ppm .pnm .pbm".split()
+)
+NOT_READ = frozenset(
+    ".heic .heif .avif .jp2 .j2k .jxl .svg .psd .exr .hdr .dcm "
+    ".dng .raw .nef .nrw .cr2 .cr3 .arw .orf .raf .rw2".split()
+)
+"""Endings of pictures that no reader here knows: they are counted and named, not left alone."""
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is one by its name, be it one that cannot be read; hidden ones are none."""
+    return path.suffix.lower() in PICTURES | NOT_READ and not hidden(path.name)
+
+
+def one_form(name: str) -> str:
+    """A name with each letter as one sign: macOS writes ``ü`` as ``u`` and two dots."""
+    return unicodedata.normalize("NFC", name)
+
+
+def any_case(name: str) -> str:
+    """A name as it is compared where case does not matter."""
+    return one_form(name).casefold()
 
 
 def hidden(name: str) -> bool:
@@ -46,6 +69,17 @@ def read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise DataError(f"{path} must be a readable file, but got: {error.strerror}.") from error
+
+
+NO_SPLIT = "file left alone: its name is of no split"
+
+
+def files_of_no_split(root: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """The files in a folder that :func:`split_files` leaves alone, though they end as its own."""
+    if root.is_file():
+        return []
+    paths = sorted(path for path in root.iterdir() if path.suffix.lower() in suffixes)
+    return [p.name for p in paths if split_of(p.stem) is None and not hidden(p.name)]
 
 
 def split_files(root: Path, suffixes: tuple[str, ...]) -> dict[Split, Path]:

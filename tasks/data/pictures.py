@@ -15,6 +15,7 @@ from PIL import Image, ImageFile
 
 from tasks.data.dataset import IGNORE, DataError, Pixels, Split
 from tasks.data.depth import Deep, DepthError, bands_of, depth_of, raw_mode, to_8_bits
+from tasks.data.files import NOT_READ
 from tasks.data.orientation import Marks, Size, SizeError, view_of
 
 Fit = Literal["crop", "pad", "stretch"]
@@ -134,6 +135,8 @@ def decode(
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return Decoded("", None, "there is no such file")
     digest = hashlib.sha256(content).hexdigest()
+    if picture.suffix.lower() in NOT_READ:
+        return Decoded(digest, None, f"{picture.suffix} is not read: save it as JPEG or PNG")
     try:
         with Image.open(io.BytesIO(content)) as image:
             return _decode_image(image, content, digest, target, fit, channels, marks)

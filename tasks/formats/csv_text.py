@@ -2,7 +2,9 @@
 
 Either a folder with ``<split>.csv`` (``train``, ``validation`` or ``val``, ``valid``, ``dev``;
 ``test``), or one file. UTF-8, with or without a byte order mark; separated by comma, semicolon or
-tab, whichever parts the header into the two names (upper or lower case).
+tab, whichever parts the header into the two names (upper or lower case). A row with more cells
+than the header is skipped: a text with a separator in it must stand in quotes, or nobody can tell
+where it ends.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.data.dataset import SPLITS, DataError, RawData, Source, Split, TextSample
-from tasks.data.files import read_text, split_files
+from tasks.data.files import NO_SPLIT, files_of_no_split, one_form, read_text, split_files
 
 KIND = "text_classification"
 
+TOO_LONG = "row skipped: it has more cells than the header; quote texts with a separator in them"
 EMPTY_TEXT = "row skipped: its text is empty"
 EMPTY_LABEL = "row skipped: its label is empty"
 UNKNOWN_LABEL = "row skipped: train has nothing of its label"
@@ -25,11 +28,12 @@ _SUFFIXES = (".csv", ".tsv")
 
 
 class Row(NamedTuple):
-    """A row as it stands."""
+    """A row as it stands, and how many cells it has that the header does not name."""
 
     line: int
     text: str
     label: str
+    beyond: int
 
 
 def read(source: Source) -> RawData:
@@ -40,8 +44,8 @@ def read(source: Source) -> RawData:
     """
     root = source.path("a folder with train.csv, or a .csv file")
     files = split_files(root, _SUFFIXES)
-    skipped: dict[str, list[str]] = {}
-    rows = {split: list(_usable(files[split], skipped)) for split in SPLITS if split in files}
+    skipped: dict[Split, dict[str, list[str]]] = {split: {} for split in files}
+    rows = {s: list(_usable(files[s], skipped[s])) for s in SPLITS if s in files}
     classes = tuple(sorted({row.label for row in rows["train"]}))
     labels = {name: label for label, name in enumerate(classes)}
     splits: dict[Split, tuple[TextSample, ...]] = {}
@@ -49,24 +53,29 @@ def read(source: Source) -> RawData:
         name = files[split].name
         strangers = [f"{name} line {row.line}" for row in of_split if row.label not in labels]
         if strangers:
-            skipped.setdefault(UNKNOWN_LABEL, []).extend(strangers)
+            skipped[split][UNKNOWN_LABEL] = strangers
         splits[split] = tuple(
             TextSample(f"{name} line {row.line}", labels[row.label], row.text)
             for row in of_split
             if row.label in labels
         )
+    if others := files_of_no_split(root, _SUFFIXES):
+        skipped["train"][NO_SPLIT] = others
     return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
 
 
-def check(source: Source) -> None:
+def check(source: Source) -> RawData:
     """As :func:`read`: text is read in a moment."""
-    read(source)
+    return read(source)
 
 
 def _usable(path: Path, skipped: dict[str, list[str]]) -> Iterator[Row]:
-    """The rows that have a text and a label; the others are noted."""
+    """The rows that have a text and a label and no more; the others are noted."""
     for row in _rows(path):
-        reason = EMPTY_TEXT if not row.text.strip() else "" if row.label else EMPTY_LABEL
+        if row.beyond:
+            reason = TOO_LONG
+        else:
+            reason = EMPTY_TEXT if not row.text.strip() else "" if row.label else EMPTY_LABEL
         if reason:
             skipped.setdefault(reason, []).append(f"{path.name} line {row.line}")
         else:
@@ -74,7 +83,10 @@ def _usable(path: Path, skipped: dict[str, list[str]]) -> Iterator[Row]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    """Each row with the number of its last line; lines without anything are no rows."""
+    """Each row with the number of its last line; lines without anything are no rows.
+
+    Empty cells behind the last one that the header names count for nothing.
+    """
     content = read_text(path)
     header = content.split("\n", 1)[0]
     delimiter = next((each for each in ",;\t" if _columns(header, each)), None)
@@ -86,11 +98,12 @@ def _rows(path: Path) -> Iterator[Row]:
     columns = _columns(header, delimiter)
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, strict=True)
     try:
-        next(reader)
+        named = len(next(reader))
         for cells in reader:
             if cells:
                 text, label = (cells[n] if n < len(cells) else "" for n in columns)
-                yield Row(reader.line_num, text, label.strip())
+                beyond = sum(bool(cell.strip()) for cell in cells[named:])
+                yield Row(reader.line_num, text, one_form(label.strip()), beyond)
     except csv.Error as error:
         raise DataError(
             f"{path.name} must be CSV, but got in line {reader.line_num}: {error}."

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.data.dataset import DataError, RawData, Sample, Source, Split, split_of
-from tasks.data.files import PICTURES, files_below, folders_in, hidden
+from tasks.data.files import files_below, folders_in, hidden, is_picture, one_form
+
+NO_CLASS = "picture skipped: it lies in no class folder"
 
 
 def read(source: Source) -> RawData:
@@ -30,17 +32,26 @@ def read(source: Source) -> RawData:
     classes = _classes(roots)
     ignored = sum(not path.is_dir() for path in root.iterdir()) if splits else 0
     samples: dict[Split, tuple[Sample, ...]] = {}
+    skipped: dict[Split, dict[str, list[str]]] = {}
     for split, folder in roots.items():
         found, others = _samples(root, folder, classes)
         samples[split] = found
         ignored += others
+        if lone := _without_class(root, folder):
+            skipped[split] = {NO_CLASS: lone}
     extra = tuple(p.name for p in strangers if p not in splits.values())
-    return RawData(root.resolve().name, classes, samples, ignored, extra)
+    return RawData(root.resolve().name, classes, samples, ignored, extra, skipped=skipped)
 
 
-def check(source: Source) -> None:
+def check(source: Source) -> RawData:
     """As :func:`read`, which opens no picture either."""
-    read(source)
+    return read(source)
+
+
+def _without_class(root: Path, folder: Path) -> list[str]:
+    """Pictures that lie beside the folders of classes."""
+    beside = (path for path in sorted(folder.iterdir()) if path.is_file() and is_picture(path))
+    return [path.relative_to(root).as_posix() for path in beside]
 
 
 def _split_folders(root: Path) -> dict[Split, Path]:
@@ -67,7 +78,7 @@ def _split_folders(root: Path) -> dict[Split, Path]:
 
 def _classes(roots: Mapping[Split, Path]) -> tuple[str, ...]:
     """The classes, which all splits must share."""
-    classes = {split: {path.name for path in folders_in(root)} for split, root in roots.items()}
+    classes = {split: set(_class_folders(root)) for split, root in roots.items()}
     if not classes["train"]:
         raise DataError(
             f"each class must have a folder of its own, but got no folders in {roots['train']}."
@@ -81,18 +92,36 @@ def _classes(roots: Mapping[Split, Path]) -> tuple[str, ...]:
     return tuple(sorted(classes["train"]))
 
 
+def _class_folders(root: Path) -> dict[str, Path]:
+    """Folders by the name of their class.
+
+    Raises:
+        DataError: Two of them have the same name, written in two forms.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders_in(root):
+        name = one_form(folder.name)
+        if name in found:
+            raise DataError(
+                f"each class must have one folder, but got two of {name} in {root}, whose names "
+                "are written with different signs. Put them together."
+            )
+        found[name] = folder
+    return found
+
+
 def _samples(root: Path, folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Sample, ...], int]:
     """The pictures of one split by class and name, and the count of other files."""
     samples: list[Sample] = []
-    ignored = sum(path.is_file() for path in folder.iterdir())
+    ignored = sum(path.is_file() and not is_picture(path) for path in folder.iterdir())
+    folders = _class_folders(folder)
     for label, name in enumerate(classes):
-        files = list(files_below(folder / name))
-        pictures = sorted(path for path in files if path.suffix.lower() in PICTURES)
+        files = sorted(path for path in files_below(folders[name]) if not hidden(path.name))
+        pictures = [path for path in files if is_picture(path)]
         ignored += len(files) - len(pictures)
-        pictures = [path for path in pictures if not hidden(path.name)]
         if not pictures:
             raise DataError(
-                f"each class folder must hold pictures, but got none in {folder / name}. "
+                f"each class folder must hold pictures, but got none in {folders[name]}. "
                 "Fill it or remove it."
             )
         samples += [Sample(path.relative_to(root).as_posix(), label, path) for path in pictures]

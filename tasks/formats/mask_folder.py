@@ -21,7 +21,15 @@ from tasks.data.dataset import (
     Split,
     split_of,
 )
-from tasks.data.files import PICTURES, files_below, folders_in, hidden, read_text
+from tasks.data.files import (
+    NOT_READ,
+    PICTURES,
+    files_below,
+    folders_in,
+    hidden,
+    one_form,
+    read_text,
+)
 
 KIND = "segmentation"
 
@@ -40,20 +48,20 @@ def read(source: Source) -> RawData:
     if not root.is_dir():
         raise DataError(f"data.source must be the path of a folder, but {root} is a file.")
     classes = _classes(root)
-    skipped: dict[str, list[str]] = {}
     pairs = _folders(root)
+    skipped: dict[Split, dict[str, list[str]]] = {split: {} for split in pairs}
     ignored = 0
     splits: dict[Split, tuple[MaskSample, ...]] = {}
     for split in SPLITS:
         if split in pairs:
-            splits[split], others = _samples(root, *pairs[split], skipped)
+            splits[split], others = _samples(root, *pairs[split], skipped[split])
             ignored += others
     return RawData(root.resolve().name, classes, splits, ignored, kind=KIND, skipped=skipped)
 
 
-def check(source: Source) -> None:
+def check(source: Source) -> RawData:
     """As :func:`read`, which opens no picture either."""
-    read(source)
+    return read(source)
 
 
 def _classes(root: Path) -> tuple[str, ...]:
@@ -112,7 +120,7 @@ def _samples(
     root: Path, images: Path, masks: Path, skipped: dict[str, list[str]]
 ) -> tuple[tuple[MaskSample, ...], int]:
     """The pictures of one split with their masks, and the count of other files."""
-    pictures, others = _by_name(images, PICTURES)
+    pictures, others = _by_name(images, PICTURES | NOT_READ)
     marked, _ = _by_name(masks, _MASKS)
     if not pictures:
         raise DataError(f"each split must hold pictures, but got none in {images}.")
@@ -137,7 +145,7 @@ def _by_name(folder: Path, endings: frozenset[str]) -> tuple[dict[str, Path], in
     for path in files:
         if path.suffix.lower() not in endings:
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = one_form(path.relative_to(folder).with_suffix("").as_posix())
         if name in named:
             raise DataError(
                 f"pictures must differ by more than their ending, but got {named[name].name} and "

@@ -2,7 +2,8 @@
 
 Either a folder with ``<split>.json`` (``train``, ``validation`` or ``dev``, ``val``, ``valid``;
 ``test``; also ``train-v1.1.json``), or one file. Questions of version 2 that have no answer are
-skipped and counted. ``answer_start`` counts characters.
+skipped and counted. ``answer_start`` counts characters; where the answer does not stand there, but
+does if UTF-16 units or bytes of UTF-8 are counted, as other languages do, it is moved.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.data.dataset import SPLITS, QuestionSample, RawData, Source, Split
-from tasks.data.files import JsonFile, split_files
+from tasks.data.files import NO_SPLIT, JsonFile, files_of_no_split, split_files
 
 KIND = "question_answering"
 
@@ -20,6 +21,7 @@ IMPOSSIBLE = "question skipped: it has no answer (version 2)"
 UNANSWERED = "question skipped: it has no usable answer"
 EMPTY_ANSWER = "answer skipped: it is empty"
 MISPLACED = "answer skipped: its text is not in the context at answer_start"
+MOVED = "answer moved: answer_start counts UTF-16 units or bytes, not characters"
 EMPTY = "question skipped: it, or its context, is empty"
 REPEATED = "question skipped: another one has its id"
 
@@ -32,16 +34,20 @@ def read(source: Source) -> RawData:
     """
     root = source.path("a folder with train.json, or a .json file")
     files = split_files(root, (".json",))
-    skipped: dict[str, list[str]] = {}
+    skipped: dict[Split, dict[str, list[str]]] = {split: {} for split in files}
     splits: dict[Split, tuple[QuestionSample, ...]] = {
-        split: tuple(_questions(files[split], skipped)) for split in SPLITS if split in files
+        split: tuple(_questions(files[split], skipped[split]))
+        for split in SPLITS
+        if split in files
     }
+    if others := files_of_no_split(root, (".json",)):
+        skipped["train"][NO_SPLIT] = others
     return RawData(root.resolve().name, (), splits, kind=KIND, skipped=skipped)
 
 
-def check(source: Source) -> None:
+def check(source: Source) -> RawData:
     """As :func:`read`: text is read in a moment."""
-    read(source)
+    return read(source)
 
 
 def _questions(path: Path, skipped: dict[str, list[str]]) -> Iterator[QuestionSample]:
@@ -85,8 +91,27 @@ def _answers(
         text, start = file.get(answer, "text", str), file.get(answer, "answer_start", int)
         if not text.strip():
             skipped.setdefault(EMPTY_ANSWER, []).append(name)
-        elif start < 0 or context[start : start + len(text)] != text:
+        elif (place := _place(context, start, text)) is None:
             skipped.setdefault(MISPLACED, []).append(name)
         else:
-            usable.append((text, start))
+            usable.append((text, place))
+            if place != start:
+                skipped.setdefault(MOVED, []).append(name)
     return ("" if usable else UNANSWERED), usable
+
+
+def _place(context: str, start: int, text: str) -> int | None:
+    """Where in a context an answer begins, in characters; None if it does not stand there.
+
+    >>> smile = chr(0x1F600)  # two units of UTF-16, four bytes of UTF-8
+    >>> [_place(f"{smile} here", start, "here") for start in (2, 3, 5, 4)]
+    [2, 2, 2, None]
+    """
+    if start < 0:
+        return None
+    places = [start]
+    if not context.isascii():
+        for encoding, bytes_a_unit in (("utf-16-le", 2), ("utf-8", 1)):
+            before = context.encode(encoding)[: bytes_a_unit * start]
+            places.append(len(before.decode(encoding, "ignore")))
+    return next((place for place in places if context[place:].startswith(text)), None)

@@ -1,49 +1,68 @@
 """Boxes as Pascal VOC keeps them: one XML a picture.
 
-``Annotations/*.xml`` beside ``JPEGImages/*`` (or ``images/*``), with
-``ImageSets/Main/<split>.txt`` where there are splits; or each split in a folder of its own, with
-both folders in it or pictures and XML side by side. Coordinates count pixels from 1, both ends
-inclusive. ``difficult`` objects are kept as crowd. Classes are the names of all objects, sorted;
-``classes.txt`` may name them instead.
+``Annotations/*.xml`` beside ``JPEGImages/*`` (or ``images/*``), both with the same folders in them
+or none, and ``ImageSets/Main/<split>.txt`` where there are splits; or each split in a folder of
+its own, with both folders in it or pictures and XML side by side. Coordinates count pixels from 1,
+both ends inclusive, or are fractions where ``data.boxes`` says so. ``difficult`` objects are kept
+as crowd. Classes are the names of all objects, sorted; ``classes.txt`` may name them instead.
 
 XML with a DOCTYPE is refused: nothing of VOC needs one, and it can name other files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from xml.etree.ElementTree import Element, TreeBuilder
-from xml.parsers import expat
+from xml.etree.ElementTree import Element
 
-from tasks.data.boxes_on_disk import find_picture, inside, picture_folders, with_endings
+from tasks.data import box_forms
+from tasks.data.box_forms import Given, Numbers
+from tasks.data.boxes_on_disk import Pictures, inside, picture_folders, unmentioned
 from tasks.data.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
-from tasks.data.files import PICTURES, files_below, folders_in, hidden, read_text
+from tasks.data.files import (
+    any_case,
+    files_below,
+    folders_in,
+    hidden,
+    is_picture,
+    one_form,
+    read_text,
+)
+from tasks.data.xml_file import read_xml
 
 KIND = "detection"
 
 NO_BOX = "object skipped: its bndbox is not four numbers"
 NO_NAME = "object skipped: it has no name"
 UNKNOWN_NAME = "object skipped: classes.txt does not hold its name"
+FRACTIONS = "object skipped: its bndbox lies within 0..1, others are in pixels"
 NO_XML = "picture skipped: there is no XML for it"
 NO_XML_LISTED = "picture skipped: it is listed, but there is no XML for it"
+UNLISTED = "picture left alone: no list of ImageSets/Main names it"
+
+_FORMS = ("auto", "xyxy", "relative_xyxy")
 
 
 class Objects(NamedTuple):
-    """What one XML says: the name of each object and its box, and the picture."""
+    """What one XML says: each object with its name, corners and difficulty, and the picture.
+
+    ``stem`` is where the XML lies in the folder of annotations, without its ending.
+    """
 
     path: Path
+    stem: str
     filename: str
     size: tuple[int, int] | None
-    named: tuple[tuple[str, Box], ...]
+    named: tuple[tuple[str, Numbers, bool], ...]
 
 
 class Folder(NamedTuple):
-    """One split on the disk: where its XML and its pictures lie, and which of them are its own."""
+    """One split on the disk: its XML by stem, its pictures, and which of them are its own."""
 
-    annotations: Path
-    pictures: list[Path]
+    xml: Mapping[str, Path]
+    pictures: Pictures
     stems: tuple[str, ...] | None
 
 
@@ -51,25 +70,33 @@ def read(source: Source) -> RawData:
     """Read the XML; no picture is opened.
 
     Raises:
-        DataError: There are no annotations, or one is no XML, has a DOCTYPE or is not of VOC.
+        DataError: There are no annotations, one is no XML, has a DOCTYPE or is not of VOC, or
+            boxes are in another unit than ``source.boxes`` says.
     """
-    root = source.path("a folder with Annotations/ and JPEGImages/")
-    if not root.is_dir():
-        raise DataError(f"data.source must be the path of a folder, but {root} is a file.")
-    skipped: dict[str, list[str]] = {}
+    root = _root(source)
+    skipped: dict[Split, dict[str, list[str]]] = {split: {} for split in SPLITS}
     folders = _folders(root)
-    found = {
-        split: list(_annotations(root, folders[split], skipped))
-        for split in SPLITS
-        if split in folders
-    }
-    names = {name for objects in found.values() for each in objects for name, _ in each.named}
+    found = {split: _annotations(folders[split], skipped[split]) for split in folders}
+    names = {name for objects in found.values() for each in objects for name, *_ in each.named}
     classes = _given_classes(root) or tuple(sorted(names))
-    labels = {name: label for label, name in enumerate(classes)}
-    splits: dict[Split, tuple[BoxSample, ...]] = {
-        split: tuple(_sample(root, folders[split], each, labels, skipped) for each in objects)
-        for split, objects in found.items()
-    }
+    relative = box_forms.is_relative(source.boxes)
+    if source.boxes == "auto":
+        _check_form(root, found)
+    splits: dict[Split, tuple[BoxSample, ...]] = {}
+    for split, objects in found.items():
+        splits[split] = tuple(
+            _sample(
+                root,
+                folders[split].pictures,
+                each,
+                _boxes(each, source, classes, skipped[split]),
+                relative,
+            )
+            for each in objects
+        )
+    listed = any(folder.stems is not None for folder in folders.values())
+    for owner, lone in unmentioned(root, splits).items():
+        skipped[owner or "train"][UNLISTED if listed else NO_XML] = lone
     return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
 
 
@@ -79,46 +106,90 @@ def check(source: Source) -> None:
     Raises:
         DataError: There are none.
     """
+    _folders(_root(source))
+
+
+def _root(source: Source) -> Path:
+    """The folder of the data set, after a look at the source."""
     root = source.path("a folder with Annotations/ and JPEGImages/")
     if not root.is_dir():
         raise DataError(f"data.source must be the path of a folder, but {root} is a file.")
-    _folders(root)
+    if source.boxes not in _FORMS:
+        raise DataError(
+            f"data.boxes must be {', '.join(_FORMS[:-1])} or {_FORMS[-1]} for voc, but got "
+            f"{source.boxes!r}: its XML names the corners."
+        )
+    return root
 
 
 def _folders(root: Path) -> Mapping[Split, Folder]:
     """The splits on the disk."""
     found: dict[Split, Folder] = {}
     if (root / "Annotations").is_dir():
-        pictures = picture_folders(root, root / "Annotations", None)
+        xml = _xml_below(root / "Annotations")
+        folders = picture_folders(root, root / "Annotations", None)
+        pictures = Pictures(folders, None)
         lists = root / "ImageSets" / "Main"
         for path in sorted(lists.glob("*.txt")) if lists.is_dir() else []:
-            if split_of(path.stem) in SPLITS:
-                split = split_of(path.stem)
-                assert split is not None
-                found[split] = Folder(root / "Annotations", pictures, _listed(path))
+            split = split_of(path.stem)
+            if split is not None:
+                found[split] = Folder(xml, pictures, _listed(path, xml))
         if not found:
-            found["train"] = Folder(root / "Annotations", pictures, None)
+            found["train"] = Folder(xml, pictures, None)
     else:
         for folder in folders_in(root):
             split = split_of(folder.name)
             if split is not None:
                 inner = folder / "Annotations"
                 annotations = inner if inner.is_dir() else folder
-                found[split] = Folder(
-                    annotations, picture_folders(folder, annotations, None), None
-                )
+                pictures = Pictures(picture_folders(folder, annotations, None), None)
+                found[split] = Folder(_xml_below(annotations), pictures, None)
     if "train" not in found:
         raise DataError(
             "a folder of VOC must hold Annotations/ and JPEGImages/, or train/ with them, but "
             f"{root} does not."
         )
-    return found
+    return {split: found[split] for split in SPLITS if split in found}
 
 
-def _listed(path: Path) -> tuple[str, ...]:
-    """The stems in a list of a split; what stands behind one in its line is left alone."""
-    lines = (line.split() for line in read_text(path).splitlines())
-    return tuple(dict.fromkeys(words[0] for words in lines if words))
+def _xml_below(folder: Path) -> dict[str, Path]:
+    """Every XML by where it lies below a folder, without its ending."""
+    paths = sorted(files_below(folder))
+    return {
+        one_form(path.relative_to(folder).with_suffix("").as_posix()): path
+        for path in paths
+        if path.suffix.lower() == ".xml" and not hidden(path.name)
+    }
+
+
+def _listed(path: Path, xml: Mapping[str, Path]) -> tuple[str, ...]:
+    """The stems in a list of a split, as the XML has them where there is one.
+
+    A line is a stem, which may hold folders and blanks. An ending, folders that are not there and
+    a 1, 0 or -1 behind it are left alone.
+    """
+    alone: dict[str, list[str]] = {}
+    for stem in xml:
+        alone.setdefault(any_case(PurePosixPath(stem).name), []).append(stem)
+    lines = (one_form(line.strip()) for line in read_text(path).splitlines())
+    return tuple(dict.fromkeys(_stem_of(line, xml, alone) for line in lines if line))
+
+
+def _stem_of(line: str, xml: Mapping[str, Path], alone: Mapping[str, Sequence[str]]) -> str:
+    """The stem that one line of a list means, else what stands there."""
+    whole = line.replace("\\", "/")
+    marked, _, mark = whole.rpartition(" ")
+    texts = [whole, marked.strip()] if mark in ("1", "0", "-1") and marked.strip() else [whole]
+    for text in texts:
+        path = PurePosixPath(text)
+        bare = path.with_suffix("") if is_picture(Path(text)) or path.suffix == ".xml" else path
+        for stem in (text, str(bare)):
+            if stem in xml:
+                return stem
+        for name in (path.name, bare.name):
+            if len(alike := alone.get(any_case(name), ())) == 1:
+                return alike[0]
+    return texts[-1]
 
 
 def _given_classes(root: Path) -> tuple[str, ...]:
@@ -126,57 +197,48 @@ def _given_classes(root: Path) -> tuple[str, ...]:
     path = root / "classes.txt"
     if not path.is_file():
         return ()
-    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    lines = (one_form(line.strip()) for line in read_text(path).splitlines())
+    return tuple(line for line in lines if line)
 
 
-def _annotations(root: Path, folder: Folder, skipped: dict[str, list[str]]) -> Iterator[Objects]:
+def _annotations(folder: Folder, skipped: dict[str, list[str]]) -> list[Objects]:
     """What the XML of a split says, in order."""
-    paths = {path.stem: path for path in sorted(folder.annotations.glob("*.xml"))}
-    if folder.stems is None:
-        pictures = {
-            path.stem: path
-            for each in folder.pictures[:1]
-            for path in sorted(files_below(each))
-            if path.suffix.lower() in PICTURES and not hidden(path.name)
-        }
-        lone = [
-            pictures[stem].relative_to(root).as_posix() for stem in pictures.keys() - paths.keys()
-        ]
-        reason, stems = NO_XML, list(paths)
-    else:
-        lone = [stem for stem in folder.stems if stem not in paths]
-        reason, stems = NO_XML_LISTED, [stem for stem in folder.stems if stem in paths]
-    if lone:
-        skipped.setdefault(reason, []).extend(sorted(lone))
-    for stem in stems:
-        if not hidden(paths[stem].name):
-            yield _objects(paths[stem], skipped)
+    stems = folder.xml.keys() if folder.stems is None else folder.stems
+    if lone := [stem for stem in stems if stem not in folder.xml]:
+        skipped.setdefault(NO_XML_LISTED, []).extend(sorted(lone))
+    return [_objects(stem, folder.xml[stem], skipped) for stem in stems if stem in folder.xml]
 
 
-def _objects(path: Path, skipped: dict[str, list[str]]) -> Objects:
-    """One XML."""
-    root = _parse(path)
-    named: list[tuple[str, Box]] = []
+def _objects(stem: str, path: Path, skipped: dict[str, list[str]]) -> Objects:
+    """One XML.
+
+    Raises:
+        DataError: See :func:`tasks.data.xml_file.read_xml`, or it is none of VOC.
+    """
+    root = read_xml(path)
+    if root.tag != "annotation":
+        raise DataError(f"{path.name} must hold an <annotation>, but its root is <{root.tag}>.")
+    named: list[tuple[str, Numbers, bool]] = []
     for entry in root.iter("object"):
-        name, box = (entry.findtext("name") or "").strip(), _box(entry)
-        if not name or box is None:
+        name, corners = one_form((entry.findtext("name") or "").strip()), _corners(entry)
+        if not name or corners is None:
             skipped.setdefault(NO_BOX if name else NO_NAME, []).append(path.name)
             continue
-        named.append((name, box))
+        named.append((name, corners, _number(entry.findtext("difficult")) == 1))
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
     height, width = (int(side) if side is not None and 1 <= side < 2**31 else 0 for side in sides)
     size = (height, width) if height and width else None
-    return Objects(path, (root.findtext("filename") or "").strip(), size, tuple(named))
+    filename = (root.findtext("filename") or "").strip()
+    return Objects(path, stem, filename, size, tuple(named))
 
 
-def _box(entry: Element) -> Box | None:
-    """The box of an object, without its label; None if it has none."""
-    corners = [_number(entry.findtext(f"bndbox/{c}")) for c in ("ymin", "xmin", "ymax", "xmax")]
-    ymin, xmin, ymax, xmax = corners
-    if ymin is None or xmin is None or ymax is None or xmax is None:
+def _corners(entry: Element) -> Numbers | None:
+    """xmin, ymin, xmax, ymax of an object as they stand; None if it has not all four."""
+    corners = [_number(entry.findtext(f"bndbox/{c}")) for c in ("xmin", "ymin", "xmax", "ymax")]
+    xmin, ymin, xmax, ymax = corners
+    if xmin is None or ymin is None or xmax is None or ymax is None:
         return None
-    difficult = _number(entry.findtext("difficult")) == 1
-    return Box(-1, (ymin - 1, xmin - 1, ymax, xmax), difficult)
+    return (xmin, ymin, xmax, ymax)
 
 
 def _number(text: str | None) -> float | None:
@@ -187,48 +249,43 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _parse(path: Path) -> Element:
-    """The root element of an XML without DOCTYPE.
+def _check_form(root: Path, found: Mapping[Split, Sequence[Objects]]) -> None:
+    """Refuse boxes that are not in pixels."""
+    boxes = [
+        Given(corners, each.size)
+        for objects in found.values()
+        for each in objects
+        for _, corners, _ in each.named
+        if all(map(math.isfinite, corners))
+    ]
+    box_forms.check(root.resolve().name, boxes, "xyxy")
 
-    Raises:
-        DataError: It has one, is no XML, or cannot be opened.
-    """
 
-    def refuse(*_: object) -> None:
-        raise DataError(f"{path.name} must be XML without a DOCTYPE, but has one.")
-
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler, parser.EndElementHandler = builder.start, builder.end
-    parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = builder.data, refuse
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except expat.ExpatError as error:
-        raise DataError(f"{path.name} must be XML, but got: {error}.") from error
-    except OSError as error:
-        raise DataError(f"{path} must be a readable file, but got: {error.strerror}.") from error
-    root = builder.close()
-    if root.tag != "annotation":
-        raise DataError(f"{path.name} must hold an <annotation>, but its root is <{root.tag}>.")
-    return root
+def _boxes(
+    objects: Objects, source: Source, classes: Sequence[str], skipped: dict[str, list[str]]
+) -> list[Box]:
+    """The objects of one picture that have a class, in pixels or as fractions of it."""
+    boxes: list[Box] = []
+    for name, corners, difficult in objects.named:
+        xmin, ymin, xmax, ymax = corners
+        if name not in classes:
+            skipped.setdefault(UNKNOWN_NAME, []).append(f"{objects.path.name}: {name}")
+        elif source.boxes == "auto" and box_forms.are_fractions(corners):
+            skipped.setdefault(FRACTIONS, []).append(objects.path.name)
+        elif box_forms.is_relative(source.boxes):
+            boxes.append(Box(classes.index(name), (ymin, xmin, ymax, xmax), difficult))
+        else:
+            edges = (ymin - 1, xmin - 1, ymax, xmax)
+            boxes.append(Box(classes.index(name), edges, difficult))
+    return boxes
 
 
 def _sample(
-    root: Path,
-    folder: Folder,
-    objects: Objects,
-    labels: Mapping[str, int],
-    skipped: dict[str, list[str]],
+    root: Path, pictures: Pictures, objects: Objects, boxes: Sequence[Box], relative: bool
 ) -> BoxSample:
-    """One picture with its boxes."""
-    names = with_endings(objects.path.stem)
-    if inside(objects.filename):
-        names.append(objects.filename)
-    path = find_picture(names, folder.pictures)
-    path = path or folder.pictures[0] / f"{objects.path.stem}.jpg"
-    boxes: list[Box] = []
-    for name, box in objects.named:
-        if name in labels:
-            boxes.append(Box(labels[name], box.edges, box.crowd))
-        else:
-            skipped.setdefault(UNKNOWN_NAME, []).append(f"{objects.path.name}: {name}")
-    return BoxSample(path.relative_to(root).as_posix(), path, tuple(boxes), objects.size)
+    """One picture with its boxes: that of the stem, else that which the XML names."""
+    found = pictures.of_stem(objects.stem)
+    if found is None and inside(objects.filename):
+        found = pictures.named(objects.filename)
+    name = f"{objects.stem}.jpg"
+    return pictures.sample(root, found, name, boxes, objects.size, relative=relative)

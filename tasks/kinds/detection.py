@@ -25,6 +25,7 @@ from tasks.data.kind import (
     Members,
     digest,
     main_reason,
+    merge_skipped,
     missing_classes,
 )
 from tasks.data.orientation import Marks, Size
@@ -65,15 +66,17 @@ class Detection:
         marks = Marks(sample.size, params.exif)
         decoded = decode(sample.picture, params.size, params.fit, params.channels, marks)
         if decoded.pixels is None:
-            return Loaded(decoded.sha256, None, decoded.reason)
-        kept, notes = vetted(sample.boxes, decoded.size)
-        boxes, inside = fit_boxes(
+            looked = f"; looked in {', '.join(sample.places)}" if sample.places else ""
+            return Loaded(decoded.sha256, None, decoded.reason + looked)
+        boxes = in_pixels(sample.boxes, decoded.size) if sample.relative else sample.boxes
+        kept, notes = vetted(boxes, decoded.size)
+        fitted, inside = fit_boxes(
             [box.edges for box in kept], decoded.size, params.size, params.fit
         )
         notes += [CROPPED] * int((~inside).sum())
         labels = np.array([box.label for box in kept], np.int32)[inside]
         crowd = np.array([box.crowd for box in kept], bool)[inside]
-        objects = Objects(decoded.pixels, boxes[inside], labels, crowd, decoded.size)
+        objects = Objects(decoded.pixels, fitted[inside], labels, crowd, decoded.size)
         told = digest(*(f"{b.label} {b.edges} {b.crowd}" for b in sample.boxes))
         return Loaded(decoded.sha256, objects, target_sha256=told, notes=tuple(notes))
 
@@ -86,7 +89,7 @@ class Detection:
         if not any(len(member.content.labels) for member in splits["train"]):
             raise DataError(
                 f"pictures of train must hold boxes, but got none in {len(splits['train'])} "
-                f"pictures{main_reason(raw.skipped)}."
+                f"pictures{main_reason(merge_skipped(*raw.skipped.values()))}."
             )
 
     def finish(self, splits: Members, raw: RawData, params: DataParams) -> Finished:
@@ -113,6 +116,16 @@ class Detection:
 
 
 KIND = Detection()
+
+
+def in_pixels(boxes: Sequence[Box], size: Size) -> list[Box]:
+    """Boxes in fractions as boxes in pixels of a picture of that height and width."""
+    height, width = size
+    scaled = [
+        (box, [e * s for e, s in zip(box.edges, (height, width) * 2, strict=True)])
+        for box in boxes
+    ]
+    return [Box(box.label, (a, b, c, d), box.crowd) for box, (a, b, c, d) in scaled]
 
 
 def vetted(boxes: Sequence[Box], size: Size) -> tuple[list[Box], list[str]]:

@@ -17,6 +17,7 @@ from spaces.space import (
 from tasks.candidates import objectives
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, EvaluatorError, load_evaluator
+from tasks.data import losses
 from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.learning import start_from, teacher
@@ -47,7 +48,9 @@ def check(params: Params) -> None:
             f"{params.cost.device} without an energy table. Choose another one in "
             "select.objectives."
         )
-    check_source(params.data.format, Source(params.data.source))
+    raw = check_source(params.data.format, Source(params.data.source, params.data.boxes))
+    if raw is not None:
+        losses.check_source(raw, params.data.allowed_loss)
 
 
 def check_evaluator(params: Params) -> None:

@@ -21,6 +21,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from tasks.data.dataset import BoxForm
+
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -74,7 +76,9 @@ class DataParams(Block):
     test_fraction: Share = 0.2
     seed: Seed = 0
     on_unreadable: Literal["fail", "skip"] = "fail"
+    allowed_loss: Annotated[float, Field(ge=0, le=1)] = 0.05
     exif: Literal["auto", "upright", "stored"] = "auto"
+    boxes: BoxForm = "auto"
     sequence_length: Annotated[int, Field(ge=8, le=512)] = 64
     vocabulary: str | None = None
     vocabulary_size: Annotated[int, Field(ge=100, le=100_000)] = 8000

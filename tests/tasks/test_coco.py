@@ -172,7 +172,7 @@ def test_objects_lost_by_a_crop_are_counted(root: Path, workspace: Workspace) ->
     content["annotations"] += [box(i, i, 7, [15, 5, 9, 9]) for i in range(10)]  # in the middle
     content["annotations"] += [box(50, 4, 7, [0, 0, 12, 20])]  # 2 of 12 columns are left
     write(root / "annotations.json", content)
-    manifest = prepare(root, workspace, fit="crop", image_size=16)
+    manifest = prepare(root, workspace, fit="crop", image_size=16, allowed_loss=0.6)
     told = manifest["skipped"]["box skipped: data.fit crop left less than 30% of it"]
     assert told["count"] == 11  # of the ten boxes at columns 4..12, columns 10 and 11 are left
     assert told["names"][0] == "images/0.png" and len(told["names"]) == 10
@@ -184,7 +184,7 @@ def test_nothing_left_says_why(root: Path, workspace: Workspace) -> None:
     content["annotations"] = [box(i, i, "3") for i in range(10)]
     write(root / "annotations.json", content)
     with pytest.raises(DataError, match=r"10 pictures \(10 times annotation skipped: there is no"):
-        prepare(root, workspace)
+        prepare(root, workspace, allowed_loss=1.0)
 
 
 BAD_BOXES = [
@@ -302,7 +302,7 @@ def bad(change: str) -> Any:
         ("name twice", "names of categories must differ, but got 'cat' twice"),
         ("outside", r"must stay in its folder, but got '\.\./0.png'"),
         ("no boxes", "pictures of train must hold boxes, but got none in 10 pictures"),
-        ("no images", "must have images that can be used, but got none in train"),
+        ("no images", "10 of 10 boxes of train are lost: 10 times 'annotation skipped: there is"),
         ("no list", r"laid out as COCO, but images is \{\}, not a list"),
         ("no id", "laid out as COCO, but id is missing, not a whole number/text"),
         ("list", "laid out as COCO, but what should hold"),
@@ -330,6 +330,9 @@ def test_foreign_category_of_a_split_is_named(tmp_path: Path) -> None:
     other["categories"].append({"id": 9, "name": "cow"})
     write(tmp_path / "train.json", tree())
     write(tmp_path / "val.json", other)
+    coco.read(Source(str(tmp_path)))  # no box is of it
+    other["annotations"].append(box(9, 1, 9))
+    write(tmp_path / "val.json", other)
     with pytest.raises(DataError, match=r"categories of train, but val.json has cow, too"):
         coco.read(Source(str(tmp_path)))
 
@@ -342,3 +345,125 @@ def test_blood_cells(workspace: Workspace) -> None:
         "validation": (87, 1137),
     }
     assert manifest["classes"] == ["RBC", "WBC", "Platelets"] and not manifest["skipped"]
+
+
+def test_a_root_category_is_no_class(tmp_path: Path, workspace: Workspace) -> None:
+    """As exporters write it: first, above the others, without a box."""
+    root = tmp_path / "pets"
+    for split, numbers in (("train", range(6)), ("valid", range(6, 9))):
+        content = tree(numbers)
+        content["categories"] = [
+            {"id": 0, "name": "pets-abcd", "supercategory": "none"},
+            {"id": 3, "name": "dog", "supercategory": "pets-abcd"},
+            {"id": 7, "name": "cat", "supercategory": "pets-abcd"},
+        ]
+        content["annotations"].append(box(1, numbers[0], 7))
+        write(root / split / "_annotations.coco.json", content)
+        pictures(root / split, numbers)
+    manifest = prepare(root, workspace, test_fraction=0.0)
+    assert manifest["classes"] == ["dog", "cat"]
+    assert manifest["skipped"] == {coco.NO_CLASS: {"count": 1, "names": ["pets-abcd"]}}
+    labels = read_npz(workspace.data / "validation.npz")["labels"]
+    assert sorted(labels[labels >= 0].tolist()) == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_background_without_boxes_is_no_class(tmp_path: Path, used: bool) -> None:
+    content = tree()
+    content["categories"].append({"id": 0, "name": "_background_"})
+    content["annotations"] += [box(1, 1, 0)] if used else []
+    write(tmp_path / "annotations.json", content)
+    classes = coco.read(Source(str(tmp_path))).classes
+    assert classes == (("_background_", "dog", "cat") if used else ("dog", "cat"))
+
+
+def test_a_category_without_boxes_stays_a_class(tmp_path: Path) -> None:
+    """It may be a class to come; that it is its own supercategory says nothing."""
+    content = tree()
+    content["categories"][0] |= {"supercategory": "cat"}
+    write(tmp_path / "annotations.json", content)
+    assert coco.read(Source(str(tmp_path))).classes == ("dog", "cat")
+
+
+def test_a_subset_has_its_own_folder(tmp_path: Path, workspace: Workspace) -> None:
+    write(tmp_path / "x" / "annotations" / "instances_default.json", tree())
+    pictures(tmp_path / "x" / "images" / "default")
+    manifest = prepare(tmp_path / "x", workspace)
+    assert sum(part["images"] for part in manifest["splits"].values()) == 10
+    assert not manifest["skipped"]
+
+
+def test_a_subset_beside_a_test_split_is_train(tmp_path: Path, workspace: Workspace) -> None:
+    for subset, numbers in (("Default", range(7)), ("test", range(7, 10))):
+        write(tmp_path / "x" / "annotations" / f"instances_{subset}.json", tree(numbers))
+        pictures(tmp_path / "x" / "images" / subset, numbers)
+    manifest = prepare(tmp_path / "x", workspace)
+    assert manifest["split_rule"].startswith("train and test as given")
+    assert not manifest["skipped"]
+
+
+def test_pictures_deeper_down_are_found_if_there_is_one(tmp_path: Path) -> None:
+    write(tmp_path / "annotations.json", tree(range(3)))
+    pictures(tmp_path / "images" / "one" / "two", range(2))
+    pictures(tmp_path / "images" / "other", range(1, 3))
+    samples: Any = coco.read(Source(str(tmp_path))).splits["train"]
+    assert [sample.name for sample in samples] == [
+        "images/one/two/0.png",
+        "images/1.png",  # there are two of it: none is taken
+        "images/other/2.png",
+    ]
+    assert samples[1].places == ("images", ".")
+
+
+def test_where_a_missing_picture_was_looked_for_is_said(root: Path, workspace: Workspace) -> None:
+    write(root / "annotations.json", tree())
+    (root / "images" / "3.png").unlink()
+    with pytest.raises(DataError, match=r"there is no such file; looked in images, \."):
+        prepare(root, workspace)
+
+
+@pytest.mark.parametrize("on_disk", ["Gru\u0308n 0.png", "GRÜN 0.PNG"])
+def test_names_in_another_form_or_case_are_found(tmp_path: Path, on_disk: str) -> None:
+    content = tree(range(1))
+    content["images"][0]["file_name"] = "Gr\u00fcn 0.png"
+    write(tmp_path / "annotations.json", content)
+    pictures(tmp_path / "images", range(1))
+    (tmp_path / "images" / "0.png").rename(tmp_path / "images" / on_disk)
+    (sample,) = coco.read(Source(str(tmp_path))).splits["train"]
+    assert sample.name == f"images/{on_disk}"
+
+
+def test_categories_in_another_form_are_the_same(tmp_path: Path) -> None:
+    other = tree(range(2))
+    content = tree(range(2))
+    content["categories"][1]["name"] = "Gr\u00fcn"
+    other["categories"][1]["name"] = "Gru\u0308n"
+    write(tmp_path / "train.json", content)
+    write(tmp_path / "val.json", other)
+    assert coco.read(Source(str(tmp_path))).classes == ("Gr\u00fcn", "cat")
+
+
+def test_pictures_of_a_split_without_annotations_are_left_alone(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    write(tmp_path / "x" / "annotations" / "instances_train.json", tree())
+    pictures(tmp_path / "x" / "images" / "train")
+    pictures(tmp_path / "x" / "images" / "test", range(3))
+    (tmp_path / "x" / "annotations" / "captions.json").write_text("{}")
+    skipped = prepare(tmp_path / "x", workspace)["skipped"]
+    assert {reason: told["count"] for reason, told in skipped.items()} == {
+        coco.NO_ANNOTATIONS: 3,
+        coco.NO_SPLIT: 1,
+    }
+
+
+def test_most_pictures_may_not_vanish(root: Path, workspace: Workspace) -> None:
+    write(root / "annotations.json", tree(range(2)))
+    message = (
+        "at most 5 % of a split may be lost, but 8 of 10 pictures of train are lost: 8 times "
+        "'picture skipped: no annotations speak of it', first images/2.png. Mend that, or set "
+        "data.allowed_loss to 0.8 to go on without them."
+    )
+    with pytest.raises(DataError) as caught:
+        prepare(root, workspace)
+    assert str(caught.value) == message and not workspace.data.exists()

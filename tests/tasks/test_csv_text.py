@@ -95,7 +95,7 @@ def test_bad_rows_are_counted(tmp_path: Path, workspace: Workspace) -> None:
     more = ' ,greet\nnobody home,\nonly one cell\n"",leave\n\n'
     (tmp_path / "x" / "train.csv").write_text("text,label\n" + rows() + more)
     (tmp_path / "x" / "dev.csv").write_text("text,label\n" + rows(4, 20) + "oh,strange\n")
-    manifest = prepare(tmp_path / "x", workspace, test_fraction=0.0)
+    manifest = prepare(tmp_path / "x", workspace, test_fraction=0.0, allowed_loss=0.25)
     assert manifest["skipped"] == {
         csv_text.EMPTY_TEXT: {"count": 2, "names": ["train.csv line 14", "train.csv line 17"]},
         csv_text.EMPTY_LABEL: {"count": 2, "names": ["train.csv line 15", "train.csv line 16"]},
@@ -173,3 +173,42 @@ def test_clinc(workspace: Workspace) -> None:
         "validation": 3000,
     }
     assert len(manifest["classes"]) == 150 and not manifest["skipped"]
+
+
+def test_rows_with_more_cells_than_the_header_are_no_labels(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    """Commas in a text without quotes: nobody can tell where the text ends."""
+    (tmp_path / "a.csv").write_text(
+        "text,label\n" + rows(40) + "well, indeed,greet\na, b, c,leave\n"
+    )
+    manifest = prepare(tmp_path / "a.csv", workspace)
+    assert manifest["classes"] == ["greet", "leave"]
+    assert manifest["skipped"] == {
+        csv_text.TOO_LONG: {"count": 2, "names": ["a.csv line 42", "a.csv line 43"]}
+    }
+
+
+def test_many_such_rows_stop_the_run(tmp_path: Path, workspace: Workspace) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + rows() + "well, indeed,greet\n" * 6)
+    with pytest.raises(DataError, match=r"6 of 18 rows of train are lost: 6 times 'row skipped: "):
+        prepare(tmp_path / "a.csv", workspace)
+
+
+@pytest.mark.parametrize("tail", [",", ",,  ,", ", "])
+def test_empty_cells_behind_the_last_count_for_nothing(tmp_path: Path, tail: str) -> None:
+    (tmp_path / "a.csv").write_text(f"text,label\nhello,greet{tail}\nbye,leave\n")
+    raw = csv_text.read(Source(str(tmp_path / "a.csv")))
+    assert len(raw.splits["train"]) == 2 and not raw.skipped["train"]
+
+
+def test_labels_with_signs_in_two_forms_are_one(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,Gr\u00fcn\nb,Gru\u0308n\nc,rot\n", "utf-8")
+    assert csv_text.read(Source(str(tmp_path / "a.csv"))).classes == ("Gr\u00fcn", "rot")
+
+
+def test_a_file_of_no_split_is_named(tmp_path: Path) -> None:
+    for name in ("train.csv", "part two.csv", "README.md", ".old.csv"):
+        (tmp_path / name).write_text("text,label\n" + rows())
+    raw = csv_text.read(Source(str(tmp_path)))
+    assert raw.skipped["train"] == {csv_text.NO_SPLIT: ["part two.csv"]}

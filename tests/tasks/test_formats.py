@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tasks.data.dataset import DataError, RawData, Source, format_names, kind_of, read_source
+from tasks.data.pictures import decode
 from tasks.formats import digits, image_folder, keras, npz, tfds
 
 
@@ -15,7 +16,7 @@ def make(root: Path, *names: str) -> Source:
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("L", (4, 4)).save(path)
+        Image.new("L", (4, 4)).save(path, {".jfif": "JPEG"}.get(path.suffix))
     return Source(str(root))
 
 
@@ -212,3 +213,36 @@ def test_tfds_reads_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
     raw = tfds.read(Source("flowers"))
     assert labels(raw) == {"train": [1, 0]} and raw.classes == ("a", "b")
+
+
+def test_class_folders_with_signs_in_two_forms_are_one(tmp_path: Path) -> None:
+    names = ("train/gr\u00fcn/1.png", "train/rot/2.png", "val/gru\u0308n/3.png", "val/rot/4.png")
+    raw = image_folder.read(make(tmp_path, *names))
+    assert raw.classes == ("gr\u00fcn", "rot")
+    assert labels(raw) == {"train": [0, 1], "validation": [0, 1]}
+    (tmp_path / "train" / "gru\u0308n").mkdir()
+    with pytest.raises(DataError, match=r"one folder, but got two of grün .* Put them together"):
+        image_folder.read(Source(str(tmp_path)))
+
+
+def test_pictures_beside_class_folders_are_named(tmp_path: Path) -> None:
+    raw = image_folder.read(make(tmp_path, "a/1.png", "b/2.png", "stray.png"))
+    assert raw.skipped == {"train": {image_folder.NO_CLASS: ["stray.png"]}}
+    assert raw.ignored_files == 0
+
+
+@pytest.mark.parametrize("ending", ["tif", "TIFF", "jfif", "ppm"])
+def test_rarer_endings_are_pictures(tmp_path: Path, ending: str) -> None:
+    raw = image_folder.read(make(tmp_path, f"a/1.{ending}", "b/2.png"))
+    (first, _) = raw.splits["train"]
+    assert decode(first.picture, (8, 8), "crop", "auto").pixels is not None  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("ending", ["heic", "HEIC", "dng"])
+def test_pictures_that_nothing_here_reads_are_named(tmp_path: Path, ending: str) -> None:
+    source = make(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "a" / f"1.{ending}").write_bytes(b"anything")
+    (sample,) = (s for s in image_folder.read(source).splits["train"] if s.name.endswith(ending))
+    result = decode(sample.picture, (8, 8), "crop", "auto")  # type: ignore[union-attr]
+    assert result.pixels is None
+    assert result.reason == f".{ending} is not read: save it as JPEG or PNG"

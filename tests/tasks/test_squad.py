@@ -1,11 +1,12 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tasks.data.dataset import DataError
+from tasks.data.dataset import DataError, Source
 from tasks.formats import squad
 from tasks.kinds.question_answering import ANSWER_CUT, CONTEXT_CUT, QUESTION_CUT
 from tasks.prepare_dataset import run
@@ -214,3 +215,35 @@ def test_restaurants(workspace: Workspace) -> None:
         "validation": 781,
     }
     assert manifest["duplicates"]["dropped_from_train"] == 47 and not manifest["skipped"]
+
+
+SMILES = "\N{GRINNING FACE}\N{GRINNING FACE} Zoë is here."
+
+
+@pytest.mark.parametrize(
+    ("units", "moved"),
+    [
+        (lambda text: len(text), False),
+        (lambda text: len(text.encode("utf-16-le")) // 2, True),
+        (lambda text: len(text.encode()), True),
+    ],
+)
+@pytest.mark.parametrize("answer", ["Zoë", "is here"])
+def test_places_in_other_units_are_moved(
+    tmp_path: Path, units: Callable[[str], int], moved: bool, answer: str
+) -> None:
+    content = tree()
+    start = units(SMILES[: SMILES.index(answer)])
+    entry = ask("x", "Who?", [{"text": answer, "answer_start": start}])
+    content["data"][0]["paragraphs"].append({"context": SMILES, "qas": [entry]})
+    raw = squad.read(Source(str(write(tmp_path / "all.json", content))))
+    sample: Any = raw.splits["train"][-1]
+    assert sample.start == SMILES.index(answer)
+    assert raw.skipped["train"] == ({squad.MOVED: ["all.json x"]} if moved else {})
+
+
+def test_a_file_of_no_split_is_named(tmp_path: Path) -> None:
+    for name in ("train.json", "more.json"):
+        write(tmp_path / name, tree())
+    raw = squad.read(Source(str(tmp_path)))
+    assert raw.skipped["train"] == {squad.NO_SPLIT: ["more.json"]}

@@ -89,7 +89,10 @@ def test_lists_of_splits(root: Path, workspace: Workspace) -> None:
         "train": 4,
         "validation": 2,
     }
-    assert manifest["skipped"] == {voc.NO_XML_LISTED: {"count": 1, "names": ["99"]}}
+    assert manifest["skipped"] == {
+        voc.NO_XML_LISTED: {"count": 1, "names": ["99"]},
+        voc.UNLISTED: {"count": 4, "names": [f"JPEGImages/{n}.jpg" for n in range(6, 10)]},
+    }
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_missing_picture_and_missing_xml(root: Path, workspace: Workspace) -> No
     (root / "JPEGImages" / "4.jpg").unlink()
     with pytest.raises(DataError, match=r"4.jpg': there is no such file"):
         prepare(root, workspace)
-    manifest = prepare(root, workspace, on_unreadable="skip")
+    manifest = prepare(root, workspace, on_unreadable="skip", allowed_loss=0.2)
     assert manifest["unreadable"]["count"] == 1
     assert manifest["skipped"][voc.NO_XML] == {"count": 1, "names": ["JPEGImages/3.jpg"]}
 
@@ -185,3 +188,120 @@ def test_bad_xml_is_explained(
 def test_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must hold Annotations/ and JPEGImages/"):
         voc.check(Source(str(tmp_path)))
+
+
+def test_xml_and_pictures_in_the_same_folders(tmp_path: Path, workspace: Workspace) -> None:
+    root = tmp_path / "x"
+    for folder, numbers in (("a", range(4)), ("b/c", range(4)), (".", range(4, 8))):
+        fill(root / "Annotations" / folder, root / "JPEGImages" / folder, numbers)
+    manifest = prepare(root, workspace, test_fraction=0.0)
+    kept = sum(part["images"] for part in manifest["splits"].values())
+    assert kept + manifest["duplicates"]["dropped_from_train"] == 12
+    assert not manifest["skipped"]
+    names = {sample.name for sample in voc.read(Source(str(root))).splits["train"]}
+    assert {"JPEGImages/a/3.jpg", "JPEGImages/b/c/3.jpg", "JPEGImages/7.jpg"} <= names
+
+
+def test_pictures_in_folders_that_the_xml_does_not_have(tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    fill(root / "Annotations", root / "JPEGImages" / "day one")
+    samples: Any = voc.read(Source(str(root))).splits["train"]
+    assert samples[3].name == "JPEGImages/day one/3.jpg"
+
+
+def test_pictures_without_xml_stop_the_run(root: Path, workspace: Workspace) -> None:
+    for number in range(4):
+        (root / "Annotations" / f"{number}.xml").unlink()
+    expected = (
+        r"4 of 10 pictures of train are lost: 4 times 'picture skipped: there is no XML for it', "
+        r"first JPEGImages/0.jpg. Mend that, or set data.allowed_loss to 0.4"
+    )
+    with pytest.raises(DataError, match=expected):
+        prepare(root, workspace)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "my dog 1",
+        "my dog 1.jpg",
+        "my dog 1.JPG",
+        "my dog 1.xml",
+        "my dog 1  1",
+        "my dog 1 -1",
+        "a/my dog 1",
+        "./a/my dog 1.jpg",
+        "VOC2012/JPEGImages/a/my dog 1.jpg",
+        r"C:\VOC\a\my dog 1.jpg",
+        "My Dog 1",
+    ],
+)
+def test_lines_of_lists_as_people_write_them(tmp_path: Path, line: str) -> None:
+    root = tmp_path / "x"
+    fill(root / "Annotations" / "a", root / "JPEGImages" / "a", range(2))
+    for folder, ending in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+        (root / folder / "a" / f"0.{ending}").rename(root / folder / "a" / f"my dog 1.{ending}")
+    lists = root / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (lists / "train.txt").write_text(f"{line}\r\n1\r\n")
+    raw = voc.read(Source(str(root)))
+    assert {sample.name for sample in raw.splits["train"]} == {
+        "JPEGImages/a/my dog 1.jpg",
+        "JPEGImages/a/1.jpg",
+    }
+    assert not raw.skipped["train"]
+
+
+def test_names_with_signs_in_two_forms(root: Path, workspace: Workspace) -> None:
+    (root / "JPEGImages" / "3.jpg").rename(root / "JPEGImages" / "Gru\u0308n.jpg")
+    (root / "Annotations" / "3.xml").rename(root / "Annotations" / "Gr\u00fcn.xml")
+    (root / "Annotations" / "4.xml").write_text(xml(thing("Gr\u00fcn")))
+    (root / "Annotations" / "5.xml").write_text(xml(thing("Gru\u0308n")))
+    manifest = prepare(root, workspace)
+    assert manifest["classes"] == ["Gr\u00fcn", "dog"] and not manifest["skipped"]
+    assert sum(part["images"] for part in manifest["splits"].values()) == 10
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("gb2312", "狗"),
+        ("GBK", "镕"),
+        ("gb18030", "狗"),
+        ("big5", "狗"),
+        ("shift_jis", "犬"),
+        ("euc-kr", "개"),
+        ("windows-1251", "собака"),
+        ("iso-8859-1", "Größe"),
+        ("utf-8", "Größe"),
+        ("utf-16", "Größe"),
+    ],
+)
+def test_xml_in_the_encoding_that_it_names(root: Path, encoding: str, name: str) -> None:
+    head = f'<?xml version="1.0" encoding="{encoding}"?>\n'
+    content = (head + xml(thing(name))).encode(encoding)
+    (root / "Annotations" / "3.xml").write_bytes(content)
+    assert voc.read(Source(str(root))).classes == tuple(sorted((name, "dog")))
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_xml_that_cannot_be_in_the_encoding_that_it_names(root: Path, mark: bytes) -> None:
+    """Tools write UTF-8 below a line that says UTF-16; that line could not be read if it were."""
+    content = ('<?xml version="1.0" encoding="utf-16"?>' + xml(thing("Größe"))).encode()
+    (root / "Annotations" / "3.xml").write_bytes(mark + content)
+    assert "Größe" in voc.read(Source(str(root))).classes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'<?xml version="1.0" encoding="klingon"?><a/>', "but got 'klingon' and: unknown"),
+        (b'<?xml version="1.0" encoding="rot13"?><a/>', "but got 'rot13' and: "),
+        (b'<?xml version="1.0" encoding="gb2312"?><a>\xff\xff</a>', "'gb2312' and: .*UTF-8"),
+        (b"<annotation>\xb9\xb7</annotation>", "XML, but got: .*save it as UTF-8"),
+    ],
+)
+def test_xml_in_an_encoding_of_nobody_is_named(root: Path, content: bytes, message: str) -> None:
+    (root / "Annotations" / "3.xml").write_bytes(content)
+    with pytest.raises(DataError, match=f"^3.xml must be (in )?.*{message}"):
+        voc.read(Source(str(root)))
