@@ -29,6 +29,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
+from tasks.data import remarks
 from tasks.pipeline.preflight import check_target
 from tasks.pipeline.session import ROOT, Session, closing_lines, open_session, table_of
 from tasks.pipeline.stages import Claim, alone, call, claimed, complete, timed
@@ -111,6 +112,7 @@ def run_stage(
     with claimed(name, session.params, session.workspace) as claim:
         if claim.kept is not None:
             print(f"{name}: nothing changed, kept", flush=True)
+            remarks.tell(name, claim.kept)
             return session
         with timed(name, session.workspace):
             if name == "search":
@@ -118,6 +120,7 @@ def run_stage(
             else:
                 manifest = do_stage(name, claim, session)
         complete(claim, session.params, session.workspace, manifest)
+    remarks.tell(name, manifest)
     if session.tracking:
         session.tracking.log_stage(name, manifest)
     return session

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+from tasks.data import remarks
 from tasks.report.markup import (
     NONE,
     Html,
@@ -169,9 +170,10 @@ def _share(value: float) -> str:
 def manifest_section(data: ReportData) -> Html:
     """What the networks were trained and judged on."""
     counts = _counts(data.manifest.get("counts"))
-    shown_apart = ("counts", "counted", "skipped")
+    shown_apart = ("counts", "counted", "skipped", "lost")
     others = {key: value for key, value in data.manifest.items() if key not in shown_apart}
     notes = [SYNTHETIC] if data.synthetic else []
+    notes += remarks.warnings(data.manifest)
     if counts and not sum(counts.get("test", {}).values()):
         notes.append("There is no test split: finalists are judged on data that chose them.")
     warnings = [tag("p", note, class_="warning", role="note") for note in notes]
