@@ -67,8 +67,17 @@ class Loss:
         """
         return (
             f"{self.lost:,} of {self.of:,} {self.noun} of {self.split} are lost: "
-            f"{self.times:,} times '{self.reason}', first {self.name}"
+            f"{times(self.times)} '{self.reason}', first {self.name}"
         )
+
+
+def times(count: int) -> str:
+    """A count of occurrences in words.
+
+    >>> times(1), times(2000)
+    ('once', '2,000 times')
+    """
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def losses_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from tasks.data.losses import Loss
+from tasks.data.losses import Loss, times
 
 _DIM: Final = 64  # of 255: pictures whose brightest pixel is below are of another range
 _SHOWN_NAMES: Final = 5
@@ -53,7 +53,7 @@ def _skipped(manifest: Mapping[str, Any]) -> list[str]:
     found = manifest.get("skipped", {})
     ordered = sorted(found, key=lambda reason: -found[reason]["count"])
     return [
-        f"{found[reason]['count']:,} times {reason}, first {found[reason]['names'][0]}."
+        f"{times(found[reason]['count'])} {reason}, first {found[reason]['names'][0]}."
         for reason in ordered
     ]
 
@@ -63,9 +63,9 @@ def _left_alone(manifest: Mapping[str, Any]) -> list[str]:
     said = []
     if folders := manifest.get("ignored_folders", ()):
         few = ", ".join(folders[:_SHOWN_NAMES])
-        said.append(f"{len(folders):,} folders left alone, neither split nor class: {few}.")
+        said.append(f"folders left alone, neither split nor class: {len(folders):,} ({few}).")
     if files := manifest.get("ignored_files", 0):
-        said.append(f"{files:,} files left alone that are no pictures.")
+        said.append(f"files left alone that are no pictures: {files:,}.")
     if dropped := manifest.get("duplicates", {}).get("dropped_from_train", 0):
-        said.append(f"{dropped:,} dropped from train that are in validation or test as well.")
+        said.append(f"dropped from train, being in validation or test as well: {dropped:,}.")
     return said
