@@ -15,19 +15,29 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tasks.pipeline.stages import STAGES, alone, check_reads
-from tasks.run.workspace import Workspace
+from tasks.run.workspace import Workspace, check_writable
 
 _NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
+_KEPT = Path(".edgenas")
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 
 def _check(arguments: argparse.Namespace) -> Workspace:
     """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
+    from flows.given_servers import check_mlflow
+    from flows.proxies import spare_loopback
     from tasks.pipeline.preflight import check
     from tasks.run.params import load_params
+    from tasks.tracking.tracking_store import given_uri
 
+    spare_loopback()
+    workspace = Workspace.of(arguments.profile)
     check(load_params(Path("params.yaml"), arguments.profile, arguments.overrides))
-    return Workspace.of(arguments.profile)
+    kept = (_KEPT / name for name in ("log", "mlflow", "prefect"))
+    check_writable(workspace.root, workspace.state, workspace.store, *kept)
+    if getattr(arguments, "tracking", True) and (uri := given_uri(Path())):
+        check_mlflow(uri)
+    return workspace
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -66,6 +76,7 @@ def _schedule(arguments: argparse.Namespace) -> None:
 def _cost(arguments: argparse.Namespace) -> None:
     from tasks.cost_architectures import run
 
+    check_writable(arguments.out)
     count = run(
         arguments.space,
         arguments.architectures,
@@ -82,6 +93,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     from flows.calibration_text import told
     from tasks.calibrate_device import run
 
+    check_writable(arguments.out)
     found = run(
         arguments.device,
         arguments.measurements,
@@ -95,6 +107,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 def _ui(arguments: argparse.Namespace) -> None:
     from flows.ui import main
 
+    check_writable(_KEPT, *(_KEPT / name for name in ("mlflow", "prefect")))
     main()
 
 

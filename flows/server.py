@@ -18,6 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from flows.given_servers import check_prefect
+from flows.proxies import spare_loopback
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOME: Final = ROOT / ".edgenas" / "prefect"
 START_SECONDS: Final = 180.0  # a fresh database on a busy machine; a migrated one takes 5
@@ -38,10 +41,6 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 class ServerError(RuntimeError):
     """Our own Prefect server did not come up."""
-
-
-class ServerUnreachableError(ValueError):
-    """``PREFECT_API_URL`` names a server that does not answer."""
 
 
 def free_port(preferred: int = 0) -> int:
@@ -194,19 +193,16 @@ def prefect_server(*, scheduling: bool = False) -> Iterator[str]:
     ends with the block. Import Prefect inside the block, not before.
 
     Raises:
-        ServerUnreachableError: ``PREFECT_API_URL`` does not answer.
+        GivenServerError: ``PREFECT_API_URL`` names no Prefect server that answers.
         ServerError: Our own server did not come up.
     """
+    spare_loopback()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
     url = os.environ.get("PREFECT_API_URL")
     if url:
-        if not answers(url):
-            raise ServerUnreachableError(
-                f"PREFECT_API_URL must name a Prefect server that answers, but got silence from "
-                f"{url}. Start that server, or unset the variable to have one started here."
-            )
+        check_prefect(url)
         yield url
         return
     with serving(free_port(), scheduling=scheduling) as url, _exported(url):

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from flows.given_servers import check_mlflow
+from flows.proxies import spare_loopback
 from flows.server import (
     LOOPBACK,
     ROOT,
@@ -25,7 +27,7 @@ from flows.server import (
     tethered,
     wait_until_healthy,
 )
-from tasks.tracking.tracking_store import Store, prepare_store
+from tasks.tracking.tracking_store import Store, given_uri, prepare_store
 
 PREFECT_PORT: Final = 4200
 MLFLOW_PORT: Final = 5000
@@ -68,10 +70,14 @@ def pages(root: Path = ROOT) -> Iterator[tuple[str, str]]:
         root: The project whose MLflow store is shown.
 
     Raises:
+        GivenServerError: ``MLFLOW_TRACKING_URI`` names nothing that can be used.
         ServerError: One of them did not come up.
     """
+    spare_loopback()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    if uri := given_uri(root):
+        check_mlflow(uri)
     store = prepare_store(root)
     prefect = serving(free_port(PREFECT_PORT), scheduling=True)
     with prefect as api, mlflow_server(store, free_port(MLFLOW_PORT)) as mlflow:

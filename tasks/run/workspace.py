@@ -92,6 +92,26 @@ class Workspace:
         return self.root / "report"
 
 
+def check_writable(*places: Path) -> None:
+    """Refuse files or folders that could not be written, before anything is done for them.
+
+    Raises:
+        WorkspaceError: A place, or the nearest folder above it that exists, is read-only.
+    """
+    for place in places:
+        path = place.absolute()
+        nearest = next(one for one in (path, *path.parents) if one.exists())
+        if path.is_file():
+            nearest = path.parent  # files are replaced
+        if not nearest.is_dir():
+            raise WorkspaceError(f"{place} must be writable, but {nearest} is no folder.")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise WorkspaceError(
+                f"{place} must be writable, but {nearest} cannot be written to. Work in a folder "
+                "that is yours, or name another one."
+            )
+
+
 @contextmanager
 def explain_full_disk(path: Path) -> Iterator[None]:
     """Turn a full disk into one clear line.

@@ -11,6 +11,7 @@ import queue
 import threading
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
@@ -230,10 +231,22 @@ def experiment_name(problem: str) -> str:
 
 
 def _open_run_book(store: Store, experiment: str, metric: str) -> RunBook:
-    """Take the quicker of the two books that the store admits."""
+    """Take the quicker of the two books that the store admits.
+
+    Raises:
+        TrackingStoreError: It is a person's own, and MLflow cannot use it.
+    """
     if store.is_local and SqliteRunBook.knows(store.database):
         return SqliteRunBook(store, experiment, metric)
-    return ClientRunBook(store, experiment, metric)
+    try:
+        return ClientRunBook(store, experiment, metric)
+    except Exception as error:  # each kind of store has errors of its own
+        if store.is_local or isinstance(error, TimeoutError):
+            raise
+        raise TrackingStoreError(
+            f"MLFLOW_TRACKING_URI must name a store that MLflow {version('mlflow')} can use, but "
+            f"got: {error}. Correct it, or unset it to use the store in .edgenas."
+        ) from error
 
 
 def candidate_note(

@@ -84,16 +84,24 @@ def prepare_store(root: Path) -> Store:
     quiet_mlflow()
     folder = root.resolve() / STORE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    own_uri = f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or own_uri
-    if uri != own_uri:
+    if uri := given_uri(root):
         return Store(uri, folder, is_local=False)
-    store = Store(uri, folder, is_local=True)
+    store = Store(_own_uri(folder), folder, is_local=True)
     if not _is_prepared(store):
         with store.lock():
             if not _is_prepared(store):
                 _prepare(store)
     return store
+
+
+def given_uri(root: Path) -> str | None:
+    """The tracking URI of the environment, None where it is the project's own or there is none."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    return None if not uri or uri == _own_uri(root.resolve() / STORE_FOLDER) else uri
+
+
+def _own_uri(folder: Path) -> str:
+    return f"sqlite:///{(folder / 'mlflow.db').as_posix()}"
 
 
 def quiet_mlflow() -> None:

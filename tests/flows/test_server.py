@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from flows import server
+from flows.given_servers import GivenServerError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +23,7 @@ OWNER = """
 import sys, time
 from pathlib import Path
 from flows import server
+from flows.given_servers import GivenServerError
 server.HOME = Path(sys.argv[1])
 with server.prefect_server() as url:
     print(url, flush=True)
@@ -106,7 +108,7 @@ def test_server_is_exported_and_forgotten_after_the_block(
 
 def test_a_given_server_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://example.invalid/api")
-    monkeypatch.setattr(server, "answers", lambda url: True)
+    monkeypatch.setattr(server, "check_prefect", lambda url: None)
     with server.prefect_server() as url:
         assert url == "http://example.invalid/api"
 
@@ -115,7 +117,7 @@ def test_a_given_server_must_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     silent = f"http://{server.LOOPBACK}:{server.free_port()}/api"
     monkeypatch.setenv("PREFECT_API_URL", silent)
     expected = f"must name a Prefect server that answers, but got silence from {silent}"
-    with pytest.raises(server.ServerUnreachableError, match=expected), server.prefect_server():
+    with pytest.raises(GivenServerError, match=expected), server.prefect_server():
         pass
 
 
