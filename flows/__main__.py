@@ -2,22 +2,26 @@
 
 Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
 mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
-1 a defect.
+141 nobody reads what it prints; 1 a defect, in one line that names a file with its traceback.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows import utf8
+from spaces import defect
 from tasks.pipeline.stages import STAGES, alone, check_reads
 from tasks.run.workspace import Workspace, check_writable
 
 _NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _KEPT = Path(".edgenas")
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
@@ -160,7 +164,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="python -m flows", description="Search for networks.")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     run = commands.add_parser("run", help="the whole flow, or one stage; resumes what was cut off")
     _add_what_to_run(run)
@@ -221,24 +225,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
+    utf8.be_lenient()
     arguments = parser().parse_args(argv)
     try:
         arguments.call(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # the reader, e.g. head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as shells tell it
     except Exception as error:
-        if is_users_mistake(error):
-            text = str(error)
-        elif shutil.disk_usage(".").free < _NO_ROOM_BYTES:  # databases have many words for it
-            text = (
-                f"the disk must have room for .edgenas, but it is full ({type(error).__name__})."
-            )
-        else:
-            raise
-        print(f"error: {' '.join(text.split())}", file=sys.stderr)
+        mistake = _mistake(error)
+        if mistake is None:
+            print(defect.told(f"flows {arguments.command}", error), file=sys.stderr)
+            return 1
+        print(f"error: {' '.join(mistake.split())}", file=sys.stderr)
         return 2
     return 0
 
 
+def _mistake(error: Exception) -> str | None:
+    """What is wrong where a person can do something about it; None: a defect."""
+    if is_users_mistake(error):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _FORBIDDEN and error.filename:
+        return f"{error.filename} must be ours to use, but got: {error.strerror}."
+    if shutil.disk_usage(".").free < _NO_ROOM_BYTES:  # databases have many words for it
+        return f"the disk must have room for .edgenas, but it is full ({type(error).__name__})."
+    return None
+
+
 if __name__ == "__main__":
+    utf8.ensure()
     sys.exit(main())

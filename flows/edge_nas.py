@@ -108,6 +108,16 @@ def run_stage(
     name: str, profile: str | None, overrides: tuple[str, ...], tracking: bool
 ) -> Session:
     """Run a stage, unless nothing that it depends on has changed."""
+    try:
+        return _run_stage(name, profile, overrides, tracking)
+    except Exception as error:
+        error.add_note(f"stage {name}")
+        raise
+
+
+def _run_stage(
+    name: str, profile: str | None, overrides: tuple[str, ...], tracking: bool
+) -> Session:
     session = open_session(profile, overrides, tracking)
     with claimed(name, session.params, session.workspace) as claim:
         if claim.kept is not None:

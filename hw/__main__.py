@@ -10,10 +10,13 @@ import sys
 from collections.abc import Sequence
 
 from hw import estimating, inspecting, measuring
+from spaces import defect
+
+_ROOMS = ("hw.", "spaces.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0: done, 2: bad input, said in one line on standard error."""
+    """Run one command; 0: done, 2: bad input, 1: a defect, both said in one line."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "inspect":
@@ -26,10 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
     except KeyboardInterrupt:
         return 130  # as shells tell it
-    except ValueError as error:
-        # Each mistake a user can make is a ValueError of its own class with a one-line message.
-        if type(error) is ValueError:
-            raise
+    except Exception as error:
+        # Each mistake a user can make is a ValueError of a class of hw with a one-line message.
+        if not isinstance(error, ValueError) or not type(error).__module__.startswith(_ROOMS):
+            print(defect.told(f"hw {options.command}", error), file=sys.stderr)
+            return 1
         print(f"hw: {error}", file=sys.stderr)
         return 2
     return 0

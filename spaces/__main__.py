@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from spaces import defect
 from spaces.graph import Shape, ShapeError
 from spaces.heads.network_table import Row, input_text, network, table, with_head
 from spaces.notation import read_architecture
@@ -32,7 +33,7 @@ from spaces.space import (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 done, 2 bad input."""
+    """Run a command; 0 done, 2 bad input, 1 a defect."""
     options = _parser().parse_args(arguments)
     try:
         for line in options.command(options):
@@ -43,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except BrokenPipeError:  # the reader, e.g. head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        return 130  # as shells tell it
+    except Exception as error:
+        print(defect.told(f"spaces {options.name}", error), file=sys.stderr)
+        return 1
     return 0
 
 
@@ -52,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(required=True, metavar="list | show | sample")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="list | show | sample")
     listing = commands.add_parser("list", help="the search spaces")
     listing.set_defaults(command=_list)
     show = commands.add_parser("show", help="a space, or a network as a table")

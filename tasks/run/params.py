@@ -326,7 +326,7 @@ def _parse(text: str) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     """The file's mapping."""
     try:
-        tree = _parse(path.read_text())
+        tree = _parse(path.read_text("utf-8"))
     except OSError as error:
         raise ParamsError(f"{path} must be a readable file, but got: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

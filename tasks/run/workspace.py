@@ -192,7 +192,7 @@ def read_json(path: Path) -> Any:
         WorkspaceError: There is no such file, or it is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise _missing(path) from error
     except ValueError as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -31,10 +34,75 @@ def test_users_mistakes_are_one_line_and_status_2(
     assert capsys.readouterr().err == "error: x must be y, but got z\n"
 
 
-def test_defects_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    ending_with(ValueError("out of a library"), monkeypatch)
-    with pytest.raises(ValueError, match="out of a library"):
-        cli.main(["status"])
+def test_defects_are_one_line_that_names_a_file_and_status_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".edgenas").mkdir()
+    error = ValueError("out of a\nlibrary")
+    error.add_note("stage search")
+    ending_with(error, monkeypatch)
+    assert cli.main(["status"]) == 1
+    out, said = capsys.readouterr()
+    (file,) = (tmp_path / ".edgenas" / "log").iterdir()
+    assert out == "" and said == (
+        "error: flows status, stage search must end by itself, but got ValueError: out of a "
+        f"library. This is a defect. The traceback is in .edgenas/log/{file.name}.\n"
+    )
+    assert "Traceback (most recent call last)" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "Read-only file system"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "Permission denied"),
+    ],
+)
+def test_what_may_not_be_written_is_no_defect(
+    error: OSError,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ending_with(error, monkeypatch)
+    assert cli.main(["status"]) == 2
+    assert capsys.readouterr().err == f"error: a/b must be ours to use, but got: {expected}.\n"
+
+
+@pytest.mark.parametrize("command", ["run", "ui", "calibrate", "cost", "schedule"])
+def test_folders_of_others_are_refused_before_any_work(
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    nowhere = str(tmp_path / "out")
+    words = {
+        "cost": ["--space", "x", "--architectures", "x", "--device", "x", "--out", nowhere],
+        "calibrate": ["--measurements", "x", "--device", "x", "--out", nowhere],
+        "schedule": ["--cron", "0 3 * * *"],
+    }
+    assert cli.main([command, *words.get(command, [])]) == 2
+    said = capsys.readouterr().err
+    assert "must be writable, but" in said and said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_defect(tmp_path: Path) -> None:
+    """As ``| head -0``; the command prints more than a pipe holds back."""
+    code = "import sys\nfrom flows.__main__ import main\nsys.exit(main(['status']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141
 
 
 def test_what_breaks_on_a_full_disk_is_the_disks_fault(
