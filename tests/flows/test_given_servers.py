@@ -68,6 +68,7 @@ def serve() -> Iterator[Serve]:
         server.server_close()
 
 
+WORD = "open sesame"
 VERSION = "/api/admin/version"
 SEARCH = "/api/2.0/mlflow/experiments/search"
 OURS = json.dumps(importlib.metadata.version("prefect"))
@@ -131,8 +132,8 @@ def test_keys_and_passwords_are_shown_to_the_server_and_to_nobody_else(
     sent = [headers.get("Authorization") for _, headers in seen]
     assert sent == ["Bearer key", "Basic bWU6NTAl", "Bearer token"]
     with pytest.raises(GivenServerError) as caught:
-        check_mlflow("postgres://me:secret@nowhere/db")
-    assert "secret" not in str(caught.value)
+        check_mlflow(f"postgres://me:{WORD}@nowhere/db")
+    assert WORD not in str(caught.value)
 
 
 @pytest.mark.parametrize("check", [check_prefect, check_mlflow])
@@ -195,7 +196,7 @@ def test_a_driver_that_is_not_installed_is_named() -> None:
     if "psycopg2" in sys.modules or importlib.util.find_spec("psycopg2"):
         pytest.skip("it is installed here")
     with pytest.raises(GivenServerError, match="module psycopg2 is not installed"):
-        check_mlflow("postgresql://me:secret@127.0.0.1/mlflow")
+        check_mlflow(f"postgresql://me:{WORD}@127.0.0.1/mlflow")
 
 
 def test_stores_that_mlflow_can_use_are_let_through(
