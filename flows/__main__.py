@@ -28,19 +28,18 @@ _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 def _check(arguments: argparse.Namespace) -> Workspace:
     """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
-    from flows.given_servers import check_mlflow
+    from flows.given_servers import check_mlflow_variables
     from flows.proxies import spare_loopback
     from tasks.pipeline.preflight import check
     from tasks.run.params import load_params
-    from tasks.tracking.tracking_store import given_uri
 
     spare_loopback()
     workspace = Workspace.of(arguments.profile)
     check(load_params(Path("params.yaml"), arguments.profile, arguments.overrides))
     kept = (_KEPT / name for name in ("log", "mlflow", "prefect"))
     check_writable(workspace.root, workspace.state, workspace.store, *kept)
-    if getattr(arguments, "tracking", True) and (uri := given_uri(Path())):
-        check_mlflow(uri)
+    if getattr(arguments, "tracking", True):
+        check_mlflow_variables(Path())
     return workspace
 
 

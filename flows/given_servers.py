@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from tasks.tracking.tracking_store import given_uri
+
 SECONDS: Final = 8.0
 """To find out; looking up a name alone may take longer than a client's own timeout."""
 _SOCKET_SECONDS: Final = 4.0
@@ -50,8 +52,24 @@ def check_prefect(url: str) -> None:
         )
 
 
-def check_mlflow(uri: str) -> None:
-    """Refuses a tracking URI that is no MLflow server, and no database that can be used.
+def check_mlflow_variables(root: Path) -> None:
+    """Refuses what the environment says of MLflow and cannot be used; see :func:`check_mlflow`.
+
+    Args:
+        root: The project, whose own store needs no look.
+    """
+    if uri := given_uri(root):
+        check_mlflow(uri)
+    if uri := os.environ.get("MLFLOW_REGISTRY_URI"):  # asked at the very end of a run
+        check_mlflow(uri, "MLFLOW_REGISTRY_URI")
+
+
+def check_mlflow(uri: str, variable: str = "MLFLOW_TRACKING_URI") -> None:
+    """Refuses a URI that is no MLflow server, and no database that can be used.
+
+    Args:
+        uri: What ``variable`` of the environment holds.
+        variable: Its name, for the message.
 
     Raises:
         GivenServerError: It is none, or is silent; the message says which, and the cure.
@@ -59,7 +77,7 @@ def check_mlflow(uri: str) -> None:
     fault = _within_seconds(lambda: _mlflow_fault(uri))
     if fault:
         raise GivenServerError(
-            "MLFLOW_TRACKING_URI must name an MLflow server that answers, or a database such as "
+            f"{variable} must name an MLflow server that answers, or a database such as "
             f"sqlite:////home/me/mlflow.db, but got {fault} from {_bare(uri)}. Start or correct "
             "it, unset the variable to use the store in .edgenas, or track nothing: "
             "--no-tracking."

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flows.given_servers import check_mlflow
+from flows.given_servers import check_mlflow_variables
 from flows.proxies import spare_loopback
 from flows.server import (
     LOOPBACK,
@@ -27,7 +27,7 @@ from flows.server import (
     tethered,
     wait_until_healthy,
 )
-from tasks.tracking.tracking_store import Store, given_uri, prepare_store
+from tasks.tracking.tracking_store import Store, prepare_store
 
 PREFECT_PORT: Final = 4200
 MLFLOW_PORT: Final = 5000
@@ -76,8 +76,7 @@ def pages(root: Path = ROOT) -> Iterator[tuple[str, str]]:
     spare_loopback()
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    if uri := given_uri(root):
-        check_mlflow(uri)
+    check_mlflow_variables(root)
     store = prepare_store(root)
     prefect = serving(free_port(PREFECT_PORT), scheduling=True)
     with prefect as api, mlflow_server(store, free_port(MLFLOW_PORT)) as mlflow:

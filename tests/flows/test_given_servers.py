@@ -223,6 +223,14 @@ def test_the_projects_own_store_is_nobody_elses(
     assert tracking_store.given_uri(tmp_path) == "http://mine"
 
 
+def test_a_dead_registry_is_told_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    given_servers.check_mlflow_variables(tmp_path)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "file:./models")
+    with pytest.raises(GivenServerError, match="MLFLOW_REGISTRY_URI must name an MLflow server"):
+        given_servers.check_mlflow_variables(tmp_path)
+
+
 def test_a_store_that_breaks_when_it_is_opened_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
