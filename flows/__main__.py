@@ -1,4 +1,4 @@
-"""The project's command line: ``python -m flows run | status | schedule | cost | calibrate | ui``.
+"""The project's command line: ``python -m flows run | check | status | ...``.
 
 Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
 mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
@@ -61,6 +61,17 @@ def _run(arguments: argparse.Namespace) -> None:
             if is_ours:
                 close_killed_runs(arguments.profile)
             run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
+
+
+def _look_ahead(arguments: argparse.Namespace) -> None:
+    from tasks.look_ahead import run
+    from tasks.run.params import load_params
+    from tasks.run.progress import ConsoleProgress
+
+    Workspace.of(arguments.profile)
+    params = load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+    for line in run(params, ConsoleProgress()):
+        print(line, flush=True)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -172,6 +183,12 @@ def parser() -> argparse.ArgumentParser:
         "--no-tracking", dest="tracking", action="store_false", help="log nothing to MLflow"
     )
     run.set_defaults(call=_run)
+
+    check = commands.add_parser(
+        "check", help="what to know before a run: data, networks, time; trains nothing"
+    )
+    _add_what_to_run(check)
+    check.set_defaults(call=_look_ahead)
 
     status = commands.add_parser("status", help="how far the search is")
     _add_profile(status)

@@ -49,9 +49,11 @@ def _loss(record: Mapping[str, Any]) -> Loss:
 
 
 def _skipped(manifest: Mapping[str, Any]) -> list[str]:
-    """Each reason, how often, and where first."""
+    """Each reason, how often, and where first; but what the line of a loss says already."""
     found = manifest.get("skipped", {})
-    ordered = sorted(found, key=lambda reason: -found[reason]["count"])
+    said = {(one["reason"], one["lost"]) for one in manifest.get("lost", ())}
+    reasons = [reason for reason in found if (reason, found[reason]["count"]) not in said]
+    ordered = sorted(reasons, key=lambda reason: -found[reason]["count"])
     return [
         f"{times(found[reason]['count'])} {reason}, first {found[reason]['names'][0]}."
         for reason in ordered

@@ -49,11 +49,8 @@ def test_each_thing_that_was_lost_or_left_is_a_line(manifest: Any) -> None:
     said = remarks.lines(manifest)
     assert said[0] == TORN
     assert said[1].startswith("no pixel of train is brighter than 1")
-    assert said[2] == (
-        "2 times picture skipped: it cannot be used, first a/torn0.png: not a picture."
-    )
-    assert said[3] == "files left alone that are no pictures: 1."
-    assert said[4].startswith("dropped from train, being in validation or test as well: ")
+    assert said[2] == "files left alone that are no pictures: 1."
+    assert said[3].startswith("dropped from train, being in validation or test as well: ")
 
 
 def test_the_flow_says_it_of_the_data_alone(
@@ -75,6 +72,12 @@ def test_nothing_is_said_of_whole_data(manifest: Any) -> None:
     quiet = {"skipped": {}, "lost": [], "classes_missing": {}, "brightest": 255}
     assert remarks.lines(quiet) == []
     assert remarks.lines({"brightest": 0}) == []  # of a test: there is nothing to see at all
+
+
+def test_reasons_that_no_loss_tells_are_lines_of_their_own(manifest: Any) -> None:
+    clipped = {"box clipped: x": {"count": 3, "names": ["a", "b"]}}
+    more = {**manifest, "skipped": {**manifest["skipped"], **clipped}}
+    assert "3 times box clipped: x, first a." in remarks.lines(more)
 
 
 def test_missing_classes_and_depth_are_said() -> None:

@@ -1,0 +1,106 @@
+"""What prepared data are like: counts, balance, and how they sit in the network's input.
+
+Each function gives lines for people; nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from hw.text import table
+from tasks.learning.problem import Arrays
+from tasks.run.params import Params
+
+_SHOWN: Final = 8  # classes; of more the first and the last
+_FEW: Final = 0.01
+_SMALL_PIXELS: Final = 8  # a side that a network at stride 8 sees as one place
+
+
+def lines(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
+    """Counts by split, balance of classes, and what is special about this kind of data."""
+    classes = manifest["classes"]
+    of = f", {len(classes)} classes" if classes else ""
+    yield f"data: {manifest['source']}, for {params.problem.name}{of}"
+    yield from _counts(manifest)
+    yield from _balance(manifest)
+    special = {"detection": _boxes, "segmentation": _masks}.get(str(manifest["problem"]))
+    if special is not None:
+        yield from special(manifest, train, params)
+    if "longest_tokens" in manifest["splits"]["train"]:
+        yield from _texts(manifest, params)
+
+
+def _counts(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """A row for each split; of boxes and contexts as well, where there are any."""
+    splits = manifest["splits"]
+    names = [key for key in ("items", "boxes", "contexts") if key in splits["train"]]
+    rows = [("  split", *names, "from")]
+    for name, split in splits.items():
+        numbers = (f"{split[key]:,}" for key in names)
+        rows.append((f"  {name}", *numbers, "train" if split["carved"] else "the source"))
+    yield table(rows)
+
+
+def _balance(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """How many of train each class has, and what always saying the commonest is worth."""
+    train = manifest["splits"]["train"]
+    key = next((key for key in train if key.endswith("_per_class")), None)
+    if key is None:
+        return
+    counts = sorted(train[key].items(), key=lambda pair: -pair[1])
+    shown = [f"{name} {count:,}" for name, count in counts]
+    if len(shown) > _SHOWN:
+        shown = [*shown[: _SHOWN // 2], "...", *shown[-_SHOWN // 2 :]]
+    most, least = counts[0][1], counts[-1][1]
+    ratio = f"; the commonest is {most / least:,.1f} times the rarest" if least else ""
+    yield f"  {key.replace('_', ' ')} of train: {', '.join(shown)}{ratio}"
+    if key.startswith(("images", "texts")):
+        held = manifest["splits"]["validation"][key]
+        share = max(held.values()) / sum(held.values())
+        yield f"  always saying the commonest class is right on {share:.1%} of validation"
+
+
+def _boxes(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
+    """Sizes of boxes in pixels of the network's input, and how many there are in a picture."""
+    real = train["labels"] >= 0
+    _, height, width, _ = manifest["input_shape"]
+    sides = (train["boxes"][..., 2:] - train["boxes"][..., :2])[real] * (height, width)
+    short = sides.min(axis=1)
+    low, middle, high = np.percentile(np.sqrt(sides.prod(axis=1)), (5, 50, 95))
+    yield (
+        f"  boxes in the input of {height}x{width}: sides of {low:.0f} to {high:.0f} pixels (5 to "
+        f"95 %), half below {middle:.0f}"
+    )
+    tiny = float((short < _SMALL_PIXELS).mean())
+    if tiny > _FEW:
+        yield (
+            f"  {tiny:.1%} of them are narrower than {_SMALL_PIXELS} pixels: hard to find. A "
+            "larger data.image_size, or space.name detection_small_fine, sees more of them"
+        )
+    most, kept = int(real.sum(axis=1).max()), params.problem.detections
+    full = float((real.sum(axis=1) > kept).mean())
+    yield f"  at most {most} boxes in a picture; problem.detections keeps {kept}"
+    if full:
+        yield f"  {full:.1%} of the pictures have more than that: raise problem.detections"
+
+
+def _masks(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
+    """Shares of the pixels that count."""
+    counts = manifest["splits"]["train"]["pixels_per_class"]
+    total, ignored = sum(counts.values()), manifest["splits"]["train"]["pixels_ignored"]
+    shares = ", ".join(f"{name} {count / total:.1%}" for name, count in counts.items())
+    yield f"  pixels of train: {shares}; {ignored / (total + ignored):.1%} ignored"
+
+
+def _texts(manifest: Mapping[str, Any], params: Params) -> Iterator[str]:
+    """Lengths against the sequence, and words that the vocabulary does not have."""
+    splits, length = manifest["splits"], params.data.sequence_length
+    longest = max(split["longest_tokens"] for split in splits.values())
+    cut = [(why, told["count"]) for why, told in manifest["skipped"].items() if " cut" in why]
+    said = "; ".join(f"{count:,} {why.split(':')[0]}" for why, count in cut) or "nothing is cut"
+    yield f"  longest: {longest} tokens, data.sequence_length {length}: {said}"
+    held = splits.get("validation", splits["train"])["unknown_tokens_share"]
+    yield f"  tokens of validation that the vocabulary does not have: {held:.1%}"
