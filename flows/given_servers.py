@@ -106,7 +106,7 @@ def _prefect_fault(url: str) -> str:
     """What is wrong with a Prefect API, empty if nothing is."""
     if urlsplit(url).scheme not in ("http", "https"):
         return "no address of HTTP"
-    headers = {}
+    headers: dict[str, str] = json.loads(os.environ.get("PREFECT_CLIENT_CUSTOM_HEADERS") or "{}")
     if auth := os.environ.get("PREFECT_API_AUTH_STRING"):
         headers["Authorization"] = _basic(auth)
     elif key := os.environ.get("PREFECT_API_KEY"):

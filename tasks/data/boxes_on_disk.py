@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from tasks.data.dataset import Box, BoxSample, Split, split_of
 from tasks.data.files import any_case, files_below, folders_in, is_picture, one_form
+
+LONGEST: Final = 255  # bytes of a name, on the file systems there are
 
 
 def picture_folders(
@@ -174,4 +177,11 @@ def _holder(root: Path, picture: Path) -> Path:
 def inside(name: str) -> bool:
     """Whether a name stays in the folder it is looked for in."""
     path = Path(name)
-    return bool(name) and "\0" not in name and not path.is_absolute() and ".." not in path.parts
+    if not name or "\0" in name or too_long(name):
+        return False
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def too_long(name: str) -> bool:
+    """Whether no file can be called so."""
+    return any(len(os.fsencode(part)) > LONGEST for part in Path(name).parts)

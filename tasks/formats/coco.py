@@ -23,7 +23,14 @@ from PIL import Image
 
 from tasks.data import box_forms
 from tasks.data.box_forms import Given
-from tasks.data.boxes_on_disk import Pictures, inside, picture_folders, unmentioned
+from tasks.data.boxes_on_disk import (
+    LONGEST,
+    Pictures,
+    inside,
+    picture_folders,
+    too_long,
+    unmentioned,
+)
 from tasks.data.dataset import (
     SPLITS,
     Box,
@@ -246,11 +253,17 @@ def _samples(
 
 
 def _refuse_foreign(file: JsonFile, names: Sequence[str]) -> None:
-    """Refuse names that lead out of their folder."""
-    if foreign := [name for name in names if not inside(name)]:
-        raise DataError(
-            f"a file_name must stay in its folder, but got {foreign[0]!r} in {file.path.name}."
-        )
+    """Refuse names that lead out of their folder, and such as no file can have."""
+    for name in names:
+        if too_long(name):
+            raise DataError(
+                f"a file_name must be at most {LONGEST} bytes long, but got {name[:_EXCERPT]!r} "
+                f"and more in {file.path.name}."
+            )
+        if not inside(name):
+            raise DataError(
+                f"a file_name must stay in its folder, but got {name!r} in {file.path.name}."
+            )
 
 
 def _size(image: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -346,6 +359,7 @@ def _boxes(
     return boxes
 
 
+_EXCERPT = 80  # characters of a name that may be anything
 _ID = (int, str)
 _LARGEST = 2**53  # a whole number above has no float of its own
 

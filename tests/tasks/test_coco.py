@@ -274,6 +274,8 @@ def bad(change: str) -> Any:
         content["categories"][1]["name"] = "cat"
     elif change == "outside":
         content["images"][1]["file_name"] = "../0.png"
+    elif change == "long":
+        content["images"][1]["file_name"] = "x" * 300
     elif change == "no boxes":
         content["annotations"] = []
     elif change == "no images":
@@ -301,6 +303,7 @@ def bad(change: str) -> Any:
         ("category twice", "ids of categories must differ, but got 7 twice"),
         ("name twice", "names of categories must differ, but got 'cat' twice"),
         ("outside", r"must stay in its folder, but got '\.\./0.png'"),
+        ("long", "a file_name must be at most 255 bytes long, but got 'xxx"),
         ("no boxes", "pictures of train must hold boxes, but got none in 10 pictures"),
         ("no images", "10 of 10 boxes of train are lost: 10 times 'annotation skipped: there is"),
         ("no list", r"laid out as COCO, but images is \{\}, not a list"),
