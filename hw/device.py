@@ -30,21 +30,25 @@ def device_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in DEVICES.glob("*.yaml")))
 
 
+def device_file(name: str | Path) -> Path:
+    """Where the profile of that name lies in :data:`DEVICES`, or that path to a YAML file."""
+    text = str(name)
+    if isinstance(name, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
+        return Path(text)
+    return DEVICES / f"{text}.yaml"
+
+
 def load_device(name: str | Path) -> Device:
     """The profile of that name, or of that path to a YAML file.
 
     Raises:
         DeviceError: There is none, or the file breaks a rule of the format.
     """
-    text = str(name)
-    if isinstance(name, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
-        path = Path(text)
-    else:
-        path = DEVICES / f"{text}.yaml"
+    path = device_file(name)
     if not path.is_file():
         raise DeviceError(
             f"device must be one of {', '.join(device_names())}, or a path to a YAML file, "
-            f"but got {text!r}."
+            f"but got {str(name)!r}."
         )
     return parse_device(path.stem, _read(path), str(path))
 

@@ -259,6 +259,18 @@ def check_source(format_name: str, source: Source) -> RawData | None:
     return None if check is None else cast(RawData | None, check(source))
 
 
+def place_of(format_name: str, source: Source) -> Path | None:
+    """The file or folder that data comes from; None where it needs none.
+
+    A format may offer ``place(source)`` beside ``read``, where more than the source belongs to it.
+    A source that is a name ("mnist") is the path of nothing.
+    """
+    if not source.location:
+        return None
+    place = getattr(_format(format_name), "place", None)
+    return Path(source.location).expanduser() if place is None else cast(Path, place(source))
+
+
 def _format(name: str) -> ModuleType:
     names = format_names()
     if name not in names:

@@ -92,6 +92,11 @@ def check(source: Source) -> RawData:
     return read(source)
 
 
+def place(source: Source) -> Path:
+    """The folder of the data set, also where the source is its only JSON: pictures lie there."""
+    return _top(Path(source.location or "").expanduser())
+
+
 def _annotations(root: Path) -> tuple[dict[Split, Annotated], list[str]]:
     """The annotations of each split that is there, and names of JSON files of none."""
     if root.is_file():
@@ -134,7 +139,7 @@ def _subset(path: Path) -> str:
 
 def _top(root: Path) -> Path:
     """The folder of the data set, where ``root`` may be its only JSON."""
-    if root.is_dir():
+    if not root.is_file():
         return root
     return root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
 

@@ -1,10 +1,11 @@
 """The stages of a run: their order, what they read and write, and when one need not run again.
 
 A stage is known by a key: a digest of its parameters, of the files it reads and of the code. Its
-outcome is kept while the key and the files it wrote stay as they are. Of a person's own data,
-which may be large, the key has names, sizes and times: if these changed it is read again, and what
-follows runs again if that made a difference. What a stage needs to go on after
-a kill lies in a state folder of that key and goes when the stage is done.
+outcome is kept while the key and the files it wrote stay as they are. Of files that parameters
+name the key has the content (:mod:`tasks.pipeline.named_files`); of a person's own data, which may be
+large, names, sizes and times: if these changed it is read again, and what follows runs again if
+that made a difference. What a stage needs to go on after a kill lies in a state folder of that
+key and goes when the stage is done.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import importlib
 import os
 import shutil
@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.candidates.records import digest
-from tasks.run.params import Block, DataParams, Params
+from tasks.pipeline import named_files
+from tasks.run.params import Block, Params
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, sha256_file, write_json
+from tasks.run.workspace import Workspace, read_json, sha256_file, sha256_folder, write_json
 
 Manifest = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -211,7 +212,7 @@ def complete(claim: Claim, params: Params, workspace: Workspace, manifest: Manif
         )
     outcome = {
         "key": claim.key,
-        "files": _digest_of(workspace.root / claim.stage.writes),
+        "files": sha256_folder(workspace.root / claim.stage.writes),
         "manifest": manifest,
     }
     write_json(workspace.state / f"{claim.stage.name}.json", outcome)
@@ -273,54 +274,9 @@ def check_reads(name: str, workspace: Workspace) -> None:
 def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
     check_reads(stage.name, workspace)
     blocks = {name: getattr(params, name).model_dump() for name in stage.blocks()}
-    reads: dict[str, object] = {n: _digest_of(workspace.root / n) for n in stage.reads}
-    if not stage.reads:
-        reads = _glanced_at(params.data)
-    reads |= _given(stage, params)
-    return digest(stage.name, blocks, reads, code_digest(stage.rooms))
-
-
-def _given(stage: Stage, params: Params) -> dict[str, object]:
-    """Content of the networks that a person gives to a stage, where they lie."""
-    from tasks.learning import start_from, teacher
-
-    given = {
-        "train_supernet": start_from.find(params.supernet.start_from),
-        "finetune": teacher.own(params.finetune.teacher),
-    }
-    found = given.get(stage.name)
-    return {} if found is None else {str(found): _content(found)}
-
-
-def _content(place: Path) -> str | None:
-    """SHA-256 of a file, or of a folder; None where there is nothing."""
-    if place.is_dir():
-        return _digest_of(place)
-    return sha256_file(place) if place.is_file() else None
-
-
-def _glanced_at(data: DataParams) -> dict[str, object]:
-    """Name, size and time of change of the files that data comes from, where it lies on disk."""
-    named = [Path(name).expanduser() for name in (data.source, data.vocabulary) if name]
-    return {str(place): sorted(_listed(place)) for place in named}
-
-
-def _listed(place: Path) -> Iterator[tuple[str, int, int]]:
-    """A file, or all files below a folder."""
-    below = (Path(top) / name for top, _, names in os.walk(place) for name in names)
-    for path in below if place.is_dir() else [place]:
-        with contextlib.suppress(OSError):  # no file of that name, or gone meanwhile
-            found = path.stat()
-            yield str(path.relative_to(place)), found.st_size, found.st_mtime_ns
-
-
-def _digest_of(folder: Path) -> str:
-    """SHA-256 over names and contents of a folder's files."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            total.update(f"{path.relative_to(folder)}\0{sha256_file(path)}\n".encode())
-    return total.hexdigest()
+    reads: dict[str, object] = {n: sha256_folder(workspace.root / n) for n in stage.reads}
+    named = named_files.contents(stage.name, params)
+    return digest(stage.name, blocks, reads | named, code_digest(stage.rooms))
 
 
 def _kept(stage: Stage, key: str, workspace: Workspace) -> Manifest | None:
@@ -328,7 +284,7 @@ def _kept(stage: Stage, key: str, workspace: Workspace) -> Manifest | None:
     if not path.exists() or not folder.is_dir():
         return None
     outcome = read_json(path)
-    if outcome["key"] != key or outcome["files"] != _digest_of(folder):
+    if outcome["key"] != key or outcome["files"] != sha256_folder(folder):
         return None
     manifest: Manifest = outcome["manifest"]
     return manifest

@@ -247,6 +247,15 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_folder(folder: Path) -> str:
+    """SHA-256 over names and contents of a folder's files, in hexadecimal."""
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            total.update(f"{path.relative_to(folder)}\0{sha256_file(path)}\n".encode())
+    return total.hexdigest()
+
+
 def _missing(path: Path) -> WorkspaceError:
     """The error for a file that an earlier stage should have made."""
     return WorkspaceError(

@@ -1,0 +1,127 @@
+"""Files that parameters name: which stages read them, and what is in them now.
+
+A parameter holds a path, and what lies there can change while the path stays. So its content is
+part of the key of each stage that reads it (:mod:`tasks.pipeline.stages`). What ships with the project,
+such as the devices that a name stands for, is code and in the keys as such.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.run.params import Params
+from tasks.run.workspace import sha256_file, sha256_folder
+
+
+def content(place: Path) -> object:
+    """SHA-256 of a file, or of a folder; None where there is nothing."""
+    if place.is_dir():
+        return sha256_folder(place)
+    return sha256_file(place) if place.is_file() else None
+
+
+def glance(place: Path) -> object:
+    """Name, size and time of change of a file, or of all files below a folder.
+
+    Of a person's own data, which may be too large to be read each time.
+    """
+    return sorted(_listed(place))
+
+
+def _listed(place: Path) -> Iterator[tuple[str, int, int]]:
+    for path in _below(place) if place.is_dir() else [place]:
+        with contextlib.suppress(OSError):  # no file of that name, or gone meanwhile
+            found = path.stat()
+            yield str(path.relative_to(place)), found.st_size, found.st_mtime_ns
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """All files below a folder, also through links, which may lead back."""
+    seen = set[str]()
+    for top, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(top)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(top, name) for name in names)
+
+
+def _source(params: Params) -> Path | None:
+    from tasks.data.dataset import Source, place_of
+
+    return place_of(params.data.format, Source(params.data.source))
+
+
+def _vocabulary(params: Params) -> Path | None:
+    given = params.data.vocabulary
+    return None if given is None else Path(given).expanduser()
+
+
+def _start_from(params: Params) -> Path | None:
+    from tasks.learning import start_from
+
+    return start_from.find(params.supernet.start_from)
+
+
+def _teacher(params: Params) -> Path | None:
+    from tasks.learning import teacher
+
+    return teacher.own(params.finetune.teacher)
+
+
+def _device(params: Params) -> Path | None:
+    from hw.device import DEVICES, device_file
+
+    path = device_file(params.cost.device)
+    return None if path.parent == DEVICES else path
+
+
+def _limiting_device(params: Params) -> Path | None:
+    """Which networks a supernet is trained for depends on the device where there are limits."""
+    from tasks.candidates.limits import cost_limits
+
+    return _device(params) if cost_limits(params.cost) else None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A parameter whose value may name a file or a folder.
+
+    Attributes:
+        parameter: As ``block.key``.
+        stages: Names of those that read what lies there.
+        place: Where that is; None where the parameter names nothing on this disk.
+        look: What is to be known of it, as JSON can write it.
+    """
+
+    parameter: str
+    stages: tuple[str, ...]
+    place: Callable[[Params], Path | None]
+    look: Callable[[Path], object] = content
+
+
+NAMED = (
+    NamedFile("data.source", ("prepare",), _source, glance),
+    NamedFile("data.vocabulary", ("prepare",), _vocabulary),
+    NamedFile("supernet.start_from", ("train_supernet",), _start_from),
+    NamedFile("cost.device", ("train_supernet",), _limiting_device),
+    NamedFile("cost.device", ("search", "finetune", "select"), _device),
+    NamedFile("finetune.teacher", ("finetune",), _teacher),
+)
+
+
+def places(stage: str, params: Params) -> dict[str, Path]:
+    """Files and folders that parameters name and a stage reads, by ``block.key``."""
+    found = ((one.parameter, one.place(params)) for one in NAMED if stage in one.stages)
+    return {parameter: place for parameter, place in found if place is not None}
+
+
+def contents(stage: str, params: Params) -> dict[str, object]:
+    """What is in them now, by ``block.key``; two of these differ if what was read may differ."""
+    looks = {one.parameter: one.look for one in NAMED if stage in one.stages}
+    return {key: looks[key](place) for key, place in places(stage, params).items()}
