@@ -125,3 +125,9 @@ def contents(stage: str, params: Params) -> dict[str, object]:
     """What is in them now, by ``block.key``; two of these differ if what was read may differ."""
     looks = {one.parameter: one.look for one in NAMED if stage in one.stages}
     return {key: looks[key](place) for key, place in places(stage, params).items()}
+
+
+def all_contents(params: Params) -> dict[str, dict[str, object]]:
+    """The same of every stage that reads such files, by its name."""
+    readers = dict.fromkeys(stage for one in NAMED for stage in one.stages)
+    return {stage: contents(stage, params) for stage in readers}

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks.candidates.records import digest
 from tasks.learning.problem import load_problem, open_problem
+from tasks.pipeline import named_files
 from tasks.run.params import Params, load_params
 from tasks.run.progress import ConsoleProgress, Progress, RecordedProgress
 from tasks.run.workspace import Workspace, read_json
@@ -174,9 +175,16 @@ def _track(params: Params, profile: str | None) -> Tracking:
         for key, value in values.items()
         if not isinstance(value, dict)
     }
-    name = profile or "default"
-    key = digest(name, params.model_dump())
-    return Tracking(store, tracker, tracker.start_run(name, settings, _tags(params), run_key=key))
+    parent = tracker.start_run(
+        profile or "default", settings, _tags(params), run_key=run_key(profile, params)
+    )
+    return Tracking(store, tracker, parent)
+
+
+def run_key(profile: str | None, params: Params) -> str:
+    """What a search is known by in MLflow: its parameters, and what the files they name hold."""
+    named = named_files.all_contents(params)
+    return digest(profile or "default", params.model_dump(), named)
 
 
 def table_of(session: Session) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ import pytest
 
 from tasks.pipeline import stages
 from tasks.pipeline.named_files import NAMED
+from tasks.pipeline.session import run_key
 from tasks.pipeline.stages import STAGES, claimed, code_digest, complete, stage_named
 from tasks.run.params import Block, Params
 from tasks.run.workspace import Workspace, write_json, write_npz
@@ -188,6 +189,18 @@ def test_a_new_calibration_at_the_same_path_is_not_kept(
             kept[name] = claim.kept is not None
     # The report reads what the stages before it write: it is kept only as long as they are.
     assert [name for name in STAGES if kept[name]] == ["prepare", "train_supernet", "report"]
+
+
+def test_a_search_with_another_board_at_the_same_path_is_another_run_in_mlflow(
+    tmp_path: Path,
+) -> None:
+    file = board(tmp_path)
+    params = Params.model_validate({"cost": {"device": str(file)}})
+    before = run_key("mine", params)
+    assert run_key("mine", params) == before
+    assert run_key(None, params) != before
+    file.write_text(file.read_text() + "\n")
+    assert run_key("mine", params) != before
 
 
 @pytest.mark.parametrize("folder", ["devices", "chips", "compilers"])
