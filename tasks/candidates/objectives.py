@@ -93,10 +93,10 @@ def _check(name: str, texts: Sequence[str], problem: str | None) -> None:
         )
     own = load_problem(problem).metric
     cured = [f"{own.name}:{own.goal}" if text.startswith(f"{name}:") else text for text in texts]
+    goals = ", ".join(text.replace(":", ": ") for text in dict.fromkeys(cured))
     raise ObjectiveError(
         f"an objective of {problem} must be one of {', '.join(known(problem))}, but got {name!r}, "
-        f"which {owner} is scored by. Set select.objectives to "
-        f"[{', '.join(dict.fromkeys(cured))}]."
+        f"which {owner} is scored by. Set select.objectives to {{{goals}}}."
     )
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainValidator,
@@ -197,10 +198,22 @@ class FinetuneParams(Block):
     seed: Seed = 0
 
 
+def _goals(value: object) -> object:
+    """Objectives as ``name:goal`` each, where they are given as a mapping of names to goals."""
+    if not isinstance(value, Mapping):
+        return value
+    for name, goal in value.items():
+        if goal not in ("max", "min"):
+            raise ValueError(f"a goal must be max or min, but got {_short(goal)} for {name}")
+    return tuple(f"{name}:{goal}" for name, goal in value.items())
+
+
 class SelectParams(Block):
     """By what the finalists are compared."""
 
-    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, strict=False)] = (
+    objectives: Annotated[
+        tuple[Objective, ...], Field(min_length=1, strict=False), BeforeValidator(_goals)
+    ] = (
         "top1:max",
         "latency_ms:min",
     )
@@ -253,19 +266,19 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
     Raises:
         ParamsError: The file is missing or no YAML; a key, a profile or a value is not allowed.
     """
-    tree = _read(path)
+    tree = _with_whole_goals(_read(path))
     profiles, efforts = (tree.pop(key, None) or {} for key in ("profiles", "efforts"))
     where = str(path)
     overlays: list[Mapping[str, Any]] = [{_EFFORT: tree.pop(_EFFORT, None)}]
     if profile is not None:
-        overlays += _chain(profiles, profile, path)
+        overlays += map(_with_whole_goals, _chain(profiles, profile, path))
         where += f", profile {profile}"
     overlays.append(functools.reduce(merge, map(_override, overrides), {}))
     for overlay in overlays:
         over = dict(overlay)
         effort = over.pop(_EFFORT, None)
         if effort is not None:
-            tree = merge(tree, _profile(efforts, effort, path, _EFFORT))
+            tree = merge(tree, _with_whole_goals(_profile(efforts, effort, path, _EFFORT)))
         tree = merge(tree, over)
     try:
         return Params.model_validate({k: {} if v is None else v for k, v in tree.items()})
@@ -282,16 +295,44 @@ def profile_names(path: Path) -> tuple[str, ...]:
     return tuple(sorted(map(str, _read(path).get("profiles") or {})))
 
 
+class _Whole(dict[str, Any]):
+    """A mapping that is one value: laid over another one it takes its place."""
+
+
+def _with_whole_goals(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """An overlay whose objectives take the place of those below it."""
+    select = overlay.get("select")
+    if not isinstance(select, Mapping) or "objectives" not in select:
+        return dict(overlay)
+    return {**overlay, "select": {**select, "objectives": _whole_goals(select["objectives"])}}
+
+
+def _whole_goals(given: object) -> object:
+    """Objectives as a mapping, also where they are a list of ``name:goal``.
+
+    A list is not what the file should hold: DVC writes ``"top1:max"`` back without its quotes.
+    What cannot be objectives stays as it is, to be refused.
+    """
+    if isinstance(given, Mapping):
+        return _Whole(given)
+    if isinstance(given, list):
+        pairs = [one.split(":") for one in given if isinstance(one, str)]
+        goals = _Whole(pair for pair in pairs if len(pair) == 2)
+        return goals if goals and len(goals) == len(given) else given
+    return given
+
+
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` laid on ``under``: mappings key by key, everything else replaced.
+    """``over`` laid on ``under``: mappings key by key, everything else replaced, goals too.
 
     >>> merge({"a": {"b": 1, "c": [2]}}, {"a": {"c": [3]}})
     {'a': {'b': 1, 'c': [3]}}
     """
-    merged = dict(under)
+    merged = _Whole(under) if isinstance(under, _Whole) else dict(under)
     for key, value in over.items():
         below = merged.get(key)
         both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        both = both and not isinstance(value, _Whole)
         merged[key] = merge(below, value) if both else value  # type: ignore[arg-type]
     return merged
 
@@ -388,7 +429,8 @@ def _override(text: str) -> dict[str, Any]:
         raise ParamsError(f"--set {key} must be YAML, but got {_one_line(error)}.") from error
     for name in reversed(names):
         tree = {name: tree}
-    return dict(tree)
+    # One objective alone (select.objectives.macs=min) is laid beside those that there are.
+    return dict(tree) if len(names) > 2 else _with_whole_goals(tree)
 
 
 def _explain(error: ValidationError, where: str) -> str:
@@ -420,8 +462,8 @@ _WANTED = {
     "string_type": "text (in quotes if it looks like something else)",
     "string_too_short": "text that is not empty",
     "string_pattern_mismatch": "a name and its goal, such as top1:max",
-    "tuple_type": "a list",
-    "too_short": "a list with at least {min_length} entries",
+    "tuple_type": "names with their goals, such as {{top1: max}}",
+    "too_short": "at least {min_length} name with its goal, such as {{top1: max}}",
     "model_type": "a block of keys",
 }
 

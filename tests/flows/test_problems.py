@@ -76,7 +76,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--set", "problem.name=depth"], "problem.name must be one of classification, "),
         (
             ["--profile", "segmentation", "--set", "select.objectives=[top1:max]"],
-            "Set select.objectives to [mean_iou:max].",
+            "Set select.objectives to {mean_iou: max}.",
         ),
         (
             ["--profile", "question_answering", "--set", "data.format=squad"],

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from tasks.candidates import objectives
 from tasks.candidates.objectives import Objective, ObjectiveError, known, loss_table, losses, parse
@@ -75,8 +76,9 @@ def test_another_problems_metric_is_refused_with_a_cure(two_problems: None) -> N
     assert line.startswith("an objective of detection must be one of map50, latency_ms, ")
     assert "but got 'top1', which naming is scored by." in line
     # derived: what is asked for, with the own metric in its place, is accepted
-    cure = line.partition("[")[2].removesuffix("].").split(", ")
-    assert parse(cure, "detection") == (Objective("map50", "max"), Objective("latency_ms", "min"))
+    cure = yaml.safe_load("{" + line.partition("{")[2].removesuffix("."))
+    goals = (Objective("map50", "max"), Objective("latency_ms", "min"))
+    assert parse(SelectParams(objectives=cure).objectives, "detection") == goals
 
 
 def test_without_a_problem_any_metric_will_do(two_problems: None) -> None:

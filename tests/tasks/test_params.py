@@ -25,6 +25,7 @@ def keys(tree: dict, above: str = "") -> set[str]:
 def test_file_names_every_parameter_and_no_other() -> None:
     tree = yaml.safe_load(FILE.read_text())
     del tree["profiles"], tree["efforts"]
+    tree["select"]["objectives"] = "a mapping in the file, names with goals in the record"
     assert keys(tree) == keys(Params().model_dump())
 
 
@@ -71,6 +72,20 @@ def test_profile_is_under_the_overrides(tmp_path: Path) -> None:
             "objectives",
             ("top1:max", "macs:min"),
         ),
+        (
+            "select.objectives={top1: max, macs: min}",
+            "select",
+            "objectives",
+            ("top1:max", "macs:min"),
+        ),
+        ("select.objectives=[top1:max]", "select", "objectives", ("top1:max",)),
+        ("select={objectives: {top1: max}}", "select", "objectives", ("top1:max",)),
+        (
+            "select.objectives.macs=min",
+            "select",
+            "objectives",
+            ("top1:max", "latency_ms:min", "weight_bytes:min", "macs:min"),
+        ),
     ],
 )
 def test_override_is_parsed_as_yaml(override: str, block: str, key: str, value: object) -> None:
@@ -98,10 +113,17 @@ def test_override_is_parsed_as_yaml(override: str, block: str, key: str, value: 
         ("supernet.learning_rate=fast", "learning_rate must be a number, but got 'fast'"),
         ("report.title=2024", "report.title must be text .*but got 2024"),
         ("search.algorithm=''", "search.algorithm must be text that is not empty"),
-        ("select.objectives=[]", "select.objectives must be a list with at least 1"),
-        ("select.objectives=top1:max", "select.objectives must be a list, but got"),
+        ("select.objectives=[]", "select.objectives must be at least 1 name with its goal"),
+        ("select.objectives={}", "select.objectives must be at least 1 name with its goal"),
+        ("select.objectives=top1:max", "objectives must be names with their goals, such as {top1"),
         ("select.objectives=[top1]", "select.objectives.0 must be a name and its goal"),
+        ("select.objectives=[top1, macs:min]", "objectives.0 must be a name and its goal"),
         ("select.objectives=[a:max, a:min]", "objectives must differ by name"),
+        ("select.objectives=[{a: max}]", "select.objectives.0 must be text"),
+        ("select.objectives=[top1:most]", "a goal must be max or min, but got 'most' for top1"),
+        ("select.objectives={top1: most}", "a goal must be max or min, but got 'most' for top1"),
+        ("select.objectives.macs=2", "a goal must be max or min, but got 2 for macs"),
+        ("select.objectives={Top1: max}", "select.objectives.0 must be a name and its goal"),
         ("data=3", "data must be a block of keys, but got 3"),
         ("data.image_size", "--set must be given as block.key=value"),
         ("data..x=1", "--set must be given as block.key=value"),

@@ -42,6 +42,40 @@ def test_a_profile_may_do_nothing_but_extend(tmp_path: Path) -> None:
     assert load_params(path, "same") == load_params(path, "top")
 
 
+GOALS = """
+select: {objectives: {top1: max, macs: min}}
+profiles:
+  mapped: {select: {objectives: {f1: max}}}
+  listed: {select: {objectives: ["f1:max", "latency_ms:min"]}}
+  "on": {extends: listed, select: {objectives: {map50: max}}}
+  silent: {extends: listed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "expected"),
+    [
+        (None, [], "top1:max macs:min"),
+        ("mapped", [], "f1:max"),
+        ("listed", [], "f1:max latency_ms:min"),
+        ("on", [], "map50:max"),
+        ("silent", [], "f1:max latency_ms:min"),
+        ("mapped", ["select.objectives=[top1:max]"], "top1:max"),
+        ("listed", ["select.objectives={top1: max}"], "top1:max"),
+        ("listed", ["select.objectives.macs=min"], "f1:max latency_ms:min macs:min"),
+        ("listed", ["select.objectives.latency_ms=max"], "f1:max latency_ms:max"),
+        ("mapped", ["select.objectives={a: max}", "select.objectives={b: min}"], "b:min"),
+        ("mapped", ["select.objectives={a: max}", "select.objectives.b=min"], "a:max b:min"),
+        ("mapped", ["select.objectives.b=min", "select.objectives=[a:max]"], "a:max"),
+    ],
+)
+def test_goals_take_the_place_of_those_below_them_and_one_alone_is_added(
+    profile: str | None, overrides: list[str], expected: str, tmp_path: Path
+) -> None:
+    found = load_params(write(tmp_path, GOALS), profile, overrides).select.objectives
+    assert list(found) == expected.split()
+
+
 @pytest.mark.parametrize(
     ("profiles", "message"),
     [
@@ -83,7 +117,7 @@ def test_a_persons_own_profile_is_as_the_documents_say(tmp_path: Path) -> None:
     tree = yaml.safe_load(FILE.read_text())
     own = {"format": "coco", "source": "data/bccd", "image_size": [192, 256]}
     tree["profiles"]["bccd"] = {"extends": "detection", "data": own}
-    params = load_params(write(tmp_path, yaml.safe_dump(tree)), "bccd")
+    params = load_params(write(tmp_path, yaml.safe_dump(tree, sort_keys=False)), "bccd")
     shipped = load_params(FILE, "detection")
     assert params.data.size == (192, 256)
     assert params.data.fit == shipped.data.fit
