@@ -17,7 +17,9 @@ from pathlib import Path
 
 from flows import utf8
 from spaces import defect
+from tasks.pipeline import dvc_pipeline
 from tasks.pipeline.stages import STAGES, alone, check_reads
+from tasks.run.params import Params
 from tasks.run.workspace import Workspace, check_writable
 
 _NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
@@ -26,7 +28,7 @@ _KEPT = Path(".edgenas")
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
 
 
-def _check(arguments: argparse.Namespace) -> Workspace:
+def _check(arguments: argparse.Namespace) -> Params:
     """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
     from flows.given_servers import check_mlflow_variables
     from flows.proxies import spare_loopback
@@ -35,21 +37,30 @@ def _check(arguments: argparse.Namespace) -> Workspace:
 
     spare_loopback()
     workspace = Workspace.of(arguments.profile)
-    check(load_params(Path("params.yaml"), arguments.profile, arguments.overrides))
+    params = load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+    check(params)
     kept = (_KEPT / name for name in ("log", "mlflow", "prefect"))
     check_writable(workspace.root, workspace.state, workspace.store, *kept)
     if getattr(arguments, "tracking", True):
         check_mlflow_variables(Path())
-    return workspace
+    return params
+
+
+def _is_run_by_dvc(arguments: argparse.Namespace) -> bool:
+    """Whether DVC runs this stage, for it stands in ``dvc.yaml``; DVC says which one it runs."""
+    running = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
+    return arguments.profile is None and running == arguments.stage
 
 
 def _run(arguments: argparse.Namespace) -> None:
     from flows.console import keep_native_output_in, point_to_log_at_sudden_death
     from flows.server import prefect_server
 
-    workspace = _check(arguments)
+    params, workspace = _check(arguments), Workspace.of(arguments.profile)
     if arguments.stage:
         check_reads(arguments.stage, workspace)
+        if _is_run_by_dvc(arguments):
+            dvc_pipeline.check(arguments.stage, params, Path())
     with alone(workspace):
         point_to_log_at_sudden_death()
         keep_native_output_in()

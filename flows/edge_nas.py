@@ -69,9 +69,9 @@ def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Manif
 
 
 @task(cache_policy=NO_CACHE)
-def version_default_run() -> str:
+def version_default_run(session: Session) -> str:
     """The outcome of the default under DVC."""
-    return version_artifacts.run(ROOT)
+    return version_artifacts.run(ROOT, session.params)
 
 
 @task(cache_policy=NO_CACHE)
@@ -200,7 +200,7 @@ def edge_nas(
             select(profile, overrides, tracking)
             report(profile, overrides, tracking)
         default = session.is_default
-        versioned = version_default_run() if default else "not under DVC: not the default"
+        versioned = version_default_run(session) if default else "not under DVC: not the default"
     return closing_lines(session, versioned)
 
 
