@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
@@ -151,3 +152,18 @@ def test_a_second_repro_runs_nothing_and_a_changed_budget_the_search_and_what_fo
     assert ran(reproduced.dvc("repro")) == []
     reproduced.set_budget(7)
     assert ran(reproduced.dvc("repro")) == list(STAGES[2:])
+
+
+def test_experiments_vary_a_parameter_here_and_queued(reproduced: Repository) -> None:
+    reproduced.commit()
+    said = reproduced.dvc("exp", "run", "--name", "here", "-S", "search.budget=8")
+    assert ran(said) == list(STAGES[2:])
+    assert "search.budget" not in reproduced.dvc("status")
+    # Queued is what the folder holds now, so of this one the report alone is left to do.
+    reproduced.dvc("exp", "run", "--queue", "--name", "queued", "-S", "report.title=Another")
+    assert ran(reproduced.dvc("exp", "run", "--run-all")) == ["report"]
+    shown = csv.DictReader(reproduced.dvc("exp", "show", "--csv").splitlines())
+    rows = {row["Experiment"]: row for row in shown}
+    set_there = [(rows[n]["search.budget"], rows[n]["report.title"]) for n in ("here", "queued")]
+    assert set_there == [("8", "Edge NAS"), ("8", "Another")]
+    assert {rows[name]["models"] for name in ("here", "queued")} == {"2"}  # finalists of SMOKE
