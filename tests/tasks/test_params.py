@@ -24,7 +24,7 @@ def keys(tree: dict, above: str = "") -> set[str]:
 
 def test_file_names_every_parameter_and_no_other() -> None:
     tree = yaml.safe_load(FILE.read_text())
-    del tree["profiles"], tree["efforts"]
+    del tree["profiles"], tree["effort"], tree["efforts"]
     tree["select"]["objectives"] = "a mapping in the file, names with goals in the record"
     assert keys(tree) == keys(Params().model_dump())
 
@@ -38,7 +38,7 @@ def test_every_profile_of_the_file_is_valid() -> None:
 def test_plain_yaml_reads_the_file_the_same_way() -> None:
     """Other tools that read the file must see numbers where we do."""
     tree = yaml.safe_load(FILE.read_text())
-    del tree["profiles"], tree["efforts"]
+    del tree["profiles"], tree["effort"], tree["efforts"]
     assert Params.model_validate(tree) == load_params(FILE)
 
 

@@ -43,6 +43,12 @@ def test_a_parameter_that_is_set_is_set_and_nothing_else(tmp_path: Path) -> None
     assert load_params(path, "tiny") == load_params(FILE, "tiny", [*settings, "search.budget=3"])
 
 
+def test_an_effort_can_be_set(tmp_path: Path) -> None:
+    path = Path(shutil.copyfile(FILE, tmp_path / "params.yaml"))
+    apply_overrides(path, ["effort=thorough"])
+    assert load_params(path) == load_params(FILE, None, ["effort=thorough"]) != load_params(FILE)
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_goals_can_be_set_one_by_one(profile: str | None, tmp_path: Path) -> None:
     path = Path(shutil.copyfile(FILE, tmp_path / "params.yaml"))
