@@ -1,4 +1,4 @@
-"""The project's command line: ``python -m flows run | check | status | ...``.
+"""The project's command line: ``python -m flows run | check | status | dvc | schedule | ...``.
 
 Prefect, MLflow and TensorFlow are imported inside the commands that use them, so that help and
 mistakes are answered at once. Exit status: 0 done; 2 bad input, said in one line; 130 interrupted;
@@ -47,9 +47,8 @@ def _check(arguments: argparse.Namespace) -> Params:
 
 
 def _is_run_by_dvc(arguments: argparse.Namespace) -> bool:
-    """Whether DVC runs this stage, for it stands in ``dvc.yaml``; DVC says which one it runs."""
-    running = os.environ.get("DVC_STAGE", "").rpartition(":")[2]
-    return arguments.profile is None and running == arguments.stage
+    """Whether DVC runs this stage: it says the name of the one that it runs."""
+    return os.environ.get("DVC_STAGE", "").rpartition(":")[2] == str(arguments.stage)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -60,7 +59,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.stage:
         check_reads(arguments.stage, workspace)
         if _is_run_by_dvc(arguments):
-            dvc_pipeline.check(arguments.stage, params, Path())
+            dvc_pipeline.check(arguments.stage, arguments.profile, params, Path())
     with alone(workspace):
         point_to_log_at_sudden_death()
         keep_native_output_in()
@@ -83,6 +82,11 @@ def _look_ahead(arguments: argparse.Namespace) -> None:
     params = load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
     for line in run(params, ConsoleProgress()):
         print(line, flush=True)
+
+
+def _dvc(arguments: argparse.Namespace) -> None:
+    path = dvc_pipeline.write(arguments.profile, _check(arguments), Path())
+    print(f"Written to {path}. Keep it in git, and run: dvc repro {path}")
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -204,6 +208,12 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="how far the search is")
     _add_profile(status)
     status.set_defaults(call=_status)
+
+    dvc = commands.add_parser("dvc", help="write the dvc.yaml of a profile, for dvc repro")
+    dvc.add_argument(
+        "--profile", required=True, metavar="NAME", help="a profile; its file is in runs/NAME/"
+    )
+    dvc.set_defaults(call=_dvc, overrides=[])
 
     schedule = commands.add_parser("schedule", help="serve the flow on a schedule, until Ctrl-C")
     schedule.add_argument(

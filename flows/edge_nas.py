@@ -69,9 +69,11 @@ def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Manif
 
 
 @task(cache_policy=NO_CACHE)
-def version_default_run(session: Session) -> str:
-    """The outcome of the default under DVC."""
-    return version_artifacts.run(ROOT, session.params)
+def version_run(session: Session) -> str:
+    """The outcome under DVC, where it is to be."""
+    if not session.is_as_written:
+        return "not under DVC: parameters were set for this run alone"
+    return version_artifacts.run(ROOT, session.profile, session.params)
 
 
 @task(cache_policy=NO_CACHE)
@@ -199,8 +201,7 @@ def edge_nas(
             finetune(profile, overrides, tracking)
             select(profile, overrides, tracking)
             report(profile, overrides, tracking)
-        default = session.is_default
-        versioned = version_default_run(session) if default else "not under DVC: not the default"
+        versioned = version_run(session)
     return closing_lines(session, versioned)
 
 

@@ -197,6 +197,7 @@ COMMANDS = (
     "flows status",
     "flows schedule",
     "flows cost",
+    "flows dvc",
     "flows ui",
     "hw",
     "spaces",

@@ -18,10 +18,8 @@ from tasks.run.workspace import sha256_file, sha256_folder
 
 
 def content(place: Path) -> object:
-    """SHA-256 of a file, or of a folder; None where there is nothing."""
-    if place.is_dir():
-        return sha256_folder(place)
-    return sha256_file(place) if place.is_file() else None
+    """SHA-256 of a file, or of a folder."""
+    return sha256_folder(place) if place.is_dir() else sha256_file(place)
 
 
 def glance(place: Path) -> object:
@@ -95,7 +93,7 @@ class NamedFile:
     Attributes:
         parameter: As ``block.key``.
         stages: Names of those that read what lies there.
-        place: Where that is; None where the parameter names nothing on this disk.
+        place: Where that would be; None where the parameter names no file.
         look: What is to be known of it, as JSON can write it.
     """
 
@@ -116,9 +114,12 @@ NAMED = (
 
 
 def places(stage: str, params: Params) -> dict[str, Path]:
-    """Files and folders that parameters name and a stage reads, by ``block.key``."""
+    """Files and folders that parameters name and a stage reads, by ``block.key``.
+
+    What is not there is left out: it is refused elsewhere, or the name of something else.
+    """
     found = ((one.parameter, one.place(params)) for one in NAMED if stage in one.stages)
-    return {parameter: place for parameter, place in found if place is not None}
+    return {parameter: place for parameter, place in found if place and place.exists()}
 
 
 def contents(stage: str, params: Params) -> dict[str, object]:

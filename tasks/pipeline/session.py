@@ -42,14 +42,16 @@ class Session:
         workspace: Where its files are.
         progress: Told how far it is.
         tracking: The MLflow side, or None where the run is not tracked.
-        is_default: ``params.yaml`` as it stands: what DVC versions.
+        profile: Its name; None: the default.
+        is_as_written: No parameter was set for this run alone: what DVC versions.
     """
 
     params: Params
     workspace: Workspace
     progress: Progress
     tracking: Tracking | None
-    is_default: bool
+    profile: str | None
+    is_as_written: bool
 
     def mirrored(self) -> AbstractContextManager[Callable[[Sequence[Mapping[str, Any]]], None]]:
         """See :meth:`Tracking.mirrored`; without tracking, a function that does nothing."""
@@ -162,7 +164,8 @@ def _open(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> Se
         workspace=workspace,
         progress=RecordedProgress(ConsoleProgress(), workspace.state / "progress.json"),
         tracking=_track(params, profile) if tracking else None,
-        is_default=profile is None and not overrides,
+        profile=profile,
+        is_as_written=not overrides,
     )
 
 

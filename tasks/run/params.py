@@ -271,7 +271,7 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
     where = str(path)
     overlays: list[Mapping[str, Any]] = [{_EFFORT: tree.pop(_EFFORT, None)}]
     if profile is not None:
-        overlays += map(_with_whole_goals, _chain(profiles, profile, path))
+        overlays += map(_with_whole_goals, _chain(profiles, profile, path).values())
         where += f", profile {profile}"
     overlays.append(functools.reduce(merge, map(_override, overrides), {}))
     for overlay in overlays:
@@ -293,6 +293,15 @@ def profile_names(path: Path) -> tuple[str, ...]:
         ParamsError: The file is missing or no YAML.
     """
     return tuple(sorted(map(str, _read(path).get("profiles") or {})))
+
+
+def profiles_under(path: Path, profile: str) -> tuple[str, ...]:
+    """Names of the profiles that make a profile: those that it extends, and itself last.
+
+    Raises:
+        ParamsError: The file is missing or no YAML, or a profile is not there.
+    """
+    return tuple(_chain(_read(path).get("profiles"), profile, path))
 
 
 class _Whole(dict[str, Any]):
@@ -383,8 +392,8 @@ _EXTENDS = "extends"
 """The key of a profile that names another one, to be laid under it."""
 
 
-def _chain(profiles: object, name: str, path: Path) -> list[Mapping[str, Any]]:
-    """The overlays of a profile and of those that it extends, the undermost first."""
+def _chain(profiles: object, name: str, path: Path) -> dict[str, Mapping[str, Any]]:
+    """The overlays of a profile and of those that it extends by name, the undermost first."""
     names, overlays = list[str](), list[Mapping[str, Any]]()
     wanted: Any = name
     while wanted is not None:
@@ -398,7 +407,7 @@ def _chain(profiles: object, name: str, path: Path) -> list[Mapping[str, Any]]:
         names.append(wanted)
         wanted = overlay.pop(_EXTENDS, None)
         overlays.append(overlay)
-    return overlays[::-1]
+    return dict(zip(names[::-1], overlays[::-1], strict=True))
 
 
 def _profile(profiles: object, name: object, path: Path, what: str) -> Mapping[str, Any]:
