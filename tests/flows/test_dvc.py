@@ -61,16 +61,19 @@ class Repository:
 
 def ran(output: str) -> list[str]:
     """Stages that ``dvc repro`` ran."""
-    return re.findall(r"^Running stage '(\w+)'", output, re.M)
+    return re.findall(r"^Running stage '(?:.*:)?(\w+)'", output, re.M)
 
 
-def fresh(template: Path, parent: Path, environment: dict[str, str]) -> Repository:
-    """A repository with a sibling remote of its own."""
+def fresh(
+    template: Path, parent: Path, environment: dict[str, str], *, as_default: bool = True
+) -> Repository:
+    """A repository with a sibling remote; the smoke run is its default, or stays a profile."""
     root = Path(shutil.copytree(template, parent / "project"))
-    path = root / "params.yaml"
-    tree = yaml.safe_load(path.read_text())
-    smoke = tree["profiles"].pop("smoke")
-    path.write_text(yaml.safe_dump(merge(tree, smoke), sort_keys=False))
+    if as_default:
+        path = root / "params.yaml"
+        tree = yaml.safe_load(path.read_text())
+        smoke = tree["profiles"].pop("smoke")
+        path.write_text(yaml.safe_dump(merge(tree, smoke), sort_keys=False))
     repository = Repository(root.resolve(), environment)
     repository.call("git", "init", "--quiet")
     repository.commit()
@@ -140,7 +143,7 @@ def test_a_clone_gets_the_models_without_training(
     names = sorted(
         path.relative_to(clone.root) for path in clone.root.glob("artifacts/**/*.tflite")
     )
-    assert len(names) == 6
+    assert len(names) == 8  # two finalists: float, ptq, qat and int8
     for name in names:
         assert (clone.root / name).read_bytes() == (flowed.root / name).read_bytes()
     assert not (clone.root / ".edgenas").exists()
@@ -167,3 +170,31 @@ def test_experiments_vary_a_parameter_here_and_queued(reproduced: Repository) ->
     set_there = [(rows[n]["search.budget"], rows[n]["report.title"]) for n in ("here", "queued")]
     assert set_there == [("8", "Edge NAS"), ("8", "Another")]
     assert {rows[name]["models"] for name in ("here", "queued")} == {"2"}  # finalists of SMOKE
+
+
+def test_a_profile_is_recorded_reproduced_and_pulled(
+    template: Path, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]
+) -> None:
+    parent, file = tmp_path_factory.mktemp("profile"), "runs/smoke/dvc.yaml"
+    made = fresh(template, parent, environment, as_default=False)
+    made.call(sys.executable, "-m", "flows", "dvc", "--profile", "smoke")
+    said = made.call(sys.executable, "-m", "flows", "run", "--profile", "smoke")
+    assert "Versions  recorded in dvc.lock, pushed to the default remote" in said
+    assert ran(made.dvc("repro", file)) == []
+    made.commit()
+    assert {"runs/smoke/dvc.lock", file} == set(made.call("git", "ls-files", "runs").split())
+
+    clone = Repository(made.root.with_name("clone"), environment)
+    made.call("git", "clone", "--quiet", str(made.root), str(clone.root))
+    clone.dvc("pull", file)
+    names = [path.relative_to(made.root) for path in made.root.glob("runs/smoke/**/*.tflite")]
+    assert len(names) == 8  # two finalists: float, ptq, qat and int8
+    for name in names:
+        assert (clone.root / name).read_bytes() == (made.root / name).read_bytes()
+    assert ran(clone.dvc("repro", "--dry", file)) == []
+
+    # DVC asks for all stages of a profile that changed; the flow knows which of them still hold.
+    said = made.dvc("exp", "run", "-S", "+profiles.smoke.report.title=Another", file)
+    assert ran(said) == list(STAGES)
+    assert re.findall(r"^(\w+): nothing changed, kept", said, re.M) == list(STAGES[:-1])
+    assert ran(made.dvc("repro", file)) == []
