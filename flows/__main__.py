@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _look_ahead(arguments: argparse.Namespace) -> None:
-    from tasks.look_ahead import run
+    from tasks.check_profile import run
     from tasks.run.params import load_params
     from tasks.run.progress import ConsoleProgress
 

@@ -115,8 +115,8 @@ def test_readme_tells_each_folder_of_a_room(room: str) -> None:
 
 
 def test_files_of_tasks_are_named_by_what_they_do() -> None:
-    verbs = {"calibrate", "cost", "estimate", "finetune", "prepare", "search", "select", "train"}
-    verbs |= {"version", "write"}
+    verbs = {"calibrate", "check", "cost", "estimate", "finetune", "prepare", "search", "select"}
+    verbs |= {"train", "version", "write"}
     names = [path.stem for path in (ROOT / "tasks").glob("*.py") if path.stem != "__init__"]
     assert {name.split("_")[0] for name in names} == verbs
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from tasks.data.dataset import BoxForm, DataError
+from tasks.data.dataset import DataError
+from tasks.run.params import BoxForm
 
 Numbers = tuple[float, float, float, float]
 Size = tuple[int, int]  # height, width

@@ -14,18 +14,11 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.run.params import BoxForm
+
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-BoxForm = Literal[
-    "auto",
-    "xywh",
-    "xyxy",
-    "cxcywh",
-    "relative_xywh",
-    "relative_xyxy",
-    "relative_cxcywh",
-]
 Skipped = Mapping[str, Sequence[str]]  # reason -> a name for each thing skipped or changed
 IGNORE = 255  # in a mask: no class, neither trained nor scored
 

@@ -34,7 +34,6 @@ from tasks.data.boxes_on_disk import (
 from tasks.data.dataset import (
     SPLITS,
     Box,
-    BoxForm,
     BoxSample,
     DataError,
     RawData,
@@ -43,6 +42,7 @@ from tasks.data.dataset import (
     split_of,
 )
 from tasks.data.files import NO_SPLIT, JsonFile, folders_in, hidden, one_form
+from tasks.run.params import BoxForm
 
 KIND = "detection"
 

@@ -1,9 +1,10 @@
 """What DVC is told of the stages: ``dvc.yaml`` of the default, and one that is made for a profile.
 
 DVC runs a stage again when one of the deps or parameters of its file changed. What parameters name
-(:mod:`tasks.pipeline.named_files`) and what a profile extends can stand there only once it is known, so a
-stage that lacks something is refused before it runs for DVC, which would not see that change. It
-comes in time: to depend on something else a parameter must change, and then the stage does run.
+(:mod:`tasks.pipeline.named_files`) and what a profile extends can stand there only once it is
+known, so a stage that lacks something is refused before it runs for DVC, which would not see that
+change. It comes in time: to depend on something else a parameter must change, and then the stage
+does run.
 """
 
 from __future__ import annotations

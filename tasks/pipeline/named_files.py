@@ -1,8 +1,8 @@
 """Files that parameters name: which stages read them, and what is in them now.
 
 A parameter holds a path, and what lies there can change while the path stays. So its content is
-part of the key of each stage that reads it (:mod:`tasks.pipeline.stages`). What ships with the project,
-such as the devices that a name stands for, is code and in the keys as such.
+part of the key of each stage that reads it (:mod:`tasks.pipeline.stages`). What ships with the
+project, such as the devices that a name stands for, is code and in the keys as such.
 """
 
 from __future__ import annotations

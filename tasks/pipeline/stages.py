@@ -2,10 +2,10 @@
 
 A stage is known by a key: a digest of its parameters, of the files it reads and of the code. Its
 outcome is kept while the key and the files it wrote stay as they are. Of files that parameters
-name the key has the content (:mod:`tasks.pipeline.named_files`); of a person's own data, which may be
-large, names, sizes and times: if these changed it is read again, and what follows runs again if
-that made a difference. What a stage needs to go on after a kill lies in a state folder of that
-key and goes when the stage is done.
+name the key has the content (:mod:`tasks.pipeline.named_files`); of a person's own data, which may
+be large, names, sizes and times: if these changed it is read again, and what follows runs again if
+that made a difference. What a stage needs to go on after a kill lies in a state folder of that key
+and goes when the stage is done.
 """
 
 from __future__ import annotations

@@ -22,8 +22,6 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
-from tasks.data.dataset import BoxForm
-
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -31,6 +29,15 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(min_length=1)]
+BoxForm = Literal[
+    "auto",
+    "xywh",
+    "xyxy",
+    "cxcywh",
+    "relative_xywh",
+    "relative_xyxy",
+    "relative_cxcywh",
+]
 Objective = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:(max|min)$")]
 
 

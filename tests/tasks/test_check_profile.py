@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from flows import __main__ as cli
-from tasks import look_ahead
+from tasks import check_profile
 from tasks.data.dataset import DataError
 from tasks.run.params import Params
 from tasks.run.progress import SilentProgress
@@ -28,7 +28,7 @@ SPACES = {
 @pytest.fixture(autouse=True)
 def few_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be quick; a test needs no better front."""
-    monkeypatch.setattr(look_ahead, "_DRAWN", 10)
+    monkeypatch.setattr(check_profile, "_DRAWN", 10)
 
 
 def lines(name: str, data: dict[str, Any], **blocks: Any) -> list[str]:
@@ -42,7 +42,7 @@ def lines(name: str, data: dict[str, Any], **blocks: Any) -> list[str]:
             **blocks,
         }
     )
-    return list(look_ahead.run(params, SilentProgress()))
+    return list(check_profile.run(params, SilentProgress()))
 
 
 def one(said: list[str], *words: str) -> str:
@@ -148,7 +148,7 @@ def test_what_would_stop_the_run_stops_it_after_the_counts(folder: Path) -> None
     )
     said = []
     with pytest.raises(DataError, match="9 of 69 pictures of train are lost"):
-        for line in look_ahead.run(params, SilentProgress()):
+        for line in check_profile.run(params, SilentProgress()):
             said.append(line)
     assert one(said, "9 of 69 pictures") and said[0].startswith("data: set")
 

@@ -43,8 +43,8 @@ def run(params: Params, progress: Progress) -> Iterator[str]:
     """Lines for people, the first ones as soon as the data is read.
 
     Raises:
-        ValueError: The run would be refused, as :func:`tasks.pipeline.preflight.check` or the data says; or
-            would stop at what it loses. The lines before say more.
+        ValueError: The run would be refused, as :func:`tasks.pipeline.preflight.check` or the data
+            says; or would stop at what it loses. The lines before say more.
     """
     lenient = {"allowed_loss": 1.0, "on_unreadable": "skip"}
     preflight.check(params.model_copy(update={"data": params.data.model_copy(update=lenient)}))
