@@ -4,9 +4,9 @@
     python -m benchmarks.tracking_overhead --workspace artifacts --rounds 5
 
 Both sides do the same real search: the supernet scores every candidate, the cost model costs it,
-and the candidate store is empty at the start. With: the flow ``flows.edge_nas.search`` below a
-Prefect server, a Prefect task for each chunk, a run in MLflow for each candidate, and the stage's
-lock and digests. Without: ``tasks.search_architectures.run``, a plain call.
+and the candidate store is empty at the start. With: the flow ``search`` of ``flows.edge_nas``
+below a Prefect server, a Prefect task for each chunk, a run in MLflow for each candidate, and the
+stage's lock and digests. Without: ``tasks.search_architectures.run``, a plain call.
 
 Each search is a process of its own in a fresh copy of one prepared project. The clock runs from
 the call of the search to its return. Outside it, on both sides: process start and imports,
@@ -78,14 +78,14 @@ def run_tracked(overrides: Sequence[str]) -> dict[str, float]:
     with prefect_server():
         from prefect import flow
 
-        from flows.edge_nas import prepare, search
+        from flows.edge_nas import FLOWS
 
         @flow(name="overhead")
         def stages() -> dict[str, float]:
-            prepare(None, tuple(overrides), True)
+            FLOWS["prepare"](None, tuple(overrides), True)
             _import_tensorflow()
             start = time.perf_counter()
-            search(None, tuple(overrides), True)
+            FLOWS["search"](None, tuple(overrides), True)
             return {"search_s": time.perf_counter() - start, "start_s": start - began}
 
         return stages()

@@ -13,7 +13,7 @@ or more on digits it has never seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -26,13 +26,23 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
 from tasks.data import remarks
 from tasks.pipeline.preflight import check_target
 from tasks.pipeline.session import ROOT, Session, closing_lines, open_session, table_of
-from tasks.pipeline.stages import Claim, alone, call, claimed, complete, timed
+from tasks.pipeline.stages import (
+    STAGES,
+    Claim,
+    alone,
+    call,
+    claimed,
+    complete,
+    stage_named,
+    timed,
+)
 from tasks.search_architectures import Chunk, Search
 
 Manifest = dict[str, Any]
@@ -138,41 +148,16 @@ def _run_stage(
     return session
 
 
-@flow(name="prepare", flow_run_name="prepare, profile {profile}")
-def prepare(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Read the data, split it, write one manifest."""
-    run_stage("prepare", profile, overrides, tracking)
+def _run_name() -> str:
+    """Of a flow run: its flow and its profile."""
+    return f"{flow_run.flow_name}, {flow_run.parameters['profile'] or 'default'}"
 
 
-@flow(name="train_supernet", flow_run_name="train_supernet, profile {profile}")
-def train_supernet(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Train the network that holds all candidates."""
-    run_stage("train_supernet", profile, overrides, tracking)
-
-
-@flow(name="search", flow_run_name="search, profile {profile}")
-def search(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Propose candidates, score and cost them."""
-    run_stage("search", profile, overrides, tracking)
-
-
-@flow(name="finetune", flow_run_name="finetune, profile {profile}")
-def finetune(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Train the best to the end, quantize, convert."""
-    run_stage("finetune", profile, overrides, tracking)
-
-
-@flow(name="select", flow_run_name="select, profile {profile}")
-def select(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Compare the finalists as they run on the device."""
-    session = run_stage("select", profile, overrides, tracking)
+def _show_front(session: Session) -> None:
     create_table_artifact(table_of(session), key="front", description="Finished models")
 
 
-@flow(name="report", flow_run_name="report, profile {profile}")
-def report(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-    """Score the chosen on the test split, write the page, register the models."""
-    session = run_stage("report", profile, overrides, tracking)
+def _show_report(session: Session) -> None:
     models = register_models(session)
     page = session.workspace.report / "index.html"
     create_link_artifact(page.resolve().as_uri(), link_text="The report", key="report")
@@ -181,7 +166,31 @@ def report(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> N
         session.tracking.log_stage("report", {}, [page])
 
 
-@flow(name="edge_nas", flow_run_name="edge_nas, profile {profile}")
+SHOWN_AFTER: dict[str, Callable[[Session], None]] = {
+    "select": _show_front,
+    "report": _show_report,
+}
+"""What Prefect and MLflow show of a stage that is done, beside its run."""
+
+StageFlow = Callable[[str | None, tuple[str, ...], bool], None]
+
+
+def _flow_of(name: str) -> StageFlow:
+    """The flow of a stage; it may be run alone."""
+
+    @flow(name=name, flow_run_name=_run_name, description=stage_named(name).does)
+    def stage_flow(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
+        session = run_stage(name, profile, overrides, tracking)
+        if name in SHOWN_AFTER:
+            SHOWN_AFTER[name](session)
+
+    return stage_flow
+
+
+FLOWS = {name: _flow_of(name) for name in STAGES}
+
+
+@flow(name="edge_nas", flow_run_name=_run_name)
 def edge_nas(
     profile: str | None = None, overrides: tuple[str, ...] = (), tracking: bool = True
 ) -> list[str]:
@@ -194,20 +203,12 @@ def edge_nas(
     session = open_session(profile, overrides, tracking)
     with alone(session.workspace):
         with session.tracked():
-            prepare(profile, overrides, tracking)
-            check_target(session.params, session.workspace)
-            train_supernet(profile, overrides, tracking)
-            search(profile, overrides, tracking)
-            finetune(profile, overrides, tracking)
-            select(profile, overrides, tracking)
-            report(profile, overrides, tracking)
+            for name, stage_flow in FLOWS.items():
+                stage_flow(profile, overrides, tracking)
+                if name == "prepare":
+                    check_target(session.params, session.workspace)
         versioned = version_run(session)
     return closing_lines(session, versioned)
-
-
-FLOWS = {
-    flow_.name: flow_ for flow_ in (prepare, train_supernet, search, finetune, select, report)
-}
 
 
 def run_all(

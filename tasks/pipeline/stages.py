@@ -46,6 +46,7 @@ class Stage:
     Attributes:
         name: As on the command line and in ``dvc.yaml``.
         module: The file of ``tasks`` whose ``run`` does it.
+        does: In a sentence, for people.
         reads: Folders of the workspace made by stages before it.
         writes: The folder it makes.
         rooms: Code that its outcome depends on.
@@ -53,6 +54,7 @@ class Stage:
 
     name: str
     module: str
+    does: str
     reads: tuple[str, ...]
     writes: str
     rooms: tuple[str, ...] = ("spaces", "hw", "tasks")
@@ -72,14 +74,39 @@ class Stage:
 
 
 _PIPELINE = (
-    Stage("prepare", "prepare_dataset", (), "data", ("tasks",)),
-    Stage("train_supernet", "train_supernet", ("data",), "supernet"),
-    Stage("search", "search_architectures", ("data", "supernet"), "search"),
-    Stage("finetune", "finetune_qat", ("data", "supernet", "search"), "finalists"),
-    Stage("select", "select_pareto", ("data", "search", "finalists"), "selection"),
+    Stage("prepare", "prepare_dataset", "Reads the data and splits it.", (), "data", ("tasks",)),
+    Stage(
+        "train_supernet",
+        "train_supernet",
+        "Trains the network that holds all candidates.",
+        ("data",),
+        "supernet",
+    ),
+    Stage(
+        "search",
+        "search_architectures",
+        "Proposes candidates, scores and costs them.",
+        ("data", "supernet"),
+        "search",
+    ),
+    Stage(
+        "finetune",
+        "finetune_qat",
+        "Trains the best to the end, quantizes, exports.",
+        ("data", "supernet", "search"),
+        "finalists",
+    ),
+    Stage(
+        "select",
+        "select_pareto",
+        "Compares the finalists as they run on the device.",
+        ("data", "search", "finalists"),
+        "selection",
+    ),
     Stage(
         "report",
         "write_report",
+        "Scores the chosen on the test split, and writes the page.",
         ("data", "supernet", "search", "finalists", "selection"),
         "report",
     ),
