@@ -10,6 +10,7 @@ from hw.tflite import DEEPEST, TfliteError, parse_tflite
 
 INT32, INT8 = 2, 9
 ADD, RELU, DENSE, SHAPE, IF, WHILE, CALL, RESHAPE = 0, 19, 9, 77, 118, 119, 31, 22
+COMPOSITE = 206
 WHILE_1_2 = (93, {0: ("i", 1), 1: ("i", 2)})
 IF_1_2 = (92, {0: ("i", 1), 1: ("i", 2)})
 
@@ -92,6 +93,14 @@ def test_a_long_chain_of_subgraphs_is_refused(model_bytes):
 def test_an_op_that_does_not_say_what_it_runs_is_damaged(model_bytes, options):
     with pytest.raises(TfliteError, match=r"must be a whole \.tflite file"):
         parse_tflite(run_by(model_bytes, WHILE, options, dense(1), dense(1)), "net.tflite")
+
+
+def test_a_new_operator_without_its_options_is_unknown_and_not_damaged(model_bytes):
+    tensors = [(name, [1, 16], INT8, False) for name in "xyz"]
+    ops = [(RELU, [0], [1], None), (COMPOSITE, [1], [2], (5, {1: ("i", 1)}))]
+    model = parse_tflite(model_bytes(tensors, ops), "net.tflite")
+    with pytest.raises(TfliteError, match=r"but got STABLEHLO_COMPOSITE\. Convert"):
+        check_accepted(model, "edgetpu_compiler_16")
 
 
 def test_loops_over_constants_run_all_the_same(model_bytes):
