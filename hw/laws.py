@@ -130,7 +130,7 @@ class OpLaws:
         load_ms: Of its weights, when they are resident.
         package_bytes: Parameters in the compiled file; what is sent when they are streamed.
         table_bytes: Parameters of which only some rows are sent.
-        constant_bytes: Constant operands, sent at every inference.
+        constant_bytes: Constant operands that are maps, sent at every inference.
         chip_bytes: Parameters as they lie in wide memory.
         tiles: Tiles that hold them.
         parts: Convolutions that it is split into; 1: it is not.
@@ -279,7 +279,7 @@ def _element_cycles(ops: OpColumns, chip: Chip) -> FloatArray:
 
 
 def _operands(ops: OpColumns) -> IntArray:
-    """Tensors that a binary op reads; a learned one comes over the link."""
+    """Tensors that a binary op reads; a learned one lies elsewhere."""
     result: IntArray = np.where(ops.constant > 0, 1, 2)
     return result
 

@@ -79,7 +79,7 @@ def package_bytes(ops: OpColumns) -> IntArray:
     depthwise = ops.kind == KINDS.index(OpKind.DEPTHWISE_CONV_2D)
     columns = np.where(depthwise, _up(outputs, OUTPUT_LANES), np.where(narrow, lanes, wide))
     held = _inputs(ops) * columns + CHANNEL_BYTES * lanes
-    return _of_weighted(ops, held) + _matrix_bytes(ops)
+    return _of_weighted(ops, held) + _resident_bytes(ops)
 
 
 def chip_bytes(ops: OpColumns) -> IntArray:
@@ -103,7 +103,7 @@ def chip_bytes(ops: OpColumns) -> IntArray:
     dense = ops.kind == KINDS.index(OpKind.FULLY_CONNECTED)
     narrow = dense & (outputs <= NARROW_OUTPUTS)
     lanes = np.where(narrow, _up(outputs, NARROW_OUTPUTS), _up(outputs, OUTPUT_LANES))
-    return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes) + _matrix_bytes(ops)
+    return _of_weighted(ops, (_inputs(ops) + CHANNEL_BYTES) * lanes) + _resident_bytes(ops)
 
 
 def table_bytes(ops: OpColumns) -> IntArray:
@@ -117,28 +117,36 @@ def table_bytes(ops: OpColumns) -> IntArray:
 
 
 def constant_bytes(ops: OpColumns) -> IntArray:
-    """Bytes of constant operands of ops without weights, ``[n_ops]``; a single number has none.
+    """Bytes of constant operands that are maps, ``[n_ops]``.
 
-    They are parameters that work as activations, and come at every inference.
+    They are parameters that work as activations, and come at every inference. Those of channels
+    stay on the chip beside weights; a single number is none.
 
     Source: MoveNet's package (google-coral/test_data) streams 2,368 B, though its 2.7 MiB of
-    weights leave room: a map of 48x48x1 that is multiplied with, and 64 B for an offset of each of
-    3 channels.
+    weights leave room: a map of 48x48x1 that is multiplied with, and 64 B more.
 
     >>> from spaces.graph import INPUT, Op, op_row
     >>> shapes = ((1, 48, 48, 1),) * 2
     >>> maps = Op("m", OpKind.MUL, (INPUT,), *shapes, constant=(48, 48, 1))
-    >>> offsets = Op("s", OpKind.SUB, (INPUT,), *shapes, constant=(1, 1, 3))
-    >>> constant_bytes(OpColumns.of([op_row(maps), op_row(offsets)])).sum().item()
-    2368
+    >>> constant_bytes(OpColumns.of([op_row(maps)])).tolist()
+    [2304]
     """
-    elsewhere = mask_of(LOOKUPS | MATRICES)[ops.kind] | (ops.constant <= 1)
-    result: IntArray = np.where(elsewhere, 0, _up(ops.constant, CONSTANT_BYTES))
+    maps = _is_operand(ops) & (ops.constant > ops.output_hwc[:, 2])
+    result: IntArray = np.where(maps, _up(ops.constant, CONSTANT_BYTES), 0)
     return result
 
 
-def _matrix_bytes(ops: OpColumns) -> IntArray:
-    result: IntArray = np.where(mask_of(MATRICES)[ops.kind], ops.constant, 0)
+def _is_operand(ops: OpColumns) -> BoolArray:
+    """Ops with a constant that is neither a table nor multiplied with as a matrix."""
+    result: BoolArray = (ops.constant > 1) & ~mask_of(LOOKUPS | MATRICES)[ops.kind]
+    return result
+
+
+def _resident_bytes(ops: OpColumns) -> IntArray:
+    """Constants of ops without weights that lie where weights do."""
+    channels = _is_operand(ops) & (ops.constant <= ops.output_hwc[:, 2])
+    held = np.where(channels, _up(ops.constant, CONSTANT_BYTES), 0)
+    result: IntArray = np.where(mask_of(MATRICES)[ops.kind], ops.constant, held)
     return result
 
 
