@@ -39,6 +39,7 @@ from tasks.run.workspace import Workspace, read_json, write_bytes, write_json
 Manifest = dict[str, object]
 KINDS = ("float", "ptq", "int8")
 PACKAGES = ("tensorflow", "tf-keras", "tensorflow-model-optimization", "ai-edge-litert", "numpy")
+_LONGER = "the best were then trained anew for longer, beside neighbours of theirs"
 
 
 def run(
@@ -364,12 +365,12 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
     if found["evaluator"] == "trained":
         notes.append(
             "Candidates were scored by short trainings of their own, from scratch, all alike"
-            + ("; the better third was trained again for longer." if found["rungs"] else ".")
+            + (f"; {_LONGER}." if found["rungs"] else ".")
         )
     elif found["evaluator"] == "sliced":
         notes.append(
             "Candidates were scored by short trainings that begin from their slices of the "
-            "supernet, all alike; the better third was trained again for longer."
+            f"supernet, all alike; {_LONGER}."
         )
     else:
         notes.append(
