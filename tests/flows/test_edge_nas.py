@@ -166,6 +166,7 @@ def test_unreadable_picture_is_named_and_changes_nothing(
     assert checkout.digests() == before
 
 
+@pytest.mark.slow
 def test_larger_budget_reruns_the_search_and_what_follows(
     first: subprocess.CompletedProcess[str], checkout: Any
 ) -> None:

@@ -16,6 +16,12 @@ from flows.proxies import OURS, spare_loopback
 DEAD = "http://127.0.0.1:9"
 
 
+@pytest.fixture(autouse=True)
+def own_opener(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proxies that urllib finds at its first request stay for the rest of the process."""
+    monkeypatch.setattr("urllib.request._opener", None)
+
+
 @pytest.mark.parametrize(
     ("given", "hosts"),
     [

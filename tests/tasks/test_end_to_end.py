@@ -24,6 +24,8 @@ from tasks.run.workspace import Workspace, read_json, write_json, write_npz
 from tests.samples import SMALL, VOCABULARY, opened, samples, small_space
 
 OTHERS = tuple(name for name in problem_names() if name != "classification")
+SLOW = {"segmentation", "question_answering"}
+"""Pictures and texts are learned by one each of the others, too."""
 SPLITS = {"train": 24, "validation": 8, "test": 6}
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
@@ -139,7 +141,11 @@ def _run(problem: str, base: Path) -> Finished:
     return Finished(p, workspace, open_problem(p.problem, workspace))
 
 
-@pytest.fixture(params=OTHERS)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW), id=name) for name in OTHERS
+    ]
+)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return _run(request.param, tmp_path_factory.getbasetemp() / "end_to_end" / request.param)
 

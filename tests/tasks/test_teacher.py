@@ -413,6 +413,7 @@ def _finalists(workspace: Workspace, given: str | None) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_largest_finalist_comes_first_and_teaches_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
