@@ -67,8 +67,11 @@ class Rungs:
         return min(candidates, max(LEAST_TRAINED, share))
 
     def promoted(self, rung: int, candidates: int) -> int:
-        """How many of them come from below; the rest is new."""
-        return -(-self.trained(rung, candidates) // 2)
+        """How many of them come from below, half or one more; the rest is new.
+
+        An even number, where there are as many: two are trained side by side.
+        """
+        return min(candidates, -(-self.trained(rung, candidates) // 4) * 2)
 
     def longer(self, rung: int, graphs: Sequence[OpGraph], candidates: int) -> int:
         """Passes over train on a higher rung, where ``graphs`` are promoted."""
