@@ -2,13 +2,10 @@
 
 Which problem it runs is a matter of the parameters; nothing here depends on it.
 
-    make search                                    # the embedded default, about 4 minutes
+    make search                                    # the embedded default, about 5 minutes
     make search PROBLEM=segmentation               # another problem, on data made up for it
     python -m flows run --profile tiny             # to see everything work once, about 2 minutes
     python -m flows run --stage search             # one stage, from the results before it
-
-On two cores the default ends with at least five int8 models on the front, the best of them at 97 %
-or more on digits it has never seen.
 """
 
 from __future__ import annotations
