@@ -153,7 +153,7 @@ def test_equal_scores_and_the_edges_of_the_scale_are_drawn() -> None:
 @pytest.mark.parametrize("rungs", [0, 1])
 def test_longer_trainings_are_spoken_of_where_there_were_some(rungs: int) -> None:
     found, _ = fidelity_files(0, promoted=(6,) * rungs)
-    assert ("trained again" in " ".join(_fidelity_notes(found))) is bool(rungs)
+    assert ("trained anew" in " ".join(_fidelity_notes(found))) is bool(rungs)
 
 
 # The floor
