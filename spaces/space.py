@@ -223,6 +223,20 @@ def architecture(space: SearchSpace, decisions: Decisions) -> Architecture:
     return checked
 
 
+def decisions_of(space: SearchSpace, point: Architecture) -> Decisions:
+    """The decisions of an architecture that ``space`` is to lower, checked.
+
+    Raises:
+        SpaceError: It is one of another space, or see :func:`architecture`.
+    """
+    if point.space != space.name:
+        raise SpaceError(
+            f"an architecture must belong to the space that lowers it, {space.name}, "
+            f"but got one of {point.space!r}."
+        )
+    return architecture(space, point.values).values
+
+
 def prune(space: SearchSpace, decisions: Decisions) -> Architecture:
     """The point where ``decisions`` hold and every other live choice has its first value.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from spaces.space import Architecture
 from tasks.candidates.records import Record
 from tasks.run.params import ProblemParams, RuntimeParams, SearchParams
+from tasks.run.things import names_in
 from tasks.run.workspace import Workspace
 
 AUTO = "auto"
@@ -65,8 +65,7 @@ class EvaluatorFactory(Protocol):
 
 def evaluator_names() -> tuple[str, ...]:
     """The evaluators that exist: the files of ``tasks/evaluators``."""
-    package = importlib.import_module("tasks.evaluators")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return names_in("evaluators")
 
 
 def load_evaluator(name: str) -> EvaluatorFactory:

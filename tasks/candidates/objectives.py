@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.learning.problem import load_problem
+from tasks.learning.problem import load_problem, problem_names
 
 Record = Mapping[str, Any]
 COSTS = (
@@ -55,9 +53,7 @@ class Objective:
 @functools.cache
 def metrics() -> Mapping[str, str]:
     """The metric of each problem there is, by the problem's name."""
-    folder = importlib.import_module("tasks.problems").__path__
-    names = sorted(module.name for module in pkgutil.iter_modules(folder))
-    return {name: load_problem(name).metric.name for name in names}
+    return {name: load_problem(name).metric.name for name in problem_names()}
 
 
 def known(problem: str | None = None) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.run.params import BoxForm
+from tasks.run.things import names_in
 
 Pixels = NDArray[np.uint8]
 Split = Literal["train", "validation", "test"]
@@ -213,8 +213,7 @@ def split_of(name: str) -> Split | None:
 
 def format_names() -> tuple[str, ...]:
     """The formats that exist: the files of ``tasks/formats``."""
-    package = importlib.import_module("tasks.formats")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return names_in("formats")
 
 
 def read_source(format_name: str, source: Source) -> RawData:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.data.dataset import DataError, RawData, Skipped, Split
 from tasks.run.params import DataParams
+from tasks.run.things import names_in
 
 Arrays = Mapping[str, NDArray[Any]]
 _NAMED = 20  # names that the manifest gives for each reason; the rest is only counted
@@ -108,8 +108,7 @@ class Kind(Protocol):
 
 def kind_names() -> tuple[str, ...]:
     """The kinds that exist: the files of ``tasks/kinds``."""
-    package = importlib.import_module("tasks.kinds")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return names_in("kinds")
 
 
 def load_kind(name: str) -> Kind:

@@ -6,7 +6,6 @@ Everything that the stages do for a problem goes through here: nothing else know
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -18,6 +17,7 @@ from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.space import Architecture, SearchSpace, load_problems
 from tasks.learning.exhibits import Exhibit
 from tasks.run.params import AugmentParams, ProblemParams
+from tasks.run.things import names_in
 from tasks.run.workspace import Workspace, read_json, read_npz
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -146,8 +146,7 @@ class ProblemKind(Protocol):
 
 def problem_names() -> tuple[str, ...]:
     """The problems that exist: the files of ``tasks/problems``."""
-    package = importlib.import_module("tasks.problems")
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+    return names_in("problems")
 
 
 def load_problem(name: str) -> ProblemKind:

@@ -126,14 +126,18 @@ def test_the_command_is_refused_where_dvc_runs_it(
             cli.main(["run", "--stage", "search"])
 
 
-def test_a_whole_run_is_not_recorded_and_says_why(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Commands that DVC is given, outside of a stage that it runs."""
+    commands: list[str] = []
     monkeypatch.setattr(
-        version_artifacts, "_dvc", lambda _, *words: called.append(" ".join(words))
+        version_artifacts, "_dvc", lambda _, *words: commands.append(" ".join(words))
     )
     monkeypatch.delenv("DVC_STAGE", raising=False)
+    return commands
+
+
+def test_a_whole_run_is_not_recorded_and_says_why(root: Path, called: list[str]) -> None:
     for folder in (".dvc", ".git"):
         (root / folder).mkdir()
     assert version_artifacts.run(root, None, PARAMS).startswith(
@@ -260,14 +264,7 @@ def test_plots_are_of_the_metric_of_the_problem(profile: str) -> None:
         assert f"{drawn['y']}:max" in params.select.objectives
 
 
-def test_a_profile_without_a_file_is_told_how_to_get_one(
-    mine: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    called: list[str] = []
-    monkeypatch.setattr(
-        version_artifacts, "_dvc", lambda _, *words: called.append(" ".join(words))
-    )
-    monkeypatch.delenv("DVC_STAGE", raising=False)
+def test_a_profile_without_a_file_is_told_how_to_get_one(mine: Path, called: list[str]) -> None:
     for folder in (".dvc", ".git"):
         (mine / folder).mkdir()
     params = load_params(mine / "params.yaml", "mine")

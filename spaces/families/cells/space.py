@@ -21,7 +21,13 @@ from spaces.families.cells.cell import (
 )
 from spaces.families.cells.table import CellTable
 from spaces.graph import INPUT, OpBatch, OpGraph, Shape, ShapeError
-from spaces.space import Architecture, Choice, Decisions, SpaceError, Value, architecture
+from spaces.space import (
+    Architecture,
+    Choice,
+    Decisions,
+    Value,
+    decisions_of,
+)
 
 
 @final
@@ -64,12 +70,7 @@ class CellSpace:
         Raises:
             SpaceError: The architecture is not one of this space.
         """
-        if architecture_.space != self.name:
-            raise SpaceError(
-                f"an architecture must belong to the space that lowers it, {self.name}, "
-                f"but got one of {architecture_.space!r}."
-            )
-        decisions = architecture(self, architecture_.values).values
+        decisions = decisions_of(self, architecture_)
         ops = {edge: str(decisions[edge_name(edge)]) for edge in EDGES}
         draft, endpoints = Draft(INPUT, self.input_shape), []
         end = draw_stem(draft, INPUT, self.widths[0])

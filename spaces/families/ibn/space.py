@@ -33,7 +33,7 @@ from spaces.space import (
     Decisions,
     SpaceError,
     Value,
-    architecture,
+    decisions_of,
     walk,
 )
 
@@ -286,12 +286,7 @@ class IbnSpace:
         Raises:
             SpaceError: The architecture is not one of this space.
         """
-        if architecture_.space != self.name:
-            raise SpaceError(
-                f"an architecture must belong to the space that lowers it, {self.name}, "
-                f"but got one of {architecture_.space!r}."
-            )
-        decisions = architecture(self, architecture_.values).values
+        decisions = decisions_of(self, architecture_)
         ops = self._stem(decisions, (INPUT, self.input_shape))
         for block in self.blocks(decisions):
             ops.extend(_lowered(block, ops[-1].name, ops[-1].output_shape))

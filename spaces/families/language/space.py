@@ -24,9 +24,8 @@ from spaces.space import (
     Architecture,
     Choice,
     Decisions,
-    SpaceError,
     Value,
-    architecture,
+    decisions_of,
     walk,
 )
 
@@ -122,12 +121,7 @@ class LanguageSpace:
         Raises:
             SpaceError: The architecture is not one of this space.
         """
-        if architecture_.space != self.name:
-            raise SpaceError(
-                f"an architecture must belong to the space that lowers it, {self.name}, "
-                f"but got one of {architecture_.space!r}."
-            )
-        decisions = architecture(self, architecture_.values).values
+        decisions = decisions_of(self, architecture_)
         embedding = self._embedding(decisions)
         ops = list(_lowered_embedding(embedding))
         for block in self._blocks(decisions):

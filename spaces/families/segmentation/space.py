@@ -31,9 +31,8 @@ from spaces.space import (
     Architecture,
     Choice,
     Decisions,
-    SpaceError,
     Value,
-    architecture,
+    decisions_of,
     walk,
 )
 
@@ -79,12 +78,7 @@ class SegmentationSpace:
         Raises:
             SpaceError: The architecture is not one of this space.
         """
-        if architecture_.space != self.name:
-            raise SpaceError(
-                f"an architecture must belong to the space that lowers it, {self.name}, "
-                f"but got one of {architecture_.space!r}."
-            )
-        decisions = architecture(self, architecture_.values).values
+        decisions = decisions_of(self, architecture_)
         graph = self.backbone.lower(self._of_backbone(decisions))
         ops = self.head.ops(_features(graph), decisions)
         return dataclasses.replace(graph, ops=(*graph.ops, *ops))

@@ -29,7 +29,15 @@ from spaces.families.spaghetti.layers import (
     lower_layer,
 )
 from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
-from spaces.space import Architecture, Choice, Decisions, SpaceError, Value, architecture, walk
+from spaces.space import (
+    Architecture,
+    Choice,
+    Decisions,
+    SpaceError,
+    Value,
+    decisions_of,
+    walk,
+)
 
 STEM = "stem"
 STEM_CHANNELS, STEM_KERNEL = f"{STEM}/channels", f"{STEM}/kernel"
@@ -139,12 +147,7 @@ class SpaghettiSpace:
         Raises:
             SpaceError: The architecture is not one of this space.
         """
-        if architecture_.space != self.name:
-            raise SpaceError(
-                f"an architecture must belong to the space that lowers it, {self.name}, "
-                f"but got one of {architecture_.space!r}."
-            )
-        decisions = architecture(self, architecture_.values).values
+        decisions = decisions_of(self, architecture_)
         ops = [self._stem(decisions)]
         ends = {STEM: (ops[0].name, ops[0].output_shape)}
         for node in self.nodes:
