@@ -27,7 +27,8 @@ from tasks.estimate_cost import estimate_file
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.pipeline import stages
-from tasks.run.params import Params, load_params
+from tasks.run.params import Params
+from tasks.run.params_file import load_params
 from tasks.run.progress import ConsoleProgress, SilentProgress
 from tasks.run.workspace import Workspace, read_json
 

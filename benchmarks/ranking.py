@@ -40,7 +40,8 @@ from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import Bench, load_evaluator
 from tasks.candidates.records import Record
 from tasks.learning.problem import open_problem
-from tasks.run.params import Params, load_params
+from tasks.run.params import Params
+from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace, read_json
 

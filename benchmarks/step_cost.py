@@ -31,7 +31,8 @@ from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_i
 from spaces.graph import OpGraph, Shape
 from spaces.space import Architecture, TrainableSpace, sample
 from tasks.learning.problem import Arrays, Problem, problem_of_space
-from tasks.run.params import Params, load_params
+from tasks.run.params import Params
+from tasks.run.params_file import load_params
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SEED = 0

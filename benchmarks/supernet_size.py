@@ -28,7 +28,8 @@ from spaces.space import TrainableSpace, load_baselines, load_trainable
 from tasks.candidates.architecture_table import default_classes
 from tasks.candidates.limits import reach
 from tasks.learning.problem import Arrays, Problem, Setting, load_problem, problem_of_space
-from tasks.run.params import ProblemParams, load_params
+from tasks.run.params import ProblemParams
+from tasks.run.params_file import load_params
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 SEED = 0

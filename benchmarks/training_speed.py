@@ -32,7 +32,8 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
-from tasks.run.params import Params, load_params
+from tasks.run.params import Params
+from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace, read_json
 

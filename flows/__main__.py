@@ -33,7 +33,7 @@ def _check(arguments: argparse.Namespace) -> Params:
     from flows.given_servers import check_mlflow_variables
     from flows.proxies import spare_loopback
     from tasks.pipeline.preflight import check
-    from tasks.run.params import load_params
+    from tasks.run.params_file import load_params
 
     spare_loopback()
     workspace = Workspace.of(arguments.profile)
@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _look_ahead(arguments: argparse.Namespace) -> None:
     from tasks.check_profile import run
-    from tasks.run.params import load_params
+    from tasks.run.params_file import load_params
     from tasks.run.progress import ConsoleProgress
 
     Workspace.of(arguments.profile)

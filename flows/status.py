@@ -9,7 +9,8 @@ from typing import Any
 from tasks.learning.problem import load_problem
 from tasks.pipeline.session import ROOT
 from tasks.pipeline.stages import STAGES, is_running, timings
-from tasks.run.params import ParamsError, profile_names
+from tasks.run.params import ParamsError
+from tasks.run.params_file import profile_names
 from tasks.run.progress import duration
 from tasks.run.workspace import Workspace, read_json
 from tasks.search_architectures import SHOWN

@@ -13,13 +13,7 @@ from tasks.learning import recipes, start_from
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import new_supernet
-from tasks.run.params import (
-    CostParams,
-    ProblemParams,
-    RuntimeParams,
-    SpaceParams,
-    SupernetParams,
-)
+from tasks.run.params import CostParams, ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.run.progress import Progress
 from tasks.run.workspace import Workspace, read_json, read_npz, write_json, write_npz
 

@@ -18,7 +18,8 @@ import yaml
 from tasks.learning.problem import load_problem
 from tasks.pipeline import named_files
 from tasks.pipeline.stages import STAGES, stage_named
-from tasks.run.params import Params, profiles_under
+from tasks.run.params import Params
+from tasks.run.params_file import profiles_under
 from tasks.run.workspace import Workspace, write_bytes
 
 EFFORTS = ("effort", "efforts")

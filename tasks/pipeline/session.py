@@ -12,7 +12,8 @@ from typing import Any
 from tasks.candidates.records import digest
 from tasks.learning.problem import load_problem, open_problem
 from tasks.pipeline import named_files
-from tasks.run.params import Params, load_params
+from tasks.run.params import Params
+from tasks.run.params_file import load_params
 from tasks.run.progress import ConsoleProgress, Progress, RecordedProgress
 from tasks.run.workspace import Workspace, read_json
 from tasks.tracking.tracker import (

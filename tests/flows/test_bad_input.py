@@ -19,7 +19,7 @@ from flows import __main__ as cli
 from flows import server
 from spaces.space import load_baselines
 from tasks.pipeline.stages import STAGES, alone
-from tasks.run.params import load_params
+from tasks.run.params_file import load_params
 from tasks.run.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

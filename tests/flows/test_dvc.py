@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tasks.pipeline.stages import STAGES
-from tasks.run.params import merge
+from tasks.run.params_file import merge
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,8 @@ from flows import __main__ as cli
 from tasks import version_artifacts
 from tasks.pipeline.dvc_pipeline import EFFORTS, PipelineError, check, pipeline, write
 from tasks.pipeline.stages import STAGES, stage_named
-from tasks.run.params import Params, load_params, profile_names
+from tasks.run.params import Params
+from tasks.run.params_file import load_params, profile_names
 
 ROOT = Path(__file__).parents[2]
 

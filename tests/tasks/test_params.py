@@ -4,7 +4,8 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tasks.run.params import DataParams, Params, ParamsError, load_params, profile_names
+from tasks.run.params import DataParams, Params, ParamsError
+from tasks.run.params_file import load_params, profile_names
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 

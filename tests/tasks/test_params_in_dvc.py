@@ -9,7 +9,7 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import load_yaml, modify_yaml
 
-from tasks.run.params import load_params, profile_names
+from tasks.run.params_file import load_params, profile_names
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PROFILES = (None, *profile_names(FILE))

@@ -9,7 +9,8 @@ from spaces.space import load_problems
 from tasks.data.dataset import kind_of
 from tasks.learning.problem import problem_names
 from tasks.pipeline.preflight import check
-from tasks.run.params import ParamsError, load_params
+from tasks.run.params import ParamsError
+from tasks.run.params_file import load_params
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 CHAIN = """

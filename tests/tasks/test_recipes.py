@@ -15,13 +15,8 @@ from tasks.data.mirror import looks_mirrored
 from tasks.learning import recipes
 from tasks.learning.recipes import Facts
 from tasks.pipeline.preflight import check
-from tasks.run.params import (
-    AugmentParams,
-    FinetuneParams,
-    ParamsError,
-    SupernetParams,
-    load_params,
-)
+from tasks.run.params import AugmentParams, FinetuneParams, ParamsError, SupernetParams
+from tasks.run.params_file import load_params
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 PICTURES = Facts(texts=False, labelled=True, items=3000, side=32, mirrored=True)
