@@ -49,13 +49,20 @@ class Recipe:
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
+def zeros(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """A variable of zeros for each."""
+    import tensorflow as tf
+
+    return {n: tf.Variable(tf.zeros_like(v), trainable=False) for n, v in variables.items()}
+
+
 FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-7
 """Decays of Adam's moments, and what is added to the root of the second: as Keras has them."""
 
 
 @final
 class Optimizer:
-    """SGD with Nesterov momentum, or Adam, on accumulated gradients, as traced functions.
+    """SGD with Nesterov momentum, or Adam, as ops for a function that is traced.
 
     The updates are TensorFlow's own kernels, an op a variable. Keras spells Adam out, which takes
     seconds to trace for every network.
@@ -69,46 +76,33 @@ class Optimizer:
     def __init__(self, variables: Mapping[str, Any], recipe: Recipe, decayed: frozenset[str]):
         import tensorflow as tf
 
-        def zeros() -> dict[str, Any]:
-            return {n: tf.Variable(tf.zeros_like(v), trainable=False) for n, v in named}
-
-        named = list(variables.items())
         self._variables = dict(variables)
-        self._sums, self._first = zeros(), zeros()
-        self._second = zeros() if recipe.optimizer == "adam" else {}
+        self._first = zeros(variables)
+        self._second = zeros(variables) if recipe.optimizer == "adam" else {}
         self._taken, self._rate = (tf.Variable(0.0, trainable=False) for _ in range(2))
         self._decay = {n: recipe.weight_decay if n in decayed else 0.0 for n in variables}
         self._recipe = recipe
-        self._step = tf.function(self._apply, autograph=False)
 
-    def add(self, gradients: Mapping[str, Any]) -> None:
-        """Accumulate, by the names of the variables."""
-        import tensorflow as tf
-
-        for name, gradient in gradients.items():
-            if gradient is not None:
-                self._sums[name].assign_add(tf.convert_to_tensor(gradient))
-
-    def apply(self, step: int) -> None:
-        """Take one step with what was accumulated."""
+    def begin(self, step: int) -> None:
+        """Set the rate of a step, counted from 0."""
         self._rate.assign(self._recipe.rate(step))
-        self._step()
 
-    def _apply(self) -> None:
+    def update(self, gradients: Mapping[str, Any]) -> None:
+        """Take one step; None is no gradient. Meant to be traced."""
         import tensorflow as tf
 
         update = self._adam if self._recipe.optimizer == "adam" else self._sgd
-        gradients = [
-            self._sums[name] + self._l2(name) * variable if self._l2(name) else self._sums[name]
-            for name, variable in self._variables.items()
-        ]
-        clipped, _ = tf.clip_by_global_norm(gradients, self._recipe.clip_norm)
+        given = []
+        for name, variable in self._variables.items():
+            gradient = gradients[name]
+            gradient = tf.zeros_like(variable) if gradient is None else gradient
+            gradient = tf.convert_to_tensor(gradient)
+            given.append(gradient + self._l2(name) * variable if self._l2(name) else gradient)
+        clipped, _ = tf.clip_by_global_norm(given, self._recipe.clip_norm)
         taken = self._taken.assign_add(1.0, read_value=True)
         powers = FIRST**taken, SECOND**taken
         for name, gradient in zip(self._variables, clipped, strict=True):
             update(name, gradient, *powers)
-        for total in self._sums.values():
-            total.assign(tf.zeros_like(total))
 
     def _l2(self, name: str) -> float:
         return 0.0 if self._recipe.optimizer == "adam" else self._decay[name]
@@ -159,6 +153,42 @@ class Optimizer:
 
 
 @final
+class Accumulator:
+    """Steps of an optimiser by the sum of several gradients, as where weights are shared.
+
+    Args:
+        variables: Those of the optimiser.
+        optimizer: What steps.
+    """
+
+    def __init__(self, variables: Mapping[str, Any], optimizer: Optimizer) -> None:
+        import tensorflow as tf
+
+        self._sums, self._optimizer = zeros(variables), optimizer
+        self._step = tf.function(self._apply, autograph=False)
+
+    def add(self, gradients: Mapping[str, Any]) -> None:
+        """Accumulate, by the names of the variables."""
+        import tensorflow as tf
+
+        for name, gradient in gradients.items():
+            if gradient is not None:
+                self._sums[name].assign_add(tf.convert_to_tensor(gradient))
+
+    def apply(self, step: int) -> None:
+        """Take one step with what was accumulated."""
+        self._optimizer.begin(step)
+        self._step()
+
+    def _apply(self) -> None:
+        import tensorflow as tf
+
+        self._optimizer.update(self._sums)
+        for total in self._sums.values():
+            total.assign(tf.zeros_like(total))
+
+
+@final
 class Average:
     """The exponential moving average of variables; with ``decay`` 0 it does nothing.
 
@@ -170,20 +200,18 @@ class Average:
         import tensorflow as tf
 
         self._decay = decay
-        self._variables = [v for v in variables if v.dtype.is_floating] if decay else []
+        self._variables = list(variables) if decay else []
         self._means = [tf.Variable(v, trainable=False) for v in self._variables]
-        self._take = tf.function(self._update, autograph=False)
+        self._share = tf.Variable(0.0, trainable=False)
 
-    def take(self, step: int) -> None:
-        """Take the variables of a step, counted from 0, into the mean."""
-        import tensorflow as tf
+    def begin(self, step: int) -> None:
+        """Set what the variables of a step, counted from 0, weigh in the mean."""
+        self._share.assign(1.0 - min(self._decay, (1 + step) / (10 + step)))
 
-        if self._decay:
-            self._take(tf.constant(1.0 - min(self._decay, (1 + step) / (10 + step)), tf.float32))
-
-    def _update(self, share: Any) -> None:
+    def update(self) -> None:
+        """Take the variables into the mean. Meant to be traced."""
         for mean, variable in zip(self._means, self._variables, strict=True):
-            mean.assign_add(share * (variable - mean))
+            mean.assign_add(self._share * (variable - mean))
 
     def leave(self) -> None:
         """Set the variables to their means."""

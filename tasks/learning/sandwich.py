@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpGraph
 from spaces.space import Architecture
 from spaces.trainable.reach import Reach
-from tasks.learning.optimizer import Arrays, Optimizer, Recipe
+from tasks.learning.optimizer import Accumulator, Arrays, Optimizer, Recipe
 from tasks.learning.problem import Problem
 from tasks.learning.training import (
     GUARD_STEPS,
@@ -55,6 +55,7 @@ class SandwichStep:
         self._ends = (self._reach.largest(), self._reach.smallest())
         kernels = {name for name in net.used_by(self._ends[0]) if name.endswith("kernel")}
         self.optimizer = Optimizer(net.parameters, recipe, frozenset(kernels))
+        self.gradients = Accumulator(net.parameters, self.optimizer)
         self._teach = tf.function(
             functools.partial(self.accumulate, self._ends[0]), autograph=False
         )
@@ -81,7 +82,7 @@ class SandwichStep:
                 loss = self._problem.distill(targets, teacher, outputs)
             else:
                 loss = self._problem.loss(targets, outputs, self._recipe.label_smoothing)
-        self.optimizer.add(self._net.whole(tape.gradient(loss, weights)))
+        self.gradients.add(self._net.whole(tape.gradient(loss, weights)))
         return loss, outputs
 
     def __call__(self, step: int, batch: Arrays) -> tuple[float, float]:
@@ -100,7 +101,7 @@ class SandwichStep:
             loss, outputs = run(inputs, targets, teacher, seed)
             losses.append(loss)
             teacher = teacher or tuple(outputs)
-        self.optimizer.apply(step)
+        self.gradients.apply(step)
         return float(losses[0]), float(losses[1])
 
     def _read(self, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:

@@ -171,18 +171,19 @@ def train_model(
     named = {f"{i:05d}:{v.name}": v for i, v in enumerate(model.trainable_variables)}
     kernels = frozenset(name for name in named if "kernel" in name)
     optimizer = Optimizer(named, recipe, kernels)
-    average = Average(model.variables, recipe.average)
+    average = Average(model.trainable_variables, recipe.average)
     names = [name for name, _ in graph.inputs]
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
-    def accumulate(inputs: Any, targets: Any, known: Any) -> Any:
+    def train(inputs: Any, targets: Any, known: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = model([inputs[name] for name in names], training=True)
             outputs = tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
             loss = problem.loss(targets, outputs, recipe.label_smoothing)
             if known:
                 loss = (1.0 - SHARE) * loss + SHARE * problem.distill(targets, known, outputs)
-        optimizer.add(tape.gradient(loss, named))
+        optimizer.update(tape.gradient(loss, named))
+        average.update()
         return loss
 
     def state() -> Arrays:
@@ -206,9 +207,9 @@ def train_model(
     for step in range(done, recipe.steps):
         batch = batches.at(step)
         known = () if teacher is None else tuple(map(tf.constant, teacher(batch, graph)))
-        losses[step] = float(accumulate(*as_tensors(problem, batch, graph), known))
-        optimizer.apply(step)
-        average.take(step)
+        optimizer.begin(step)
+        average.begin(step)
+        losses[step] = float(train(*as_tensors(problem, batch, graph), known))
         guard.check(step, losses[step])
         progress.advance(step + 1, f"loss {losses[step]:.3f}")
         checkpoint.save(step + 1, state)

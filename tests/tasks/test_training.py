@@ -18,7 +18,7 @@ from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.graph import INPUT, Op, OpKind
 from spaces.space import Architecture
 from spaces.trainable.reach import Reach
-from tasks.learning.optimizer import Optimizer, Recipe
+from tasks.learning.optimizer import Accumulator, Optimizer, Recipe
 from tasks.learning.sandwich import SandwichStep, train_supernet
 from tasks.learning.training import (
     Batches,
@@ -154,14 +154,15 @@ def test_rate_rises_linearly_then_falls_as_half_a_cosine() -> None:
 def test_optimizer_steps_by_nesterov_on_the_clipped_sum_of_gradients(tensorflow: Any) -> None:
     variable = tensorflow.Variable([1.0, 1.0])
     recipe = _recipe(steps=4, learning_rate=0.5, warmup_steps=0, clip_norm=1.0)
-    optimizer = Optimizer({"v": variable}, recipe, frozenset())
-    optimizer.add({"v": tensorflow.constant([3.0, 0.0])})
-    optimizer.add({"v": tensorflow.constant([0.0, 4.0])})
-    optimizer.apply(0)
+    named = {"v": variable}
+    gradients = Accumulator(named, Optimizer(named, recipe, frozenset()))
+    gradients.add({"v": tensorflow.constant([3.0, 0.0])})
+    gradients.add({"v": tensorflow.constant([0.0, 4.0])})
+    gradients.apply(0)
     # derived: the sum (3, 4) is clipped to (0.6, 0.8); the first step is rate * (1 + momentum)
     np.testing.assert_allclose(variable.numpy(), 1 - 0.5 * 1.9 * np.array([0.6, 0.8]), rtol=1e-5)
     before = variable.numpy()
-    optimizer.apply(3)
+    gradients.apply(3)
     # derived: nothing new to add; the momentum 0.9 * 0.9 * (0.5 * clipped) goes on
     expected = before - 0.81 * 0.5 * np.array([0.6, 0.8])
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
@@ -181,8 +182,8 @@ def test_updates_are_those_of_keras(optimizer: str, tensorflow: Any) -> None:
     )
     for step, gradient in enumerate(np.random.default_rng(0).normal(0, 3, (20, 3))):
         given = tensorflow.constant(gradient, tensorflow.float32)
-        one.add({"v": given})
-        one.apply(step)
+        one.begin(step)
+        one.update({"v": given})
         other.learning_rate.assign(recipe.rate(step))
         other.apply_gradients([(given, theirs)])
     np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5)
@@ -193,7 +194,8 @@ def test_weight_decay_shrinks_the_named_variables_only(tensorflow: Any) -> None:
     variables = {"a": tensorflow.Variable([2.0]), "b": tensorflow.Variable([2.0])}
     recipe = _recipe(learning_rate=0.5, warmup_steps=0, weight_decay=0.1, momentum=0.0)
     optimizer = Optimizer(variables, recipe, frozenset({"a"}))
-    optimizer.apply(0)
+    optimizer.begin(0)
+    optimizer.update({"a": None, "b": None})
     # derived: 2 - 0.5 * 0.1 * 2
     assert variables["a"].numpy()[0] == pytest.approx(1.9)
     assert variables["b"].numpy()[0] == 2.0
@@ -338,7 +340,7 @@ def test_only_kernels_of_the_largest_decay(sandwich: tuple[Any, SandwichStep]) -
     for variable in net.parameters.values():  # nothing that is zero by chance
         variable.assign(rng.normal(0.0, 0.3, variable.shape).astype(np.float32))
     before = net.state()
-    step.optimizer.apply(0)  # no gradient was added: what moves is decay
+    step.gradients.apply(0)  # no gradient was added: what moves is decay
     moved = {
         name for name, value in net.state().items() if not np.array_equal(value, before[name])
     }
