@@ -16,10 +16,10 @@ from tasks import report as report_page
 from tasks.candidates import gate
 from tasks.data import linear_floor
 from tasks.data.arrays import has_split, load_split
-from tasks.learning.exhibits import Exhibit
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import Problem, open_problem
+from tasks.learning.samples import Sample
 from tasks.run.params import (
     CostParams,
     DataParams,
@@ -81,8 +81,8 @@ def run(
         report=report,
         runtime=runtime,
     )
-    exhibits = _exhibits(scores, report.samples, opened, workspace)
-    page = report_page.render(_page(params, models, scores, opened, workspace, exhibits))
+    samples = _samples(scores, report.samples, opened, workspace)
+    page = report_page.render(_page(params, models, scores, opened, workspace, samples))
     write_bytes(workspace.report / "index.html", page.encode())
     return scores
 
@@ -138,9 +138,9 @@ def _any_graph(workspace: Workspace, problem: Problem) -> OpGraph:
     return _graph(name, problem, workspace)
 
 
-def _exhibits(
+def _samples(
     scores: Mapping[str, Any], samples: int, problem: Problem, workspace: Workspace
-) -> tuple[Exhibit, ...]:
+) -> tuple[Sample, ...]:
     """The first samples of the split, as the best finalist's float and int8 files see them."""
     from tasks.learning.interpreter import predict
 
@@ -155,7 +155,7 @@ def _exhibits(
         kind: predict(folder / f"{kind}.tflite", inputs, problem.deployed)
         for kind in ("float", "int8")
     }
-    return problem.exhibits(arrays, outputs, graph)
+    return problem.samples(arrays, outputs, graph)
 
 
 def _graph(name: str, problem: Problem, workspace: Workspace) -> OpGraph:
@@ -169,9 +169,9 @@ def _page(
     scores: Mapping[str, Any],
     problem: Problem,
     workspace: Workspace,
-    exhibits: tuple[Exhibit, ...] = (),
+    samples: tuple[Sample, ...] = (),
 ) -> report_page.ReportData:
-    """All of the page; ``exhibits`` are of the best finalist's float and int8 files."""
+    """All of the page; ``samples`` are of the best finalist's float and int8 files."""
     manifest = read_json(workspace.data / "manifest.json")
     candidates = read_json(workspace.search / "candidates.json")
     metric = problem.metric
@@ -204,8 +204,8 @@ def _page(
         machine=f"{platform.machine()}, {params.runtime.threads} TensorFlow threads",
         code_digest=_code(),
         chosen=scores["best"],
-        exhibits=exhibits,
-        samples=params.report.samples,
+        samples=samples,
+        most_samples=params.report.samples,
         things=_things(manifest),
         linear_floor=scores["linear_floor"],
         gate=report_page.gate_of(found, candidates),

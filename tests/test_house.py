@@ -9,8 +9,10 @@ import re
 import subprocess
 import sys
 import time
+import tokenize
 import typing
 from pathlib import Path
+from token import NAME
 from typing import Any
 
 import pytest
@@ -156,6 +158,19 @@ FORBIDDEN = {
     "ATE KEY",
     "an index line": r"(?m)^--(?:extra-)?ind" + r"ex-url|^--find-" + "links",
 }
+
+
+def test_identifiers_use_the_words_of_the_glossary() -> None:
+    rows = re.findall(r"^\|.*\|([^|]*)\|$", (ROOT / "docs/words.md").read_text(), re.M)
+    refused = [word for row in rows for word in re.findall(r"`(\w+)`", row)]
+    assert "exhibit" in refused
+    wrong = re.compile("|".join(refused).replace("_", "_?"))
+    found = []
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        with path.open("rb") as stream:
+            names = {one.string for one in tokenize.tokenize(stream.readline) if one.type == NAME}
+        found += [f"{path.name}: {name}" for name in names if wrong.search(name.lower())]
+    assert not found
 
 
 @pytest.mark.parametrize("what", FORBIDDEN)

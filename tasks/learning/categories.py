@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.learning.exhibits import Segment, judged
 from tasks.learning.problem import ProblemError
+from tasks.learning.samples import Segment, judged
 
 Tensor = Any  # tensorflow ships no types for it
 

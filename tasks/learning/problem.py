@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.space import Architecture, SearchSpace, load_problems
-from tasks.learning.exhibits import Exhibit
+from tasks.learning.samples import Sample
 from tasks.run.params import AugmentParams, ProblemParams
 from tasks.run.things import names_in
 from tasks.run.workspace import Workspace, read_json, read_npz
@@ -81,7 +81,7 @@ class Problem(Protocol):
         """The ops whose outputs the exported network gives; ops after them are the host's."""
 
     @property
-    def guessing(self) -> float | None:
+    def chance_loss(self) -> float | None:
         """The loss of knowing nothing, above which a training has diverged; None: not known."""
 
     def complete(self, backbone: OpGraph) -> OpGraph:
@@ -128,9 +128,9 @@ class Problem(Protocol):
     def score(self, outputs: Outputs, arrays: Arrays, graph: OpGraph) -> dict[str, float]:
         """Metrics by name, that of :attr:`metric` first, of the outputs of :attr:`deployed`."""
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Samples as a person looks at them, with what each kind of file made of them."""
 
 

@@ -138,7 +138,7 @@ def train_supernet(
         TrainingDivergedError: See :class:`DivergenceGuard`.
     """
     one_step = SandwichStep(net, problem, recipe, dropout, random_subnets, reach)
-    guard = DivergenceGuard(problem.guessing, recipe.learning_rate)
+    guard = DivergenceGuard(problem.chance_loss, recipe.learning_rate)
     losses = np.zeros((recipe.steps, 2))
     done, state = checkpoint.load()
     if done:

@@ -97,11 +97,11 @@ class Checkpoint:
 class DivergenceGuard:
     """Stops a training that is not finite, or does worse than guessing after its start.
 
-    ``guessing`` is the loss of knowing nothing; None: any finite loss will do.
+    ``chance_loss`` is that of knowing nothing; None: any finite loss will do.
     """
 
-    def __init__(self, guessing: float | None, learning_rate: float) -> None:
-        self._chance = math.inf if guessing is None else guessing
+    def __init__(self, chance_loss: float | None, learning_rate: float) -> None:
+        self._chance = math.inf if chance_loss is None else chance_loss
         self._rate = learning_rate
         self._recent: list[float] = []
 
@@ -194,7 +194,7 @@ def train_model(
             "losses": losses,
         }
 
-    guard = DivergenceGuard(problem.guessing, recipe.learning_rate)
+    guard = DivergenceGuard(problem.chance_loss, recipe.learning_rate)
     losses = np.zeros(recipe.steps)
     done, saved = checkpoint.load()
     if done:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph
 from spaces.heads import classification as heads
 from tasks.learning import augment, categories
-from tasks.learning.exhibits import Exhibit, Panel, label_picture
 from tasks.learning.pixels import normalise
 from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning.samples import Panel, Sample, label_picture
 from tasks.run.params import AugmentParams
 
 
@@ -31,7 +31,7 @@ class Classification:
     setting: Setting
 
     @property
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Cross entropy of an even guess."""
         return math.log(len(self.setting.classes))
 
@@ -88,13 +88,13 @@ class Classification:
         """Share of images whose greatest output is the label."""
         return {self.metric.name: categories.accuracy(outputs[0], arrays["labels"])}
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Pictures with their label and what each file takes them for."""
         names = self.setting.classes
         return tuple(
-            Exhibit(
+            Sample(
                 str(index),
                 (
                     Panel("truth", label_picture(image), note=names[label]),

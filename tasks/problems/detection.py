@@ -14,9 +14,9 @@ from spaces.graph import Op, OpGraph
 from spaces.heads.ssd import ssd
 from tasks.learning import anchors, augment
 from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
-from tasks.learning.exhibits import Exhibit, Panel, draw_boxes, legend
 from tasks.learning.pixels import normalise
 from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.samples import Panel, Sample, draw_boxes, legend
 from tasks.run.params import AugmentParams
 
 FOCUS, POSITIVE_SHARE = 2.0, 0.75
@@ -38,7 +38,7 @@ class Detection:
     metric: ClassVar[Metric] = Metric("map50", "mAP at IoU 0.5", "max")
     trained: ClassVar[tuple[str, ...]] = ("boxes", "class_logits")
     deployed: ClassVar[tuple[str, ...]] = ("boxes", "scores")
-    guessing: ClassVar[None] = None
+    chance_loss: ClassVar[None] = None
     setting: Setting
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -189,13 +189,13 @@ class Detection:
         metrics = coco_metrics(self.detections(outputs, graph), truth)
         return {"map50": metrics.map50, "map": metrics.map, "map75": metrics.map75}
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Pictures with their boxes."""
         names = self.setting.classes
         found = {kind: self.detections(one, graph, SHOWN) for kind, one in outputs.items()}
-        exhibits = []
+        samples = []
         for index, image in enumerate(arrays["images"]):
             labels = arrays["labels"][index]
             drawn = draw_boxes(image, arrays["boxes"][index], labels, None, names)
@@ -205,10 +205,8 @@ class Detection:
                 drawn = draw_boxes(image, one.boxes, one.labels, one.scores, names)
                 panels.append(Panel(kind, drawn, note=f"{len(one.labels)} above {SHOWN}"))
             seen = [labels[labels >= 0], *(each[index].labels for each in found.values())]
-            exhibits.append(
-                Exhibit(str(index), tuple(panels), legend(names, np.concatenate(seen)))
-            )
-        return tuple(exhibits)
+            samples.append(Sample(str(index), tuple(panels), legend(names, np.concatenate(seen))))
+        return tuple(samples)
 
 
 def _huber(difference: Tensor) -> Tensor:

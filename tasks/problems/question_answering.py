@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph
 from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
-from tasks.learning.exhibits import Exhibit, Panel, mark_span
 from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.samples import Panel, Sample, mark_span
 from tasks.run.params import AugmentParams
 
 _OUTSIDE = -1e4
@@ -38,7 +38,7 @@ class QuestionAnswering:
     setting: Setting
 
     @property
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Cross entropy of an even guess among all tokens."""
         return math.log(self.setting.input_shape[1])
 
@@ -171,16 +171,16 @@ class QuestionAnswering:
             ranges.append((max(0, int(places[first, 0])), max(0, int(places[last, 1]))))
         return ranges
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Questions with the answer marked in its text."""
         found = {kind: self._ranges(one, arrays) for kind, one in outputs.items()}
-        return tuple(self._exhibit(index, arrays, found) for index in range(len(arrays["spans"])))
+        return tuple(self._sample(index, arrays, found) for index in range(len(arrays["spans"])))
 
-    def _exhibit(
+    def _sample(
         self, index: int, arrays: Arrays, found: Mapping[str, list[tuple[int, int]]]
-    ) -> Exhibit:
+    ) -> Sample:
         context = str(arrays["contexts"][index])
         accepted = [str(one) for one in json.loads(str(arrays["answers"][index]))]
         at = context.find(accepted[0])
@@ -194,7 +194,7 @@ class QuestionAnswering:
             note = f"{context[start:end] or 'no answer'} (F1 {score:.2f})"
             text = mark_span(context, start, end, mark, _SHOWN)
             panels.append(Panel(kind, text=text, note=note))
-        return Exhibit(str(index), tuple(panels))
+        return Sample(str(index), tuple(panels))
 
 
 def best_span(scores: NDArray[np.float64], longest: int) -> tuple[int, int]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph
 from spaces.heads import segmentation as segmentation_head
 from tasks.learning import augment, categories
-from tasks.learning.exhibits import Exhibit, Panel, label_picture, legend, paint_mask
 from tasks.learning.pixels import normalise
 from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.samples import Panel, Sample, label_picture, legend, paint_mask
 from tasks.run.params import AugmentParams
 
 IGNORE = augment.IGNORE
@@ -33,7 +33,7 @@ class Segmentation:
     setting: Setting
 
     @property
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Cross entropy of an even guess, and one less its Jaccard index."""
         return math.log(len(self.setting.classes)) + 1.0
 
@@ -143,15 +143,15 @@ class Segmentation:
             "pixel_accuracy": float(hits.sum() / max(1, table.sum())),
         }
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Pictures, and the masks laid over them."""
         return tuple(
-            self._exhibit(index, arrays, outputs) for index in range(len(arrays["images"]))
+            self._sample(index, arrays, outputs) for index in range(len(arrays["images"]))
         )
 
-    def _exhibit(self, index: int, arrays: Arrays, outputs: Mapping[str, Outputs]) -> Exhibit:
+    def _sample(self, index: int, arrays: Arrays, outputs: Mapping[str, Outputs]) -> Sample:
         image, mask, names = arrays["images"][index], arrays["masks"][index], self.setting.classes
         panels = [
             Panel("picture", label_picture(image)),
@@ -165,7 +165,7 @@ class Segmentation:
             note = f"{share:.1%} of pixels right"
             panels.append(Panel(kind, paint_mask(image, found, names), note=note))
             present += [*np.unique(found)]
-        return Exhibit(str(index), tuple(panels), legend(names, present))
+        return Sample(str(index), tuple(panels), legend(names, present))
 
 
 def confusion(labels: NDArray[Any], masks: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:

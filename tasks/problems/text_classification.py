@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph
 from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
-from tasks.learning.exhibits import Exhibit, Panel
 from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning.samples import Panel, Sample
 from tasks.run.params import AugmentParams
 
 
@@ -30,7 +30,7 @@ class TextClassification:
     setting: Setting
 
     @property
-    def guessing(self) -> float:
+    def chance_loss(self) -> float:
         """Cross entropy of an even guess."""
         return math.log(len(self.setting.classes))
 
@@ -87,13 +87,13 @@ class TextClassification:
         """Share of sentences whose greatest output is the label."""
         return {self.metric.name: categories.accuracy(outputs[0], arrays["labels"])}
 
-    def exhibits(
+    def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph
-    ) -> tuple[Exhibit, ...]:
+    ) -> tuple[Sample, ...]:
         """Sentences with their label and what each file takes them for."""
         names = self.setting.classes
         return tuple(
-            Exhibit(
+            Sample(
                 str(index),
                 (
                     Panel("truth", text=((str(text), ""),), note=names[label]),

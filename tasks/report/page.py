@@ -9,11 +9,11 @@ from pathlib import Path
 
 from tasks.report import finalists, sections
 from tasks.report.baselines import baselines_section
-from tasks.report.exhibit_section import exhibits_section
 from tasks.report.fidelity_section import fidelity_section
 from tasks.report.markup import Html, percent, tag, text
 from tasks.report.payload import payload
 from tasks.report.records import ReportData
+from tasks.report.sample_section import samples_section
 
 
 def render(data: ReportData) -> str:
@@ -38,7 +38,7 @@ def render(data: ReportData) -> str:
         "front_note": _front_note(data),
         "synthetic": sections.synthetic_note(data),
         "floor": sections.floor_warning(data),
-        "exhibits": exhibits_section(data),
+        "samples": samples_section(data),
         "finalists": finalists.finalists_table(data),
         "baselines": baselines_section(data),
         "articles": finalists.finalist_articles(data),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hw.report import CostReport
-from tasks.learning.exhibits import Exhibit
 from tasks.learning.problem import Metric
+from tasks.learning.samples import Sample
 from tasks.report.agreement import Gate, Rung
 
 BASELINE = "baseline"
@@ -203,9 +203,9 @@ class ReportData:
         machine: What it ran on, e.g. ``"2 CPU threads"``.
         code_digest: Of the sources.
         chosen: Id of the finalist that was best on validation.
-        exhibits: Samples as a person would look at them.
-        samples: So many of them are shown at most.
-        exhibited: Id of the finalist whose answers they show; None: the best one.
+        samples: Samples as a person would look at them.
+        most_samples: So many of them are shown at most.
+        answered_by: Id of the finalist whose answers they show; None: the best one.
         things: What the data consists of, in the plural, e.g. ``"pictures"``.
         linear_floor: What a linear model reaches on the finalists' split; None: there is none.
         gate: What shared weights were judged by; None: they were not.
@@ -229,9 +229,9 @@ class ReportData:
     machine: str = ""
     code_digest: str = ""
     chosen: str | None = None
-    exhibits: tuple[Exhibit, ...] = ()
-    samples: int = 12
-    exhibited: str | None = None
+    samples: tuple[Sample, ...] = ()
+    most_samples: int = 12
+    answered_by: str | None = None
     things: str = "examples"
     linear_floor: float | None = None
     gate: Gate | None = None

@@ -16,15 +16,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, final
 
-from tasks.tracking.client_run_book import ClientRunBook
+from tasks.tracking.client_run_store import ClientRunStore
 from tasks.tracking.model_registry import (
     FinalistModel,
     RegisteredVersion,
     register_finalist,
     registered_name,
 )
-from tasks.tracking.run_book import CANDIDATE_TAG, PARENT_TAG, RunBook, RunNote
-from tasks.tracking.sqlite_run_book import SqliteRunBook
+from tasks.tracking.run_store import CANDIDATE_TAG, PARENT_TAG, RunNote, RunStore
+from tasks.tracking.sqlite_run_store import SqliteRunStore
 from tasks.tracking.tracking_store import Store, TrackingStoreError, prepare_store
 from tasks.tracking.tracking_view import view_fragment
 
@@ -83,7 +83,7 @@ class Tracker:
             metric: what its candidates are scored by; the columns of its page show it.
         """
         self._store = store
-        self._book = _open_run_book(store, experiment, metric)
+        self._book = _open_run_store(store, experiment, metric)
         self._children: dict[str, dict[str, str]] = {}
         self._inherited: dict[str, dict[str, str]] = {}
 
@@ -230,16 +230,16 @@ def experiment_name(problem: str) -> str:
     return "edgenas" if problem == "classification" else f"edgenas-{problem}"
 
 
-def _open_run_book(store: Store, experiment: str, metric: str) -> RunBook:
+def _open_run_store(store: Store, experiment: str, metric: str) -> RunStore:
     """Take the quicker of the two books that the store admits.
 
     Raises:
         TrackingStoreError: It is a person's own, and MLflow cannot use it.
     """
-    if store.is_local and SqliteRunBook.knows(store.database):
-        return SqliteRunBook(store, experiment, metric)
+    if store.is_local and SqliteRunStore.knows(store.database):
+        return SqliteRunStore(store, experiment, metric)
     try:
-        return ClientRunBook(store, experiment, metric)
+        return ClientRunStore(store, experiment, metric)
     except Exception as error:  # each kind of store has errors of its own
         if store.is_local or isinstance(error, TimeoutError):
             raise

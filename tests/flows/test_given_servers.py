@@ -237,7 +237,7 @@ def test_a_store_that_breaks_when_it_is_opened_is_told(
     def fail(*_: object) -> None:
         raise RuntimeError("Detected out-of-date database schema")
 
-    monkeypatch.setattr(tracking, "ClientRunBook", fail)
+    monkeypatch.setattr(tracking, "ClientRunStore", fail)
     store = tracking_store.Store("sqlite:///x.db", tmp_path, is_local=False)
     with pytest.raises(tracking.TrackingStoreError, match=r"MLFLOW_TRACKING_URI .*out-of-date"):
         tracking.Tracker(store, "edgenas")

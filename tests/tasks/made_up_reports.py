@@ -23,16 +23,16 @@ from spaces.heads import language as language_heads
 from spaces.heads.segmentation import segmentation
 from spaces.heads.ssd import ssd
 from spaces.space import Architecture, load_baselines, load_space, sample
-from tasks.learning.exhibits import (
-    Exhibit,
+from tasks.learning.problem import Metric
+from tasks.learning.samples import (
     Panel,
+    Sample,
     draw_boxes,
     label_picture,
     legend,
     mark_span,
     paint_mask,
 )
-from tasks.learning.problem import Metric
 from tasks.report import (
     BASELINE,
     Candidate,
@@ -451,7 +451,7 @@ def scene(rng: np.random.Generator) -> tuple[Any, Any, Any, Any]:
     return image, mask, boxes, labels
 
 
-def picture_exhibits(amount: int) -> tuple[Exhibit, ...]:
+def picture_samples(amount: int) -> tuple[Sample, ...]:
     """Pictures with a label."""
     rng = np.random.default_rng(2)
     made = []
@@ -459,7 +459,7 @@ def picture_exhibits(amount: int) -> tuple[Exhibit, ...]:
         image, _, _, _ = scene(rng)
         truth, wrong = THINGS[index % 8], THINGS[(index + 3) % 8]
         made.append(
-            Exhibit(
+            Sample(
                 str(index),
                 (
                     Panel("truth", label_picture(image[::3, ::4]), note=truth),
@@ -473,7 +473,7 @@ def picture_exhibits(amount: int) -> tuple[Exhibit, ...]:
     return tuple(made)
 
 
-def mask_exhibits(amount: int) -> tuple[Exhibit, ...]:
+def mask_samples(amount: int) -> tuple[Sample, ...]:
     """Pictures with masks; the files are wrong by a few pixels."""
     rng = np.random.default_rng(3)
     classes = ("background", "cytoplasm", "nucleus", "debris")
@@ -486,11 +486,11 @@ def mask_exhibits(amount: int) -> tuple[Exhibit, ...]:
             found = np.where(mask == 255, 0, np.roll(mask, shift, axis=1))
             note = f"{(found == mask).mean():.1%} of pixels right"
             panels.append(Panel(kind, paint_mask(image, found, classes), note=note))
-        made.append(Exhibit(str(index), tuple(panels), legend(classes, mask.ravel())))
+        made.append(Sample(str(index), tuple(panels), legend(classes, mask.ravel())))
     return tuple(made)
 
 
-def box_exhibits(amount: int) -> tuple[Exhibit, ...]:
+def box_samples(amount: int) -> tuple[Sample, ...]:
     """Pictures with boxes; the files miss one, and find another."""
     rng = np.random.default_rng(4)
     classes = ("red cell", "white cell", "platelet")
@@ -504,18 +504,18 @@ def box_exhibits(amount: int) -> tuple[Exhibit, ...]:
             scores = rng.uniform(0.4, 0.99, 6)
             picture = draw_boxes(image, moved, seen, scores, classes)
             panels.append(Panel(kind, picture, note=f"{(seen >= 0).sum()} above 0.3"))
-        made.append(Exhibit(str(index), tuple(panels), legend(classes, labels)))
+        made.append(Sample(str(index), tuple(panels), legend(classes, labels)))
     return tuple(made)
 
 
-def sentence_exhibits(amount: int) -> tuple[Exhibit, ...]:
+def sentence_samples(amount: int) -> tuple[Sample, ...]:
     """Sentences with a class."""
     said = "please book a table for {} people near the old harbour on friday evening"
     made = []
     for index in range(amount):
         int8 = ("cancel (41%)", "wrong") if index == 2 else ("book_table (95%)", "right")
         made.append(
-            Exhibit(
+            Sample(
                 str(index),
                 (
                     Panel("truth", text=((said.format(index + 2), ""),), note="book_table"),
@@ -527,7 +527,7 @@ def sentence_exhibits(amount: int) -> tuple[Exhibit, ...]:
     return tuple(made)
 
 
-def answer_exhibits(amount: int) -> tuple[Exhibit, ...]:
+def answer_samples(amount: int) -> tuple[Sample, ...]:
     """Questions with the answer marked in its text."""
     context = (
         "The lighthouse at the northern cape was finished in 1871 by a crew of forty masons. Its "
@@ -550,7 +550,7 @@ def answer_exhibits(amount: int) -> tuple[Exhibit, ...]:
             mark = "right" if answer == truth else "wrong"
             text = mark_span(context, at, at + len(answer), mark, around=60)
             panels.append(Panel(kind, text=text, note=answer))
-        made.append(Exhibit(str(index), tuple(panels)))
+        made.append(Sample(str(index), tuple(panels)))
     return tuple(made)
 
 
@@ -572,7 +572,7 @@ def manifest_of(classes: Sequence[str], counted: str, **more: object) -> dict[st
 @functools.cache
 def report_of(problem: str, amount: int = 60) -> ReportData:
     """A page of one of the five problems."""
-    graphs, metric, more, exhibits, manifest, things = _of(problem)
+    graphs, metric, more, samples, manifest, things = _of(problem)
     finalists = trained(graphs, metric.name, more)
     return dataclasses.replace(
         report(amount, seed=len(problem)),
@@ -585,7 +585,7 @@ def report_of(problem: str, amount: int = 60) -> ReportData:
             *(_candidate(one) for one in finalists),
         ),
         manifest=manifest,
-        exhibits=exhibits,
+        samples=samples,
         things=things,
         chosen=None,
     )
@@ -614,24 +614,24 @@ def _of(problem: str) -> Any:
     if problem == "classification":
         metric = Metric("top1", "top-1 accuracy", "max")
         data = manifest_of(THINGS, "images")
-        return classification_graphs(), metric, (), picture_exhibits(12), data, "pictures"
+        return classification_graphs(), metric, (), picture_samples(12), data, "pictures"
     if problem == "segmentation":
         metric = Metric("mean_iou", "mean IoU", "max")
         data = manifest_of(("background", "cytoplasm", "nucleus"), "pixels", synthetic=True)
         more = ("pixel_accuracy",)
-        return segmentation_graphs(), metric, more, mask_exhibits(6), data, "pictures"
+        return segmentation_graphs(), metric, more, mask_samples(6), data, "pictures"
     if problem == "detection":
         metric = Metric("map50", "mAP at IoU 0.5", "max")
         names = ("red cell", "white cell", "platelet")
         data = manifest_of(names, "boxes", skipped=skipped)
-        return detection_graphs(), metric, ("map", "map75"), box_exhibits(6), data, "pictures"
+        return detection_graphs(), metric, ("map", "map75"), box_samples(6), data, "pictures"
     if problem == "text_classification":
         metric = Metric("accuracy", "accuracy", "max")
         data = manifest_of([f"intent_{n}" for n in range(40)], "texts")
-        return language_graphs(12), metric, (), sentence_exhibits(6), data, "texts"
+        return language_graphs(12), metric, (), sentence_samples(6), data, "texts"
     metric = Metric("f1", "F1", "max")
     data = manifest_of((), "texts", synthetic=True, vocabulary_size=812)
-    return language_graphs(None), metric, ("exact_match",), answer_exhibits(5), data, "texts"
+    return language_graphs(None), metric, ("exact_match",), answer_samples(5), data, "texts"
 
 
 PROBLEMS = (

@@ -171,7 +171,7 @@ def test_loss_of_perfect_outputs_is_near_its_least(known: Known) -> None:
 def test_loss_of_guessing_a_class_is_told(name: str) -> None:
     known = _known(name)
     # derived
-    assert known.problem.guessing == pytest.approx(math.log(3))
+    assert known.problem.chance_loss == pytest.approx(math.log(3))
     assert known.loss(known.guess) == pytest.approx(math.log(3), rel=1e-5)
 
 
@@ -184,20 +184,20 @@ def test_loss_of_guessing_pixels_is_told() -> None:
     index = both / (sizes + total / 3 - both)
     expected = math.log(3) + 1 - index.mean()
     assert known.loss(known.guess) == pytest.approx(expected, rel=1e-4)
-    assert known.problem.guessing == pytest.approx(math.log(3) + 1)
-    assert known.loss(known.guess) <= known.problem.guessing
+    assert known.problem.chance_loss == pytest.approx(math.log(3) + 1)
+    assert known.loss(known.guess) <= known.problem.chance_loss
 
 
 def test_loss_of_guessing_a_token_is_told() -> None:
     known = _known("question_answering")
     # derived: only the words of the context can be an answer
     assert known.loss(known.guess) == pytest.approx(math.log(WORDS), rel=1e-5)
-    assert known.problem.guessing == pytest.approx(math.log(28))
+    assert known.problem.chance_loss == pytest.approx(math.log(28))
 
 
 def test_most_anchors_are_background_which_the_first_bias_knows() -> None:
     known = _known("detection")
-    assert known.problem.guessing is None
+    assert known.problem.chance_loss is None
     (boxes, scores), first = known.guess, np.float32(-math.log(99))
     assert known.loss((boxes, scores + first)) < known.loss((boxes, scores))
 
@@ -422,7 +422,7 @@ def test_decoding_is_what_boxes_are_relative_to(known: Known) -> None:
 
 def test_samples_are_shown_with_what_each_file_made_of_them(known: Known) -> None:
     outputs = {"float": known.best, "int8": known.worst}
-    shown = known.problem.exhibits(known.arrays, outputs, known.graph)
+    shown = known.problem.samples(known.arrays, outputs, known.graph)
     assert len({one.name for one in shown}) == len(shown) == COUNT
     for one in shown:
         captions = [panel.caption for panel in one.panels]

@@ -13,8 +13,8 @@ import pytest
 
 from spaces.graph import Op, OpGraph, OpKind
 from spaces.space import load_baselines, load_input_shapes, load_space, names_in
-from tasks.learning.exhibits import Exhibit, Panel, label_picture
 from tasks.learning.problem import Metric
+from tasks.learning.samples import Panel, Sample, label_picture
 from tasks.report import ReportData, blocks, blocks_of, render
 from tasks.report.baselines import compare
 from tasks.report.drawing import Scale, block_times_ms, draw_blocks
@@ -70,7 +70,7 @@ def test_synthetic_data_are_called_so_on_top_and_beside_samples(pages: Any) -> N
     data, page = pages["segmentation"]
     words = "These data are synthetic"
     assert page.index(words) < page.index("the best network")
-    assert page.count('class="badge">synthetic<') == len(data.exhibits)
+    assert page.count('class="badge">synthetic<') == len(data.samples)
     assert words not in pages["detection"][1]
 
 
@@ -100,28 +100,28 @@ def test_skipped_data_may_be_told_in_several_ways(skipped: object, words: str | 
 # Samples
 
 
-def with_exhibits(exhibits: Sequence[Exhibit], samples: int = 12) -> str:
+def with_samples(samples: Sequence[Sample], most: int = 12) -> str:
     data = report_of("classification")
-    return render(dataclasses.replace(data, exhibits=tuple(exhibits), samples=samples))
+    return render(dataclasses.replace(data, samples=tuple(samples), most_samples=most))
 
 
 def test_samples_are_shown_at_most_as_many_as_asked_for() -> None:
-    made = [Exhibit(f"sample-{n}", (Panel("truth", note=f"note {n}"),)) for n in range(9)]
-    page = with_exhibits(made, samples=3)
+    made = [Sample(f"sample-{n}", (Panel("truth", note=f"note {n}"),)) for n in range(9)]
+    page = with_samples(made, most=3)
     assert page.count("<figcaption>") == 3 and "note 2" in page and "note 3" not in page
-    assert "No samples were asked for." in with_exhibits(made, samples=0)
+    assert "No samples were asked for." in with_samples(made, most=0)
 
 
 def test_pictures_arrive_unchanged() -> None:
     picture = label_picture(np.full((8, 8, 3), 77, np.uint8))
-    page = with_exhibits([Exhibit("a", (Panel("truth", picture),))])
+    page = with_samples([Sample("a", (Panel("truth", picture),))])
     found = re.search(r"data:image/png;base64,([^\"]+)", page)
     assert found is not None and base64.b64decode(found[1]) == picture
 
 
 def test_pictures_beyond_the_limit_are_left_out_and_that_is_said() -> None:
-    heavy = [Exhibit(str(n), (Panel("truth", bytes(900_000)),)) for n in range(5)]
-    page = with_exhibits(heavy)
+    heavy = [Sample(str(n), (Panel("truth", bytes(900_000)),)) for n in range(5)]
+    page = with_samples(heavy)
     assert page.count("<figcaption>") == 2  # derived: 2.5 MB
     assert "3 samples left out" in page
     assert len(page.encode()) < 4_000_000
@@ -129,8 +129,8 @@ def test_pictures_beyond_the_limit_are_left_out_and_that_is_said() -> None:
 
 def test_texts_and_captions_stay_text() -> None:
     panel = Panel(HOSTILE, None, ((HOSTILE, "right"), (HOSTILE, HOSTILE)), HOSTILE)
-    bad = Exhibit(HOSTILE, (panel,), ((HOSTILE, 'red" onload="x'),))
-    page = with_exhibits([bad])
+    bad = Sample(HOSTILE, (panel,), ((HOSTILE, 'red" onload="x'),))
+    page = with_samples([bad])
     assert "<img src=x" not in page and "onload" not in re.sub(r"&[^;]*;", "", page)
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") >= 5
     assert 'class="m-right"' in page and 'class="m-other"' in page
@@ -138,7 +138,7 @@ def test_texts_and_captions_stay_text() -> None:
 
 def test_a_legend_names_each_class_once_in_the_order_of_colours() -> None:
     late, soon = ("two", "#e69f00"), ("one", "#0072b2")
-    page = with_exhibits([Exhibit("a", (), (late,)), Exhibit("b", (), (late, soon))])
+    page = with_samples([Sample("a", (), (late,)), Sample("b", (), (late, soon))])
     legend = page[page.index('class="classes-key"') :]
     assert legend.index("one") < legend.index("two")
     assert legend.count("#e69f00") == 1

@@ -21,9 +21,9 @@ import pytest
 
 from tasks.pipeline.session import Tracking
 from tasks.tracking import tracker as tracking
-from tasks.tracking.client_run_book import ClientRunBook
-from tasks.tracking.run_book import RunNote
-from tasks.tracking.sqlite_run_book import SqliteRunBook
+from tasks.tracking.client_run_store import ClientRunStore
+from tasks.tracking.run_store import RunNote
+from tasks.tracking.sqlite_run_store import SqliteRunStore
 from tasks.tracking.tflite_pyfunc import role
 from tasks.tracking.tracker import (
     FinalistModel,
@@ -207,11 +207,11 @@ def test_a_database_mlflow_cannot_upgrade_is_reported_with_a_cure(root: Path) ->
 
 
 def test_unknown_columns_lead_to_the_public_client(store: Store) -> None:
-    assert SqliteRunBook.knows(store.database)
+    assert SqliteRunStore.knows(store.database)
     with contextlib.closing(sqlite3.connect(store.database)) as db, db:
         db.execute("ALTER TABLE runs ADD COLUMN novelty TEXT")
-    assert not SqliteRunBook.knows(store.database)
-    assert isinstance(tracking._open_run_book(store, "search", "top1"), ClientRunBook)
+    assert not SqliteRunStore.knows(store.database)
+    assert isinstance(tracking._open_run_store(store, "search", "top1"), ClientRunStore)
 
 
 # Both ways of writing
@@ -251,7 +251,7 @@ def _notes(ids: Sequence[str | None]) -> list[RunNote]:
 def books(store: Store) -> Iterator[dict[str, tuple[Any, list[str]]]]:
     """The same notes written, and partly rewritten, by both books into one database."""
     both = {}
-    for kind in (SqliteRunBook, ClientRunBook):
+    for kind in (SqliteRunStore, ClientRunStore):
         book = kind(store, kind.__name__, "top1")
         ids = book.write(_notes([None] * 6))
         time.sleep(0.002)
@@ -284,8 +284,8 @@ def test_rows_say_what_mlflows_own_client_says(
         ]
         location = experiment.artifact_location.replace(name, "<name>")
         told[name] = [runs, history, location, experiment.tags, experiment.lifecycle_stage]
-    assert told["SqliteRunBook"] == told["ClientRunBook"]
-    assert told["SqliteRunBook"][0][0]["data"]["params"]["depth"] == "0"
+    assert told["SqliteRunStore"] == told["ClientRunStore"]
+    assert told["SqliteRunStore"][0][0]["data"]["params"]["depth"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_a_record_of_unknown_status_is_refused(store: Store) -> None:
         Tracker(store, "search").log_candidates("p", [record(1, status="odd")])
 
 
-@pytest.mark.parametrize("book", [SqliteRunBook, ClientRunBook])
+@pytest.mark.parametrize("book", [SqliteRunStore, ClientRunStore])
 def test_a_resumed_search_doubles_nothing(store: Store, client: Any, book: Any) -> None:
     for count in (3, 5):
         tracker = Tracker(store, "search")
@@ -418,7 +418,7 @@ def test_the_front_is_set_at_the_end(store: Store, client: Any) -> None:
     assert {run.data.tags["candidate_id"] for run in found} == {f"{n:012x}" for n in (1, 2)}
 
 
-@pytest.mark.parametrize("book", [SqliteRunBook, ClientRunBook])
+@pytest.mark.parametrize("book", [SqliteRunStore, ClientRunStore])
 def test_sync_repairs_missing_deleted_and_running(store: Store, client: Any, book: Any) -> None:
     tracker = Tracker(store, "search")
     tracker._book = book(store, "search", "top1")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.learning import exhibits
-from tasks.learning.exhibits import (
+from tasks.learning import samples
+from tasks.learning.samples import (
     colour,
     draw_boxes,
     label_picture,
@@ -34,7 +34,7 @@ def rgb(index: int) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (64, 128, 3), (30, 200, 3)])
 def test_small_pictures_are_enlarged_and_keep_their_shape(shape: tuple[int, int, int]) -> None:
     drawn = opened(label_picture(np.zeros(shape, np.uint8)))
-    assert exhibits.LEAST_WIDTH <= drawn.shape[1] < 2 * exhibits.LEAST_WIDTH
+    assert samples.LEAST_WIDTH <= drawn.shape[1] < 2 * samples.LEAST_WIDTH
     assert drawn.shape[0] / drawn.shape[1] == pytest.approx(shape[0] / shape[1], abs=0.01)
 
 

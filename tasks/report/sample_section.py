@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from tasks.learning.exhibits import PALETTE, Exhibit, Panel, Segment
+from tasks.learning.samples import PALETTE, Panel, Sample, Segment
 from tasks.report.markup import Html, join, plural, tag
 from tasks.report.records import ReportData
 
@@ -17,21 +17,21 @@ MARKS = {
 MOST_BYTES = 2_500_000
 """Of all pictures together; a page has to open at once."""
 
-_AT_ONCE = 4  # exhibits with several pictures that are open from the start
+_AT_ONCE = 4  # samples with several pictures that are open from the start
 _SYNTHETIC = "synthetic"
 
 
-def exhibits_section(data: ReportData) -> Html:
-    """All exhibits that fit, or why there are none."""
-    asked = data.exhibits[: data.samples]
+def samples_section(data: ReportData) -> Html:
+    """All samples that fit, or why there are none."""
+    asked = data.samples[: data.most_samples]
     if not asked:
-        said = "No samples were asked for." if data.samples == 0 else "There are no samples."
+        said = "No samples were asked for." if data.most_samples == 0 else "There are no samples."
         return tag("p", said, class_="faint")
     shown = _affordable(asked)
     cards = [_card(one, data.synthetic) for one in shown]
     is_tall = max(map(_pictures, shown)) > 1
     first, rest = (cards[:_AT_ONCE], cards[_AT_ONCE:]) if is_tall else (cards, [])
-    kind = f"exhibits p-{min(max(map(_pictures, shown)), 3)}"
+    kind = f"samples p-{min(max(map(_pictures, shown)), 3)}"
     more = ""
     if rest:
         summary = tag("summary", f"{plural(len(rest), 'sample')} more")
@@ -44,9 +44,9 @@ def exhibits_section(data: ReportData) -> Html:
     return join(parts)
 
 
-def _words(data: ReportData, asked: Sequence[Exhibit]) -> Html:
+def _words(data: ReportData, asked: Sequence[Sample]) -> Html:
     """Whose answers these are, and how to read them."""
-    wanted = data.exhibited or (data.best.id if data.best else None)
+    wanted = data.answered_by or (data.best.id if data.best else None)
     named = next((one for one in data.finalists if one.id == wanted), None)
     who = f" as {named.name} sees them" if named else ""
     split = f" of the {named.split} split" if named else ""
@@ -60,11 +60,11 @@ def _words(data: ReportData, asked: Sequence[Exhibit]) -> Html:
     return tag("p", *words, class_="faint")
 
 
-def _affordable(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
+def _affordable(samples: Sequence[Sample]) -> list[Sample]:
     """The first ones whose pictures stay within the limit together."""
     total = 0
-    shown: list[Exhibit] = []
-    for one in exhibits:
+    shown: list[Sample] = []
+    for one in samples:
         total += sum(len(panel.picture or b"") for panel in one.panels)
         if shown and total > MOST_BYTES:
             break
@@ -72,13 +72,13 @@ def _affordable(exhibits: Sequence[Exhibit]) -> list[Exhibit]:
     return shown
 
 
-def _pictures(exhibit: Exhibit) -> int:
-    return sum(panel.picture is not None for panel in exhibit.panels)
+def _pictures(sample: Sample) -> int:
+    return sum(panel.picture is not None for panel in sample.panels)
 
 
-def _legend(exhibits: Sequence[Exhibit]) -> Html:
-    """The classes drawn in any exhibit, once."""
-    found = dict.fromkeys(entry for one in exhibits for entry in one.legend)
+def _legend(samples: Sequence[Sample]) -> Html:
+    """The classes drawn in any sample, once."""
+    found = dict.fromkeys(entry for one in samples for entry in one.legend)
     if not found:
         return Html("")
     order = {ink: place for place, ink in enumerate(PALETTE)}
@@ -95,12 +95,12 @@ def _is_colour(ink: str) -> bool:
     return len(digits) == 6 and all(digit in "0123456789abcdef" for digit in digits)
 
 
-def _card(exhibit: Exhibit, synthetic: bool) -> Html:
+def _card(sample: Sample, synthetic: bool) -> Html:
     badge = tag("span", _SYNTHETIC, class_="badge") if synthetic else ""
-    name = f"no. {exhibit.name}" if exhibit.name.isdecimal() else exhibit.name
+    name = f"no. {sample.name}" if sample.name.isdecimal() else sample.name
     caption = tag("figcaption", name, " ", badge)
-    panels = [_panel(panel) for panel in exhibit.panels]
-    return tag("figure", caption, tag("div", *panels, class_="panels"), class_="exhibit")
+    panels = [_panel(panel) for panel in sample.panels]
+    return tag("figure", caption, tag("div", *panels, class_="panels"), class_="sample")
 
 
 def _panel(panel: Panel) -> Html:

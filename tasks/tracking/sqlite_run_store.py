@@ -16,7 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import final
 
-from tasks.tracking.run_book import (
+from tasks.tracking.run_store import (
     CANDIDATE_TAG,
     PARENT_TAG,
     RunNote,
@@ -40,7 +40,7 @@ _KNOWN_COLUMNS = {
 
 
 @final
-class SqliteRunBook:
+class SqliteRunStore:
     """Rows of the project's own MLflow database, written without MLflow."""
 
     def __init__(self, store: Store, experiment: str, metric: str) -> None:
@@ -53,7 +53,7 @@ class SqliteRunBook:
 
     @property
     def experiment_id(self) -> str:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         return str(self._experiment_id)
 
     @staticmethod
@@ -104,7 +104,7 @@ class SqliteRunBook:
         return int(found[0]), str(found[1])
 
     def find(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         query = (
             "SELECT run_uuid, status FROM runs WHERE experiment_id = ? "
             "AND lifecycle_stage = 'active'"
@@ -117,7 +117,7 @@ class SqliteRunBook:
             return dict(db.execute(query + " ORDER BY start_time DESC", values).fetchall())
 
     def children(self, parent: str) -> dict[str, str]:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         query = (
             "SELECT candidate.value, candidate.run_uuid FROM tags AS parent "
             "JOIN tags AS candidate ON candidate.run_uuid = parent.run_uuid "
@@ -127,7 +127,7 @@ class SqliteRunBook:
             return dict(db.execute(query, (CANDIDATE_TAG, PARENT_TAG, parent)).fetchall())
 
     def write(self, notes: Sequence[RunNote]) -> list[str]:
-        """See :class:`RunBook`; one transaction for all."""
+        """See :class:`RunStore`; one transaction for all."""
         ids = [note.run_id or _derived_id(note.key) for note in notes]
         pairs = list(zip(ids, notes, strict=True))
         time_ms = now_ms()
@@ -212,7 +212,7 @@ class SqliteRunBook:
                 yield (run_id, key), value
 
     def add_artifacts(self, run_id: str, folder: str, paths: Iterable[Path]) -> None:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         target = Path(self._location, run_id, "artifacts", folder)
         target.mkdir(parents=True, exist_ok=True)
         for path in paths:

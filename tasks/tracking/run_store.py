@@ -51,7 +51,7 @@ class RunNote:
                 yield key, points
 
 
-class RunBook(Protocol):
+class RunStore(Protocol):
     """A place for runs of one experiment."""
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
-from tasks.tracking.run_book import (
+from tasks.tracking.run_store import (
     BATCH,
     CANDIDATE_TAG,
     PARENT_TAG,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @final
-class ClientRunBook:
+class ClientRunStore:
     """MLflow's public client: any store, about 25 ms a run, more through a server."""
 
     def __init__(self, store: Store, experiment: str, metric: str) -> None:
@@ -40,7 +40,7 @@ class ClientRunBook:
 
     @property
     def experiment_id(self) -> str:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         return str(self._experiment_id)
 
     def _open_experiment(self, store: Store, name: str, tags: Mapping[str, str]) -> str:
@@ -70,11 +70,11 @@ class ClientRunBook:
                 return
 
     def find(self, tags: Mapping[str, str]) -> dict[str, str]:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         return {run.info.run_id: run.info.status for run in self._search(tags)}
 
     def children(self, parent: str) -> dict[str, str]:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         runs = self._search({PARENT_TAG: parent}, deleted=True)
         return {
             run.data.tags[CANDIDATE_TAG]: run.info.run_id
@@ -83,7 +83,7 @@ class ClientRunBook:
         }
 
     def write(self, notes: Sequence[RunNote]) -> list[str]:
-        """See :class:`RunBook`; a run that is cut short is left ``RUNNING`` for a later sync."""
+        """See :class:`RunStore`; a run that is cut short is left ``RUNNING`` for a later sync."""
         known = self._known([note.run_id for note in notes if note.run_id])
         return [self._write(note, known.get(note.run_id or "")) for note in notes]
 
@@ -132,7 +132,7 @@ class ClientRunBook:
             metrics, params, tags = metrics[800:], params[100:], tags[100:]
 
     def add_artifacts(self, run_id: str, folder: str, paths: Iterable[Path]) -> None:
-        """See :class:`RunBook`."""
+        """See :class:`RunStore`."""
         for path in paths:
             if path.is_dir():
                 self._client.log_artifacts(run_id, str(path), f"{folder}/{path.name}")

@@ -1,6 +1,6 @@
 """Samples as a person would look at them: pictures drawn upon, texts with a part marked.
 
-An :class:`Exhibit` is one sample; its panels stand side by side: what is true, what the float file
+A :class:`Sample` is one sample; its panels stand side by side: what is true, what the float file
 says, what the int8 file says. Problems make them with the functions below, which know nothing of
 any problem; the report page shows them.
 """
@@ -57,7 +57,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
+class Sample:
     """One sample.
 
     Attributes:
