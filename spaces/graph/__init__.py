@@ -17,7 +17,7 @@ from spaces.graph.batch import (
     uses,
 )
 from spaces.graph.graph import OpGraph
-from spaces.graph.kinds import WEIGHTED_KINDS, OpKind
+from spaces.graph.kinds import WEIGHTED_KINDS, OpKind, Trait, kinds_with
 from spaces.graph.op import INPUT, Activation, Op, Shape, ShapeError, check_groups, divisors
 from spaces.graph.rewrite import split_grouped_convolutions
 
@@ -36,8 +36,10 @@ __all__ = [
     "OpRow",
     "Shape",
     "ShapeError",
+    "Trait",
     "check_groups",
     "divisors",
+    "kinds_with",
     "op_row",
     "split_grouped_convolutions",
     "uses",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from spaces.graph import Op, OpGraph, OpKind, Shape
+from spaces.graph import Op, OpGraph, Shape, Trait
 from spaces.heads import classification as heads
 from spaces.heads import language as language_heads
 from spaces.heads.segmentation import segmentation
@@ -24,15 +24,6 @@ _HEADS: Mapping[str, Callable[[OpGraph, int], OpGraph]] = {
     ),
     "text_classification": language_heads.text_classification,
 }
-_WINDOWED = frozenset(
-    {
-        OpKind.CONV_2D,
-        OpKind.DEPTHWISE_CONV_2D,
-        OpKind.TRANSPOSE_CONV,
-        OpKind.AVERAGE_POOL_2D,
-        OpKind.MAX_POOL_2D,
-    }
-)
 
 
 def with_head(graph: OpGraph, problem: str, classes: int) -> OpGraph:
@@ -109,7 +100,7 @@ def _kinds(ops: tuple[Op, ...]) -> str:
 def _details(name: str, ops: tuple[Op, ...], values: Mapping[str, object]) -> str:
     """Window, stride, expansion and groups of a block; the decisions of what is no block."""
     decided = f"{name}/op" in values
-    windows = [op for op in ops if op.kind in _WINDOWED]
+    windows = [op for op in ops if Trait.WINDOWED in op.kind.traits]
     if not decided and len(ops) > 1:
         return _decisions(name, values)
     if not windows:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpGraph, Trait
 
 Inputs = Mapping[str, NDArray[Any]]
 """What a network reads, [n, ...] by the names of its graph's inputs."""
@@ -51,7 +51,6 @@ def quantize_aware(network: Network, samples: Inputs) -> Network:
 
     from spaces.trainable.keras_model import Computed, integer_inputs
     from tasks.learning.quantize_configs import (
-        MOVING,
         Arithmetic,
         Moved,
         integers_pass,
@@ -64,7 +63,7 @@ def quantize_aware(network: Network, samples: Inputs) -> Network:
     def annotated(layer: Any) -> Any:
         if not isinstance(layer, Computed):
             return annotate(layer)
-        config = Moved() if layer.op.kind in MOVING else Arithmetic()
+        config = Moved() if Trait.RANGED in layer.op.kind.traits else Arithmetic()
         return annotate(layer, quantize_config=config)
 
     known = {one.__name__: one for one in (Computed, Moved, Arithmetic)}

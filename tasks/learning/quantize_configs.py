@@ -16,21 +16,6 @@ import tensorflow as tf
 import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.quantization.keras import quantizers
 
-from spaces.graph import OpKind
-
-MOVING = frozenset(
-    {
-        OpKind.RESIZE_BILINEAR,  # between values that are there, which TensorFlow Lite keeps to
-        OpKind.RESIZE_NEAREST_NEIGHBOR,
-        OpKind.SLICE,
-        OpKind.TRANSPOSE,
-        OpKind.RESHAPE,
-        OpKind.SOFTMAX,  # its range is fixed
-        OpKind.LOGISTIC,
-    }
-)
-"""Kinds of ops that make no values out of the range of what they read, or of a fixed one."""
-
 
 class Moved(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """A layer that only moves values: nothing of it is quantized anew."""

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from spaces.graph import Op, OpGraph, OpKind, Shape
+from spaces.graph import Op, OpGraph, OpKind, Shape, Trait, kinds_with
 from tasks.report.records import Block
 
 MOST_BOXES = 40
@@ -21,23 +21,7 @@ MOST_BOXES = 40
 
 _PART = re.compile(r"/(?:split|group\d+)$")
 _NUMBERED = re.compile(r"[A-Za-z]+\d+$")
-_WINDOWED = frozenset(
-    {
-        OpKind.CONV_2D,
-        OpKind.DEPTHWISE_CONV_2D,
-        OpKind.TRANSPOSE_CONV,
-        OpKind.AVERAGE_POOL_2D,
-        OpKind.MAX_POOL_2D,
-    }
-)
-_RESAMPLING = frozenset(
-    {
-        OpKind.RESIZE_BILINEAR,
-        OpKind.RESIZE_NEAREST_NEIGHBOR,
-        OpKind.AVERAGE_POOL_2D,
-        OpKind.MAX_POOL_2D,
-    }
-)
+_RESAMPLING = kinds_with(Trait.RESIZING) | kinds_with(Trait.POOLING, Trait.WINDOWED)
 
 
 def whole_name(op_name: str) -> str:
@@ -164,7 +148,9 @@ def _block(
         stage=stage,
         name=name,
         kind=kind,
-        kernel=max((max(op.kernel_size) for op in ops if op.kind in _WINDOWED), default=0),
+        kernel=max(
+            (max(op.kernel_size) for op in ops if Trait.WINDOWED in op.kind.traits), default=0
+        ),
         expansion=_expansion(kind, ops),
         groups=max(op.groups for op in ops),
         in_channels=ops[0].in_channels,
