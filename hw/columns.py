@@ -5,28 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import WEIGHTED_KINDS, BoolArray, IntArray, OpBatch, OpColumns, OpKind
+from spaces.graph import (
+    WEIGHTED_KINDS,
+    BoolArray,
+    IntArray,
+    OpBatch,
+    OpColumns,
+    OpKind,
+    Trait,
+    kinds_with,
+)
 
 KINDS = tuple(OpKind)
 """Op kinds by the numbers that an :class:`~spaces.graph.OpBatch` has for them."""
 
 FloatArray = NDArray[np.float64]
 
-BINARY = frozenset(
-    {
-        OpKind.ADD,
-        OpKind.SUB,
-        OpKind.MUL,
-        OpKind.DIV,
-        OpKind.MAXIMUM,
-        OpKind.MINIMUM,
-        OpKind.SQUARED_DIFFERENCE,
-    }
-)
+BINARY = kinds_with(Trait.BINARY)
 """Ops on two tensors, element by element; the smaller one is repeated."""
-JOINING = frozenset({OpKind.CONCATENATION, OpKind.PACK})
+JOINING = kinds_with(Trait.JOINING)
 """Ops of which all inputs together are the output."""
-SPLITTING = frozenset({OpKind.SPLIT, OpKind.UNPACK})
+SPLITTING = kinds_with(Trait.SPLITTING)
 """Ops of which all outputs together are the input; an op knows the shape of one of them."""
 
 

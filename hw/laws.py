@@ -41,58 +41,21 @@ from hw.memory import (
     table_bytes,
 )
 from hw.profile import Chip
-from spaces.graph import IntArray, OpColumns, OpKind
+from spaces.graph import IntArray, OpColumns, OpKind, Trait, kinds_with
 
-CONVOLUTIONS = frozenset({OpKind.CONV_2D, OpKind.DEPTHWISE_CONV_2D, OpKind.TRANSPOSE_CONV})
-WEIGHTED = CONVOLUTIONS | {OpKind.FULLY_CONNECTED}
-RECURRENT = frozenset({OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
-PRODUCTS = LOOKUPS | {OpKind.FULLY_CONNECTED, OpKind.BATCH_MATMUL}
+CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
+WEIGHTED = kinds_with(Trait.WEIGHTED)
+RECURRENT = kinds_with(Trait.RECURRENT)
+PRODUCTS = LOOKUPS | kinds_with(Trait.PRODUCT)
 """Products of matrices: their rows have no neighbours, so any tile may take any of them.
 
 That a lookup is one, of the table with rows that are 1 at the token and 0 elsewhere, is assumed:
 as a copy of rows it would take nothing, and all MobileBERTs come out too fast by some 1.4 ms."""
-POOLS = frozenset(
-    {
-        OpKind.AVERAGE_POOL_2D,
-        OpKind.MAX_POOL_2D,
-        OpKind.MEAN,
-        OpKind.REDUCE_MAX,
-        OpKind.SUM,
-    }
-)
+POOLS = kinds_with(Trait.POOLING)
 POOLED = POOLS | {OpKind.RESIZE_BILINEAR}
 """What takes means of places, each channel by itself."""
-ELEMENTWISE = BINARY | {
-    OpKind.GELU,
-    OpKind.HARD_SWISH,
-    OpKind.L2_NORMALIZATION,
-    OpKind.LEAKY_RELU,
-    OpKind.LOGISTIC,
-    OpKind.PRELU,
-    OpKind.RELU,
-    OpKind.RELU6,
-    OpKind.RSQRT,
-    OpKind.SOFTMAX,
-    OpKind.TANH,
-}
-MOVING = (
-    JOINING
-    | SPLITTING
-    | {
-        OpKind.ARG_MAX,
-        OpKind.CAST,
-        OpKind.DEPTH_TO_SPACE,
-        OpKind.DEQUANTIZE,
-        OpKind.GATHER_ND,
-        OpKind.PAD,
-        OpKind.RESIZE_BILINEAR,
-        OpKind.RESIZE_NEAREST_NEIGHBOR,
-        OpKind.SLICE,
-        OpKind.SPACE_TO_DEPTH,
-        OpKind.STRIDED_SLICE,
-        OpKind.TRANSPOSE,
-    }
-)
+ELEMENTWISE = BINARY | kinds_with(Trait.UNARY)
+MOVING = JOINING | SPLITTING | kinds_with(Trait.MOVING)
 """What starts as an op that only moves data."""
 WITH_A_LAW = WEIGHTED | PRODUCTS | RECURRENT | POOLS | ELEMENTWISE | MOVING | VIEWS
 """Kinds of which it is known what they take on the chip."""

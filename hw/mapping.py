@@ -21,7 +21,16 @@ from pathlib import Path
 import numpy as np
 
 from hw.columns import KINDS, mask_of
-from spaces.graph import BoolArray, IntArray, Op, OpBatch, OpGraph, OpKind
+from spaces.graph import (
+    BoolArray,
+    IntArray,
+    Op,
+    OpBatch,
+    OpGraph,
+    OpKind,
+    Trait,
+    kinds_with,
+)
 
 NOT_SUPPORTED = "Operation not supported"
 SECOND_SUBGRAPH = "More than one subgraph is not supported"
@@ -31,7 +40,7 @@ NO_CONSTANTS = f"{UNSPECIFIED}: its weights are no constants"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
 MEAN_KINDS = frozenset({OpKind.MEAN, OpKind.SUM})
-RESIZE_KINDS = frozenset({OpKind.RESIZE_BILINEAR, OpKind.RESIZE_NEAREST_NEIGHBOR})
+RESIZE_KINDS = kinds_with(Trait.RESIZING)
 COMPILERS = Path(__file__).parent / "compilers"
 
 

@@ -16,6 +16,8 @@ from spaces.graph import (
     OpColumns,
     OpGraph,
     OpKind,
+    Trait,
+    kinds_with,
 )
 
 INPUT_LANES = 4
@@ -31,33 +33,17 @@ SMALL_MAP_OVERHEAD = 1.05
 CONSTANT_BYTES = 64  # constant operands are padded to it
 CHANNEL_BYTES = 8  # int32 bias and multiplier of an output channel
 
-VIEWS = frozenset(
-    {
-        OpKind.RESHAPE,
-        OpKind.SQUEEZE,
-        OpKind.EXPAND_DIMS,
-        OpKind.QUANTIZE,
-        OpKind.RELU,
-        OpKind.RELU6,
-    }
-)
+VIEWS = kinds_with(Trait.VIEW) | kinds_with(Trait.FOLDED)
 """Ops that the compiler folds into their neighbours. A ReLU of its own takes 0.4 us in the
 NAS-Bench-201 networks of HW-NAS-Bench, where an addition takes 8."""
 
-LOOKUPS = frozenset({OpKind.GATHER, OpKind.EMBEDDING_LOOKUP})
+LOOKUPS = kinds_with(Trait.LOOKUP)
 """Ops that read rows of a table by their numbers."""
 
-MATRICES = frozenset({OpKind.BATCH_MATMUL, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
+MATRICES = kinds_with(Trait.PRODUCT, Trait.OPERAND) | kinds_with(Trait.RECURRENT)
 """Ops whose constants are multiplied with: they lie where weights do, as they are."""
 
-WINDOWED = frozenset(
-    {
-        OpKind.CONV_2D,
-        OpKind.DEPTHWISE_CONV_2D,
-        OpKind.AVERAGE_POOL_2D,
-        OpKind.MAX_POOL_2D,
-    }
-)
+WINDOWED = kinds_with(Trait.WINDOWED) - {OpKind.TRANSPOSE_CONV}
 """Ops that take a PAD before them as their own padding."""
 
 

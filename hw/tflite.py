@@ -29,16 +29,14 @@ from hw.tflite_ops import (
     weights_of,
 )
 from hw.tflite_schema import COMPILED_OP, CUSTOM_NAME, FLOATS
-from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError
+from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError, Trait, kinds_with
 
 QUANTIZED = frozenset({"int8", "uint8"})
 INTEGERS = frozenset({"int32", "int64"})
-NUMBERING = frozenset(
-    {OpKind.ARG_MAX, OpKind.CAST, OpKind.EMBEDDING_LOOKUP, OpKind.GATHER, OpKind.GATHER_ND}
-)
+NUMBERING = kinds_with(Trait.NUMBERING)
 """Ops that read or make numbers of things; compilers that have them take wide integers there."""
-HEAVY = frozenset({*OPERANDS, OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM})
-UNSIZED = frozenset({OpKind.OTHER, OpKind.TFLITE_DETECTION_POSTPROCESS})
+HEAVY = kinds_with(Trait.WEIGHTED) | kinds_with(Trait.RECURRENT)
+UNSIZED = kinds_with(Trait.HOST)
 """Ops of the host, whose results may be of any length."""
 MOST_NAMED = 3
 DEEPEST = 32

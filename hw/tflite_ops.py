@@ -18,7 +18,7 @@ from hw.tflite_schema import (
     POOL_OPTIONS,
     STRIDED_OPTIONS,
 )
-from spaces.graph import Activation, Op, OpKind, Shape
+from spaces.graph import Activation, Op, OpKind, Shape, Trait, kinds_with
 
 WEIGHT_BITS = {"int4": 4, "int16": 16, "float16": 16, "float32": 32}
 OPERANDS = {
@@ -29,19 +29,11 @@ OPERANDS = {
 }
 """Which inputs of ops with weights are data and weights; what follows both is the bias."""
 
-CONVOLUTIONS = frozenset(OPERANDS) - {OpKind.FULLY_CONNECTED}
-WINDOWED = CONVOLUTIONS | {OpKind.AVERAGE_POOL_2D, OpKind.MAX_POOL_2D}
-OPERATING = frozenset(
-    {
-        OpKind.BATCH_MATMUL,
-        OpKind.CONCATENATION,
-        OpKind.PACK,
-        OpKind.PRELU,
-        OpKind.UNIDIRECTIONAL_SEQUENCE_LSTM,
-    }
-)
+CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
+WINDOWED = kinds_with(Trait.WINDOWED)
+OPERATING = kinds_with(Trait.OPERAND)
 """Other ops that may work on constants of 8 bits."""
-REDUCTIONS = frozenset({OpKind.MEAN, OpKind.SUM, OpKind.REDUCE_MAX})
+REDUCTIONS = kinds_with(Trait.REDUCING)
 """Ops whose window is what their result leaves of the map."""
 BYTES = frozenset({"int8", "uint8"})
 LARGEST_WINDOW = 1 << 15

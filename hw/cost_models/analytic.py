@@ -31,10 +31,19 @@ from hw.placement import Placement, place, place_many
 from hw.profile import Device
 from hw.report import Bound, CostReport, OpCost
 from hw.residual import interval_ms, out_of_range
-from spaces.graph import BoolArray, IntArray, OpBatch, OpColumns, OpGraph, OpKind
+from spaces.graph import (
+    BoolArray,
+    IntArray,
+    OpBatch,
+    OpColumns,
+    OpGraph,
+    OpKind,
+    Trait,
+    kinds_with,
+)
 
 MIB = 1 << 20
-HOST_VIEWS = frozenset({OpKind.RESHAPE, OpKind.SQUEEZE, OpKind.EXPAND_DIMS})
+HOST_VIEWS = kinds_with(Trait.VIEW)
 BOUNDS: tuple[Bound, ...] = ("compute", "movement", "streaming")
 
 

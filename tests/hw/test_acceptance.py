@@ -8,13 +8,13 @@ from hw.__main__ import main
 from hw.acceptance import check_accepted
 from hw.mapping import compiler_names, rules_of
 from hw.tflite import TfliteError, parse_tflite, read_tflite
-from hw.tflite_schema import BUILTINS, UNSUPPORTED, operator_name
+from hw.tflite_schema import OPERATORS
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="real models are not at hand")
 INT32, INT8 = 2, 9
 CORAL, TENSOR = "edgetpu_compiler_16", "tensor"
-NUMBERS = {operator_name(number): number for number in (*BUILTINS, *UNSUPPORTED)}
+NUMBERS = {name: number for number, name in OPERATORS.items()}
 OPEN = {7: [-1, 4, 4, 8]}
 
 
