@@ -17,7 +17,7 @@ from spaces.graph.batch import (
     uses,
 )
 from spaces.graph.graph import OpGraph
-from spaces.graph.kinds import WEIGHTED_KINDS, OpKind, Trait, kinds_with
+from spaces.graph.kinds import WEIGHTED_KINDS, KindError, OpKind, Trait, kinds_with
 from spaces.graph.op import INPUT, Activation, Op, Shape, ShapeError, check_groups, divisors
 from spaces.graph.rewrite import split_grouped_convolutions
 
@@ -28,6 +28,7 @@ __all__ = [
     "Activation",
     "BoolArray",
     "IntArray",
+    "KindError",
     "Op",
     "OpBatch",
     "OpColumns",

@@ -8,7 +8,11 @@ stand only where something holds of that kind alone: what it computes, a law of 
 from __future__ import annotations
 
 import enum
-from typing import Self
+from typing import Never, Self
+
+
+class KindError(ValueError):
+    """A name of no kind of op."""
 
 
 class Trait(enum.Enum):
@@ -74,6 +78,13 @@ class OpKind(enum.StrEnum):
         kind._value_ = name
         kind.traits = frozenset(traits)
         return kind
+
+    @classmethod
+    def _missing_(cls, value: object) -> Never:
+        raise KindError(
+            f"an op kind must be one of {', '.join(cls)}, but got {value!r}. A new one is a row "
+            "of spaces/graph/kinds.py."
+        )
 
     ADD = "ADD", Trait.BINARY
     ARG_MAX = "ARG_MAX", Trait.MOVING, Trait.NUMBERING
