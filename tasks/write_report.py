@@ -388,6 +388,6 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _code() -> str:
-    from tasks.pipeline.stages import code_digest
+    from tasks.pipeline.stages import MODULES, code_digest
 
-    return f"sha256:{code_digest()}"
+    return f"sha256:{code_digest(*MODULES)}"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks.pipeline.stages import STAGES
+from tasks.pipeline.stages import STAGES, stage_named
 from tasks.run.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,12 +86,13 @@ def test_each_stage_runs_itself_through_the_flow(pipeline: dict[str, Any], name:
     assert pipeline["stages"][name]["cmd"] == f"python -m flows run --stage {name}"
 
 
-def test_stages_depend_on_rooms_and_on_earlier_results(pipeline: dict[str, Any]) -> None:
+def test_stages_depend_on_their_code_and_on_earlier_results(pipeline: dict[str, Any]) -> None:
     made: set[str] = set()
     for name, stage in pipeline["stages"].items():
-        rooms = {path.rstrip("/") for path in stage["deps"] if path.endswith("/")}
-        assert rooms <= set(ROOMS), name
-        assert {path for path in stage["deps"] if not path.endswith("/")} <= made, name
+        deps = {path.rstrip("/") for path in stage["deps"]}
+        code = {path for path in deps if path.partition("/")[0] in ROOMS}
+        assert code == set(stage_named(name).code), name
+        assert deps - code <= made, name
         made |= set(outputs(stage))
 
 

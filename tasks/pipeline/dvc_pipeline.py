@@ -47,9 +47,11 @@ def check(name: str, profile: str | None, params: Params, root: Path) -> None:
         return
     folder, named = path.parent / stage.get("wdir", ""), named_files.places(name, params)
     deps = [(folder / dep).resolve() for dep in stage.get("deps") or ()]
+    needed = {place: f"{place} (named by {parameter})" for parameter, place in named.items()}
+    needed |= {Path(part): f"{part} (code)" for part in stage_named(name).code}
     missing = [
-        f"{place} (named by {parameter}) among its deps"
-        for parameter, place in named.items()
+        f"{said} among its deps"
+        for place, said in needed.items()
         if not any((root / place).resolve().is_relative_to(dep) for dep in deps)
     ]
     declared = stage.get("params") or ()
@@ -127,7 +129,7 @@ def _made(name: str, profile: str, params: Params, root: Path) -> dict[str, Any]
     return {
         "cmd": f"python -m flows run --profile {profile} --stage {name}",
         "wdir": os.path.relpath(".", place),
-        "deps": [*stage.rooms, *(path.as_posix() for path in reads)],
+        "deps": [*stage.code, *(path.as_posix() for path in reads)],
         "params": [*stage.blocks(), *_over(profile, root)],
         kind: [{wrote.as_posix(): {"persist": True}}],
     }

@@ -26,12 +26,12 @@ from typing import Any, TextIO
 
 from tasks.candidates.records import digest
 from tasks.pipeline import named_files
+from tasks.pipeline.code import ROOT, files_of, parts_of
 from tasks.run.params import Block, Params
 from tasks.run.progress import Progress
 from tasks.run.workspace import Workspace, read_json, sha256_file, sha256_folder, write_json
 
 Manifest = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[2]
 _held: dict[Path, int] = {}  # run locks of this process, and how often each was taken
 
 
@@ -49,7 +49,6 @@ class Stage:
         does: In a sentence, for people.
         reads: Folders of the workspace made by stages before it.
         writes: The folder it makes.
-        rooms: Code that its outcome depends on.
     """
 
     name: str
@@ -57,7 +56,11 @@ class Stage:
     does: str
     reads: tuple[str, ...]
     writes: str
-    rooms: tuple[str, ...] = ("spaces", "hw", "tasks")
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Folders and files of code that its outcome depends on."""
+        return parts_of(f"tasks.{self.module}")
 
     @property
     def run(self) -> Callable[..., Manifest]:
@@ -74,7 +77,7 @@ class Stage:
 
 
 _PIPELINE = (
-    Stage("prepare", "prepare_dataset", "Reads the data and splits it.", (), "data", ("tasks",)),
+    Stage("prepare", "prepare_dataset", "Reads the data and splits it.", (), "data"),
     Stage(
         "train_supernet",
         "train_supernet",
@@ -112,6 +115,7 @@ _PIPELINE = (
     ),
 )
 STAGES = tuple(stage.name for stage in _PIPELINE)
+MODULES = tuple(stage.module for stage in _PIPELINE)
 
 
 def stage_named(name: str) -> Stage:
@@ -272,15 +276,9 @@ def _forget_timing(name: str, workspace: Workspace) -> None:
         write_json(workspace.state / "timings.json", seconds)
 
 
-def code_digest(rooms: tuple[str, ...] = ("spaces", "hw", "tasks")) -> str:
-    """SHA-256 over the source and data files of rooms."""
-    wanted = (".py", ".yaml", ".html", ".css", ".js")
-    files = [
-        path
-        for room in rooms
-        for path in sorted((ROOT / room).rglob("*"))
-        if path.suffix in wanted and path.is_file()
-    ]
+def code_digest(*modules: str) -> str:
+    """SHA-256 over the code that modules of ``tasks`` depend on."""
+    files = sorted({path for name in modules for path in files_of(f"tasks.{name}", ROOT)})
     return digest([[str(path.relative_to(ROOT)), sha256_file(path)] for path in files])
 
 
@@ -303,7 +301,7 @@ def _key(stage: Stage, params: Params, workspace: Workspace) -> str:
     blocks = {name: getattr(params, name).model_dump() for name in stage.blocks()}
     reads: dict[str, object] = {n: sha256_folder(workspace.root / n) for n in stage.reads}
     named = named_files.contents(stage.name, params)
-    return digest(stage.name, blocks, reads | named, code_digest(stage.rooms))
+    return digest(stage.name, blocks, reads | named, code_digest(stage.module))
 
 
 def _kept(stage: Stage, key: str, workspace: Workspace) -> Manifest | None:

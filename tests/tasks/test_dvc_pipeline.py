@@ -189,7 +189,7 @@ def test_a_profiles_file_names_all_that_its_stages_depend_on(mine: Path) -> None
         assert stage["cmd"] == f"python -m flows run --profile mine --stage {name}"
         assert stage["wdir"] == "../.."
         assert stage["params"] == [*stage_named(name).blocks(), *over]
-        assert set(stage_named(name).rooms) <= set(stage["deps"])
+        assert set(stage_named(name).code) <= set(stage["deps"])
     assert {name for name in STAGES if "texts" in stages[name]["deps"]} == {"prepare"}
     readers = [name for name in STAGES if "boards/mine.yaml" in stages[name]["deps"]]
     assert readers == ["search", "finetune", "select"]
