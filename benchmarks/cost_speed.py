@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import load_device
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.families.ibn.space import _lowered
 from spaces.heads.classification import classification, classification_many
 from spaces.space import Architecture, SearchSpace, load_space, sample

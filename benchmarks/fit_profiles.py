@@ -6,8 +6,9 @@ A minute and a half on one core. ``--measurements`` holds the CSV files that
 :mod:`benchmarks.published` reads, ``--networks`` what ``python -m benchmarks.keras_networks``
 makes, ``--tflite`` models of google-coral/test_data; a row whose network is missing is left out.
 Prints each row as measured, as fitted, and as estimated by a fit without its network. ``--write``
-changes ``hw/chips/coral.yaml`` and the profiles of ``hw/devices`` in place: values and sources of
-what was fitted, and the calibration section. No row of NAS-Bench-201 is among them.
+changes ``hw/families/edge_tpu/chips/coral.yaml`` and the profiles of ``hw/devices`` in place:
+values and sources of what was fitted, and the calibration section. No row of NAS-Bench-201 is
+among them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from benchmarks.joint_fit import Group, JointFit, LeftOut, estimates, leave_out,
 from benchmarks.networks import Networks
 from benchmarks.profile_text import number, numbers, section_text, with_leaf, with_section
 from benchmarks.published import PublishedRow, read_rows
-from hw.calibration import fit_macs_line
+from hw.calibrating.calibration import fit_macs_line
 from hw.columns import FloatArray
 from hw.device import CHIPS, DEVICES, load_device
-from hw.profile import Calibration, Device
+from hw.families.edge_tpu.profile import Calibration, Device
 
 CHIP_FILE = CHIPS / "coral.yaml"
 COMMAND = "python -m benchmarks.fit_profiles"

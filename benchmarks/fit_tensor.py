@@ -7,7 +7,7 @@ families are few, and rows of a family say much the same: the chip has the Coral
 coefficient is held near what is expected before any row is seen, and no correction is laid over
 the laws. Prints each row as measured, as fitted, and by a fit without its whole family; intervals
 and scores of the profile are those of families left out. ``--write`` changes
-``hw/chips/tensor_g1.yaml`` and ``hw/devices/tensor_g1.yaml`` in place.
+``hw/families/edge_tpu/chips/tensor_g1.yaml`` and ``hw/devices/tensor_g1.yaml`` in place.
 
 What was settled with all rows in sight, so that no figure here is blind to it: the form of the
 laws of attention, embeddings and element-wise steps, ten detections, how uncertain the cost of a
@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.hosts import CHIP, with_coefficients
 from benchmarks.pixel6 import PixelRow, families_of, rows_of, tasks_of
 from benchmarks.profile_text import number, numbers, section_text, with_leaf, with_section
-from hw.calibration import (
+from hw.calibrating.calibration import (
     COEFFICIENTS,
     Measured,
     conformal_quantile,
@@ -40,9 +40,9 @@ from hw.calibration import (
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
 from hw.device import CHIPS, DEVICES, load_device
-from hw.features import features
-from hw.placement import place
-from hw.profile import Calibration, Device
+from hw.families.edge_tpu.features import features
+from hw.families.edge_tpu.placement import place
+from hw.families.edge_tpu.profile import Calibration, Device
 
 CLOCK_MHZ = 900.0
 FASTER = CLOCK_MHZ / 500.0

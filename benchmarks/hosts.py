@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.joint_fit import Group, group_of
 from benchmarks.published import PublishedRow
-from hw.calibration import COEFFICIENTS
+from hw.calibrating.calibration import COEFFICIENTS
 from hw.columns import FloatArray
 from hw.device import load_device
-from hw.profile import Device
+from hw.families.edge_tpu.profile import Device
 
 ERROR_SCALE = 0.06
 """Relative error from which on a row counts as an outlier: rows of several laboratories."""

@@ -1,9 +1,9 @@
 """One fit of the published rows of all hosts: a chip that they share, a link and a host each.
 
-The objective is that of :func:`hw.calibration.fit`: robust relative errors, and squared distances
-from what is expected. Here it is minimised with derivatives taken group by group, as the
-coefficients of one host change the estimates of no other, and from wherever one wants to start:
-so that the fit can be repeated without each network in turn.
+The objective is that of :func:`hw.calibrating.calibration.fit`: robust relative errors, and
+squared distances from what is expected. Here it is minimised with derivatives taken group by
+group, as the coefficients of one host change the estimates of no other, and from wherever one
+wants to start: so that the fit can be repeated without each network in turn.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import final
 import numpy as np
 
 from benchmarks.published import PublishedRow
-from hw.calibration import Measured, scaled
+from hw.calibrating.calibration import Measured, scaled
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
-from hw.features import FEATURES, features
-from hw.placement import place
-from hw.profile import Device
+from hw.families.edge_tpu.features import FEATURES, features
+from hw.families.edge_tpu.placement import place
+from hw.families.edge_tpu.profile import Device
 
 SHARED = "chip."
 STEP = 1e-6

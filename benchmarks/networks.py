@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import final
 
 from benchmarks.builder import Builder, Tensor
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph, OpKind
 from spaces.heads.classification import classification

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from hw.calibration import Calibrated, Scores
+from hw.calibrating.calibration import Calibrated, Scores
 from hw.text import table
 
 

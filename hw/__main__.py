@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from hw import estimating, inspecting, measuring
+from hw.commands import estimating, inspecting, measuring
 from spaces import defect
 
 _ROOMS = ("hw.", "spaces.")

@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.profile import Device
+from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
 from spaces.graph import OpBatch, OpGraph
 

@@ -1,9 +1,9 @@
 """Profile files: each number of a device with its unit and where it comes from.
 
 Each leaf is ``{value, unit, source}``; the unit must be the one that the field of
-:mod:`hw.profile` declares, so a file cannot mean something else than the code does. Profiles that
-share a chip name it (``chip: coral``, a file of ``hw/chips``); one that was calibrated has its
-own.
+:mod:`hw.families.edge_tpu.profile` declares, so a file cannot mean something else than the code
+does. Profiles that share a chip name it (``chip: coral``, a file of
+``hw/families/edge_tpu/chips``); one that was calibrated has its own.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hw.profile import CHOICES, DIVISORS, OPTIONAL_SECTIONS, SECTIONS, SIGNED, Calibration, Device
+from hw.families.edge_tpu.profile import (
+    CHOICES,
+    DIVISORS,
+    OPTIONAL_SECTIONS,
+    SECTIONS,
+    SIGNED,
+    Calibration,
+    Device,
+)
 
 DEVICES = Path(__file__).parent / "devices"
-CHIPS = Path(__file__).parent / "chips"
+CHIPS = Path(__file__).parent / "families" / "edge_tpu" / "chips"
 LEAF_KEYS = ("value", "unit", "source")
 
 
@@ -88,7 +96,7 @@ def parse_device(name: str, content: object, where: str) -> Device:
 
 def _check_lists(calibration: Calibration, where: str) -> None:
     """Features have one length, and each centre one weight."""
-    from hw.features import FEATURES
+    from hw.families.edge_tpu.features import FEATURES
 
     centres = calibration.residual_centres
     lists = (calibration.feature_low, calibration.feature_high, calibration.residual_scale)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.calibration import (
+from hw.calibrating.calibration import (
     LEAST_MEASUREMENTS,
     Calibrated,
     CalibrationError,
@@ -19,9 +19,9 @@ from hw.calibration import (
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
 from hw.device import dump_device, load_device
-from hw.placement import place
-from hw.profile import Device
-from hw.tflite import TfliteError, read_tflite
+from hw.families.edge_tpu.placement import place
+from hw.families.edge_tpu.profile import Device
+from hw.tflite.reader import TfliteError, read_tflite
 from spaces.graph import OpGraph
 from spaces.space import load_space
 from tasks.candidates.architecture_table import (

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hw.acceptance import check_accepted
 from hw.cost_model import load_cost_model
 from hw.device import load_device
+from hw.families.edge_tpu.acceptance import check_accepted
 from hw.report import CostReport
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.graph import Op, OpGraph
 from tasks.run.params import CostParams
 

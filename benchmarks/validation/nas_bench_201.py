@@ -1,8 +1,8 @@
 """NAS-Bench-201 on the Dev Board, as two laboratories measured the same networks.
 
 Their heads are global average pooling and a dense layer of 10, as on CIFAR-10. Cross-validation
-and intervals are those of :func:`hw.calibration.calibrate`; the order of the networks, which makes
-the folds, is drawn anew in each repetition.
+and intervals are those of :func:`hw.calibrating.calibration.calibrate`; the order of the networks,
+which makes the folds, is drawn anew in each repetition.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.published import CsvRow, read_csv
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibration import REPEATS, Measured, Scores, calibrate, judge
+from hw.calibrating.calibration import REPEATS, Measured, Scores, calibrate, judge
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
 from hw.cost_models.macs_only import MacsOnly
 from hw.device import load_device
-from hw.placement import place_many
-from hw.profile import Device
+from hw.families.edge_tpu.placement import place_many
+from hw.families.edge_tpu.profile import Device
 from spaces.catalog.nas_bench_201 import parse
 from spaces.graph import IntArray, OpBatch
 from spaces.heads.classification import classification

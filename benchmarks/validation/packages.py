@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.validation.section import Cell, Section
-from hw.compiled_package import read_compiled
 from hw.cost_models.analytic import Analytic
 from hw.device import load_device
-from hw.tflite import read_tflite
+from hw.families.edge_tpu.compiled_package import read_compiled
+from hw.tflite.reader import read_tflite
 
 COMPILED = "_edgetpu.tflite"
 

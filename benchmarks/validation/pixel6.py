@@ -9,11 +9,11 @@ import numpy as np
 from benchmarks.fit_tensor import left_out, measured_on, starting_device
 from benchmarks.pixel6 import FILE, families_of, rows_of, tasks_of
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibration import Measured, judge, macs_of
+from hw.calibrating.calibration import Measured, judge, macs_of
 from hw.columns import FloatArray
 from hw.cost_models.analytic import Analytic
 from hw.device import load_device
-from hw.profile import Device
+from hw.families.edge_tpu.profile import Device
 from spaces.graph import BoolArray
 
 TEXT = (

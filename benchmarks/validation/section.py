@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.calibration import Scores
+from hw.calibrating.calibration import Scores
 from hw.text import table
 
 Cell = str | int | float | None

@@ -19,13 +19,13 @@ from benchmarks.published import (
     usb_stack,
 )
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibration import Measured, fit, fit_macs_line, judge
+from hw.calibrating.calibration import Measured, fit, fit_macs_line, judge
 from hw.columns import FloatArray
 from hw.cost_models.analytic import MIB, Analytic
 from hw.device import load_device
-from hw.laws import op_laws
-from hw.placement import Placement, place
-from hw.profile import Device
+from hw.families.edge_tpu.laws import op_laws
+from hw.families.edge_tpu.placement import Placement, place
+from hw.families.edge_tpu.profile import Device
 from spaces.graph import OpGraph
 
 MOST_CONVOLUTIONS, MOST_DENSE, MOST_WIDTH = 50, 600, 310

@@ -11,7 +11,7 @@ from benchmarks.joint_fit import Group, JointFit, leave_out, networks_of
 from benchmarks.networks import Networks
 from benchmarks.published import read_rows
 from benchmarks.validation.section import Cell, Section
-from hw.calibration import fit_macs_line
+from hw.calibrating.calibration import fit_macs_line
 from hw.columns import FloatArray
 
 WHOLE = ("whole",)

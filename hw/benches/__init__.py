@@ -1,1 +1,1 @@
-"""Benches, one a file; :func:`hw.bench.load_bench` finds them by name."""
+"""Benches, one a file; :func:`hw.measuring.bench.load_bench` finds them by name."""

@@ -6,12 +6,12 @@ import ctypes
 from pathlib import Path
 from typing import final
 
-from hw.bench import BenchError, BenchSettings, measured_report
-from hw.compiled import compiled_path, left_on_host, original_path
-from hw.compiled_package import read_compiled
+from hw.families.edge_tpu.compiled_package import read_compiled
+from hw.measuring.bench import BenchError, BenchSettings, measured_report
+from hw.measuring.compiled import compiled_path, left_on_host, original_path
+from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
-from hw.stopwatch import time_file
-from hw.tflite import TfliteError, TfliteModel, read_tflite
+from hw.tflite.reader import TfliteError, TfliteModel, read_tflite
 
 LIBRARY = "libedgetpu.so.1"
 WHERE = f"{LIBRARY} must be installed (Google's Debian package libedgetpu1-std) and loadable"

@@ -7,12 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import final
 
-from hw.bench import BenchError, BenchSettings
-from hw.child import run_child
-from hw.compiled import compiled_path, left_on_host
-from hw.compiler_log import CompilerLog, parse_log
+from hw.families.edge_tpu.compiler_log import CompilerLog, parse_log
+from hw.measuring.bench import BenchError, BenchSettings
+from hw.measuring.child import run_child
+from hw.measuring.compiled import compiled_path, left_on_host
 from hw.report import CostReport
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.graph import Op, OpKind
 
 PROGRAM = "edgetpu_compiler"

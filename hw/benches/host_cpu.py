@@ -7,10 +7,10 @@ import platform
 from pathlib import Path
 from typing import final
 
-from hw.bench import BenchError, BenchSettings, measured_report, stored_weight_bytes
+from hw.measuring.bench import BenchError, BenchSettings, measured_report, stored_weight_bytes
+from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
-from hw.stopwatch import time_file
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 
 CURE = "Convert the model anew, to builtin ops only."
 

@@ -9,8 +9,8 @@ A network takes::
 *Streaming* is what does not fit in wide memory: weights are resident in op order, the rest comes
 over the link at every inference, as constant operands do. It hides behind the op's own work,
 unless the op works through its map in several passes: then it fetches its weights in each of them
-and waits. What one op takes is in :mod:`hw.laws`, what is where in :mod:`hw.placement`; all
-coefficients are the device's.
+and waits. What one op takes is in :mod:`hw.families.edge_tpu.laws`, what is where in
+:mod:`hw.families.edge_tpu.placement`; all coefficients are the device's.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ import numpy as np
 
 from hw.columns import KINDS, FloatArray, mask_of, slot_sum
 from hw.cost_model import CostModelError
-from hw.features import features
-from hw.laws import OpLaws, check_laws, op_laws
-from hw.mapping import Mapped, rules_of
-from hw.placement import Placement, place, place_many
-from hw.profile import Device
+from hw.families.edge_tpu.features import features
+from hw.families.edge_tpu.laws import OpLaws, check_laws, op_laws
+from hw.families.edge_tpu.mapping import Mapped, rules_of
+from hw.families.edge_tpu.placement import Placement, place, place_many
+from hw.families.edge_tpu.profile import Device
+from hw.families.edge_tpu.residual import interval_ms, out_of_range
 from hw.report import Bound, CostReport, OpCost
-from hw.residual import interval_ms, out_of_range
 from spaces.graph import (
     BoolArray,
     IntArray,
@@ -132,7 +132,7 @@ class Analytic:
         Args:
             graph: The network, grouped convolutions in either form.
             refused: Ops that stay on the host for reasons a graph does not show (data types), as
-                :attr:`hw.tflite.TfliteModel.unsupported` tells them.
+                :attr:`hw.tflite.reader.TfliteModel.unsupported` tells them.
         """
         placement, ((lowered, mapped),) = place([graph], self.device, [refused or {}])
         parts = self.parts(placement)
@@ -160,12 +160,13 @@ class Analytic:
         """Columns by the names of :class:`CostReport`'s number fields.
 
         Also ``latency_low_ms`` and ``latency_high_ms``, where the profile is calibrated. Equal to
-        :meth:`estimate` for networks that :func:`hw.placement.place_many` places exactly.
+        :meth:`estimate` for networks that :func:`~hw.families.edge_tpu.placement.place_many`
+        places exactly.
 
         Raises:
             CostModelError: A batch does not tell where ops of some network run, see
-                :func:`hw.mapping.is_told`; or some stay on the host, and the profile's compiler
-                makes several subgraphs: a batch does not tell where they begin.
+                :func:`hw.families.edge_tpu.mapping.is_told`; or some stay on the host, and the
+                profile's compiler makes several subgraphs: a batch does not tell where they begin.
         """
         placement = place_many(batch, self.device)
         self._check_whole(placement)

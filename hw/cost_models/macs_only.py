@@ -7,7 +7,7 @@ from typing import final
 
 from hw.columns import op_macs, slot_sum
 from hw.cost_model import FloatArray
-from hw.profile import Device
+from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport, OpCost
 from spaces.graph import OpBatch, OpGraph
 

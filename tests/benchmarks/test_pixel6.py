@@ -16,7 +16,7 @@ from benchmarks.fit_tensor import (
 )
 from benchmarks.pixel6 import FILE, families_of, rows_of, tasks_of
 from benchmarks.profile_text import number
-from hw.calibration import judge
+from hw.calibrating.calibration import judge
 from hw.device import load_device
 from spaces.graph import OpKind
 

@@ -10,7 +10,7 @@ from benchmarks.networks import Networks
 from benchmarks.published import read_rows
 from benchmarks.validation import packages, stacks
 from benchmarks.validation.section import Section, latency_row
-from hw.calibration import Scores
+from hw.calibrating.calibration import Scores
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 MEASUREMENTS, MODELS = SHARED / "measurements", SHARED / "tflite"

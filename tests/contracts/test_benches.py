@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.bench import BenchError, BenchSettings, bench_names, load_bench
 from hw.cost_model import Bench
+from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
 from hw.report import CostReport
-from hw.tflite import TfliteError
+from hw.tflite.reader import TfliteError
 
 SETTINGS = BenchSettings(runs=20, timeout_s=60)
 

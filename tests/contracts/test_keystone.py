@@ -2,7 +2,7 @@
 
 The graph of an architecture, head included, its Keras model, the supernet's run of it and its
 ``.tflite`` must agree op by op, and compute the same. Each side is counted by itself: the model
-from its layers, the file by :mod:`hw.tflite`.
+from its layers, the file by :mod:`hw.tflite.reader`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.acceptance import check_accepted
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from hw.tflite import TfliteModel, read_tflite
+from hw.families.edge_tpu.acceptance import check_accepted
+from hw.tflite.reader import TfliteModel, read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
 from spaces.space import Architecture, SearchSpace, load_problems, load_space, names_in, sample
 from tasks.estimate_cost import estimate_file

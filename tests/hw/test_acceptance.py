@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from hw.__main__ import main
-from hw.acceptance import check_accepted
-from hw.mapping import compiler_names, rules_of
-from hw.tflite import TfliteError, parse_tflite, read_tflite
-from hw.tflite_schema import OPERATORS
+from hw.families.edge_tpu.acceptance import check_accepted
+from hw.families.edge_tpu.mapping import compiler_names, rules_of
+from hw.tflite.reader import TfliteError, parse_tflite, read_tflite
+from hw.tflite.schema import OPERATORS
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="real models are not at hand")

@@ -6,10 +6,10 @@ import dataclasses
 
 import pytest
 
-from hw.advice import MOST, Change, changes
 from hw.cost_models.analytic import Analytic
 from hw.device import load_device
-from hw.profile import Device
+from hw.families.edge_tpu.advice import MOST, Change, changes
+from hw.families.edge_tpu.profile import Device
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape
 
 CORAL = load_device("coral_usb3")

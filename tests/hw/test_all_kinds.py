@@ -8,10 +8,10 @@ from hw.columns import BINARY
 from hw.cost_model import CostModelError
 from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
-from hw.laws import ELEMENT_STEPS, ELEMENTWISE, WITH_A_LAW, check_laws
-from hw.mapping import rules_of
-from hw.memory import VIEWS
-from hw.tflite import parse_tflite
+from hw.families.edge_tpu.laws import ELEMENT_STEPS, ELEMENTWISE, WITH_A_LAW, check_laws
+from hw.families.edge_tpu.mapping import rules_of
+from hw.families.edge_tpu.memory import VIEWS
+from hw.tflite.reader import parse_tflite
 from spaces.graph import INPUT, Op, OpGraph, OpKind
 
 INT8 = 9
@@ -66,7 +66,8 @@ def test_a_mapped_kind_without_a_law_is_refused(monkeypatch):
     assert OpKind.OTHER not in WITH_A_LAW
     check_laws(rules.kinds, "tensor")
     with pytest.raises(
-        CostModelError, match=r"tensor: each kind .* in hw/laws\.py, but got OTHER"
+        CostModelError,
+        match=r"tensor: each kind .* in hw/families/edge_tpu/laws\.py, but got OTHER",
     ):
         check_laws(rules.kinds | {OpKind.OTHER}, "tensor")
     more = dataclasses.replace(rules, kinds=rules.kinds | {OpKind.TFLITE_DETECTION_POSTPROCESS})

@@ -12,10 +12,10 @@ import pytest
 
 from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
-from hw.features import FEATURES, features
-from hw.placement import place
-from hw.profile import Calibration
-from hw.residual import interval_ms
+from hw.families.edge_tpu.features import FEATURES, features
+from hw.families.edge_tpu.placement import place
+from hw.families.edge_tpu.profile import Calibration
+from hw.families.edge_tpu.residual import interval_ms
 from spaces.graph import INPUT, OpBatch, OpGraph
 from spaces.heads.classification import classification
 from spaces.space import load_space, sample

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from hw.calibration import (
+from hw.calibrating.calibration import (
     COEFFICIENTS,
     CalibrationError,
     Measured,
@@ -22,9 +22,9 @@ from hw.calibration import (
 from hw.columns import KINDS
 from hw.cost_models.analytic import Analytic
 from hw.device import dump_device, parse_device
-from hw.features import features
-from hw.placement import place
-from hw.residual import interval_ms
+from hw.families.edge_tpu.features import features
+from hw.families.edge_tpu.placement import place
+from hw.families.edge_tpu.residual import interval_ms
 from spaces.graph import Op, OpBatch, OpGraph, OpKind
 
 TRUTH = {
@@ -50,8 +50,8 @@ UNTOUCHED = (
 def fewer_folds():
     """A sixth of the fits that scores are made of: they say the same of made-up networks."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hw.calibration.FOLDS", 5)
-        patch.setattr("hw.calibration.REPEATS", 1)
+        patch.setattr("hw.calibrating.calibration.FOLDS", 5)
+        patch.setattr("hw.calibrating.calibration.REPEATS", 1)
         yield
 
 
@@ -396,14 +396,14 @@ def test_a_profile_that_was_written_estimates_the_same(corrected, networks):
 
 
 def test_a_calibrated_profile_can_be_calibrated_again(corrected, training, monkeypatch):
-    monkeypatch.setattr("hw.calibration.FOLDS", 2)
+    monkeypatch.setattr("hw.calibrating.calibration.FOLDS", 2)
     again = calibrate(corrected.device, training.rows(np.arange(12)), "twelve more")
     assert again.device.calibration.count == 12
     assert again.device.calibration.measurements == "twelve more"
 
 
 def test_a_calibration_is_deterministic(training, round_device, monkeypatch):
-    monkeypatch.setattr("hw.calibration.FOLDS", 3)
+    monkeypatch.setattr("hw.calibrating.calibration.FOLDS", 3)
     few = training.rows(np.arange(12))
     one, other = (calibrate(round_device, few, "twelve") for _ in range(2))
     assert one == other

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from hw.child import run_child
+from hw.measuring.child import run_child
 
 
 def run(tmp_path, code, timeout_s=20.0):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hw.__main__ import main
-from hw.compiled_package import Layer, parse_compiled, read_compiled
-from hw.tflite import TfliteError
+from hw.families.edge_tpu.compiled_package import Layer, parse_compiled, read_compiled
+from hw.tflite.reader import TfliteError
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ROWS = SHARED / "measurements" / "compiled_packages.csv"

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from hw import mapping
-from hw.compiler_log import MAPPED, OpRow, parse_log
+from hw.families.edge_tpu import mapping
+from hw.families.edge_tpu.compiler_log import MAPPED, OpRow, parse_log
 
 MIB = 1 << 20
 

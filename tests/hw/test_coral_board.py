@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from hw.bench import BenchError, BenchSettings
 from hw.benches import coral_board
 from hw.benches.coral_board import CoralBoard
-from hw.compiled_package import read_compiled
-from hw.timing import Timing
+from hw.families.edge_tpu.compiled_package import read_compiled
+from hw.measuring.bench import BenchError, BenchSettings
+from hw.measuring.timing import Timing
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 needs_models = pytest.mark.skipif(not SHARED.is_dir(), reason="real models are not at hand")

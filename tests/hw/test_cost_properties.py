@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.calibration import scaled
+from hw.calibrating.calibration import scaled
 from hw.cost_model import CostModelError
 from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
-from hw.placement import place, place_many
+from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True, database=None)

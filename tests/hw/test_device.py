@@ -15,8 +15,8 @@ from hw.device import (
     load_device,
     parse_device,
 )
-from hw.features import FEATURES
-from hw.profile import DIVISORS, SECTIONS, Calibration
+from hw.families.edge_tpu.features import FEATURES
+from hw.families.edge_tpu.profile import DIVISORS, SECTIONS, Calibration
 
 CALIBRATION = Calibration(
     measurements='ten networks: those of "a" laboratory',

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from hw import mapping
-from hw.bench import BenchError, BenchSettings
 from hw.benches.edgetpu_compiler import EdgetpuCompiler
-from hw.tflite import TfliteError
+from hw.families.edge_tpu import mapping
+from hw.measuring.bench import BenchError, BenchSettings
+from hw.tflite.reader import TfliteError
 
 OPS = ["MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "my-op"]
 LEFT = ["edgetpu-custom-op", "MINIMUM", "SQUARED_DIFFERENCE", "my-op"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hw.cost_models.analytic import Analytic
-from hw.features import COUNTS, FEATURES, LEAST_MS, TIMES, features
-from hw.placement import place, place_many
+from hw.families.edge_tpu.features import COUNTS, FEATURES, LEAST_MS, TIMES, features
+from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
 
 MAP = (1, 8, 8, 16)

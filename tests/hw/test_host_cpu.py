@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hw import stopwatch
-from hw.bench import BenchError, BenchSettings
 from hw.benches.host_cpu import HostCpu
-from hw.child import Finished
+from hw.measuring import stopwatch
+from hw.measuring.bench import BenchError, BenchSettings
+from hw.measuring.child import Finished
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "tflite"
@@ -153,7 +153,7 @@ def test_threads_reach_the_interpreter(monkeypatch):
 def test_the_interpreter_may_print_what_it_likes(tmp_path, tiny_tflite):
     order = '{"tflite": "absent.tflite", "delegate": null, "runs": 1, "threads": 1, "seed": 0}'
     code = (
-        "import os, sys; from hw import stopwatch\n"
+        "import os, sys; from hw.measuring import stopwatch\n"
         "def noisy(order): os.write(1, b'noise'); raise ValueError('a\\nb')\n"
         "stopwatch._interpreter = noisy\n"
         "sys.exit(stopwatch.main(sys.argv[1]))"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hw.columns import op_macs
-from hw.laws import op_laws
+from hw.families.edge_tpu.laws import op_laws
 from spaces.graph import (
     INPUT,
     Op,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.mapping import (
+from hw.families.edge_tpu.mapping import (
     DATA_TYPE,
     NOT_SUPPORTED,
     RANK,
@@ -20,7 +20,7 @@ from hw.mapping import (
     refusal,
     rules_of,
 )
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hw import measuring
 from hw.__main__ import main
-from hw.bench import BenchSettings, bench_names
-from hw.measurements import MeasurementsError, append, row_model
+from hw.commands import measuring
+from hw.measuring.bench import BenchSettings, bench_names
+from hw.measuring.measurements import MeasurementsError, append, row_model
 from hw.report import CostReport, ReportError
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.cost_models.analytic import Analytic
-from hw.placement import place, place_many
+from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 MAP = (1, 8, 8, 16)  # 1024 elements, as many in the output layout: 16 channels are the least

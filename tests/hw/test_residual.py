@@ -6,9 +6,16 @@ import math
 import numpy as np
 import pytest
 
-from hw.features import FEATURES
-from hw.profile import Calibration
-from hw.residual import TOLERANCE, WIDENING, correction, interval_ms, kernel, out_of_range
+from hw.families.edge_tpu.features import FEATURES
+from hw.families.edge_tpu.profile import Calibration
+from hw.families.edge_tpu.residual import (
+    TOLERANCE,
+    WIDENING,
+    correction,
+    interval_ms,
+    kernel,
+    out_of_range,
+)
 
 COUNT = len(FEATURES)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hw.calibration import Measured, conformal_quantile, fit_macs_line, judge
-from hw.placement import place
+from hw.calibrating.calibration import Measured, conformal_quantile, fit_macs_line, judge
+from hw.families.edge_tpu.placement import place
 
 
 def test_scores_by_hand():

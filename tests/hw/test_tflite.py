@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.flatbuffer import FlatbufferError, Table, scalar
-from hw.tflite import TfliteError, read_tflite
-from hw.tflite_schema import OPERATORS
+from hw.tflite.flatbuffer import FlatbufferError, Table, scalar
+from hw.tflite.reader import TfliteError, read_tflite
+from hw.tflite.schema import OPERATORS
 from spaces.graph import INPUT, OpKind
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hw.__main__ import main
-from hw.tflite import LARGEST_FILE, TfliteError, parse_tflite, read_tflite
+from hw.tflite.reader import LARGEST_FILE, TfliteError, parse_tflite, read_tflite
 
 INT32, INT8 = 2, 9
 RELU = 19

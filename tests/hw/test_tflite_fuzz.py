@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.compiled_package import parse_compiled
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from hw.tflite import TfliteError, parse_tflite
+from hw.families.edge_tpu.compiled_package import parse_compiled
+from hw.tflite.reader import TfliteError, parse_tflite
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 LARGEST_SEED = 16_384

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hw.mapping import DATA_TYPE, map_ops, rules_of
-from hw.tflite import TfliteError, parse_tflite
+from hw.families.edge_tpu.mapping import DATA_TYPE, map_ops, rules_of
+from hw.tflite.reader import TfliteError, parse_tflite
 from spaces.graph import INPUT, OpKind
 
 FLOAT32, INT32, UINT8, INT16, INT8 = 0, 2, 3, 7, 9

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hw.timing import (
+from hw.measuring.timing import (
     ROUNDS,
     WARM_UP_RUNS,
     WARM_UP_S,

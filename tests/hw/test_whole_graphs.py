@@ -8,9 +8,15 @@ import pytest
 from hw.cost_model import CostModelError
 from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
-from hw.mapping import NOT_SUPPORTED, SECOND_SUBGRAPH, UNSPECIFIED, map_ops, rules_of
-from hw.memory import peak_bytes
-from hw.placement import place
+from hw.families.edge_tpu.mapping import (
+    NOT_SUPPORTED,
+    SECOND_SUBGRAPH,
+    UNSPECIFIED,
+    map_ops,
+    rules_of,
+)
+from hw.families.edge_tpu.memory import peak_bytes
+from hw.families.edge_tpu.placement import place
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 T, C, WORDS, HEADS = 32, 64, 1000, 4

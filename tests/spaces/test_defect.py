@@ -73,7 +73,7 @@ def test_every_room_has_it(
     def fail(*_: object) -> str:
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "of a library")
 
-    monkeypatch.setattr("hw.estimating.run", fail)
+    monkeypatch.setattr("hw.commands.estimating.run", fail)
     assert hw_cli.main(["devices"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: hw devices must") and said.count("\n") == 1

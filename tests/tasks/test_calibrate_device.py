@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from flows.calibration_text import told
-from hw.calibration import Calibrated, CalibrationError
+from hw.calibrating.calibration import Calibrated, CalibrationError
 from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_space, sample
 from tasks.calibrate_device import run
@@ -60,7 +60,7 @@ def written(rows: list[Row], tmp_path_factory: pytest.TempPathFactory) -> tuple[
 @pytest.fixture
 def few_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that look at no score of networks left out: each fold is a fit."""
-    monkeypatch.setattr("hw.calibration.FOLDS", 2)
+    monkeypatch.setattr("hw.calibrating.calibration.FOLDS", 2)
 
 
 def test_a_profile_is_written_that_estimates_as_measured(
@@ -231,8 +231,8 @@ def test_the_command_tells_its_scores_without_heavy_imports(
 ) -> None:
     source = write(tmp_path / "rows.csv", rows)
     code = (
-        "import sys; import hw.calibration; from flows.__main__ import main\n"
-        "hw.calibration.FOLDS = 2\n"  # each is a fit
+        "import sys; import hw.calibrating.calibration; from flows.__main__ import main\n"
+        "hw.calibrating.calibration.FOLDS = 2\n"  # each is a fit
         f"status = main(['calibrate', '--device', 'coral_dev_board', '--space', {SPACE!r},"
         f" '--measurements', {str(source)!r}, '--out', {str(tmp_path / 'o.yaml')!r}])\n"
         "assert not {'tensorflow', 'mlflow', 'prefect'} & set(sys.modules)\n"

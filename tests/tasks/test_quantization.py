@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 from spaces.families.blocks import (
     IBN_DW,
     IBN_FUSED,

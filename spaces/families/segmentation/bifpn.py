@@ -4,8 +4,9 @@ Level n is the map of stride 2**n. Cells of the pyramid pass features from coars
 each node adds its inputs, brought to its size, and convolves the sum. Behind the last cell all
 levels are added at the finest one. Sums are plain, as in the release: no learned fusion weights.
 
-The compiler for Coral refuses resizes by more than 16 (``hw/compilers``): there a pyramid of more
-than five levels, as the released one has, ends the TPU's part of the network at the last sum.
+The compiler for Coral refuses resizes by more than 16 (``hw/families/edge_tpu/compilers``): there
+a pyramid of more than five levels, as the released one has, ends the TPU's part of the network at
+the last sum.
 
 Source: tensorflow/models ``official/projects/edgetpu/vision``, ``modeling/heads/bifpn_head.py``
 and ``tasks/semantic_segmentation.py``; BiFPN itself: Tan et al. 2020, arXiv:1911.09070.

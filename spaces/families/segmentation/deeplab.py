@@ -8,9 +8,9 @@ decoder brings the result to the size of a finer map of the backbone and convolv
 is the better choice, because in a concatenation the weights of one branch begin at another row
 whenever the branch before it changes its width.
 
-On the Edge TPU: the compiler refuses resizes by more than 16 (``hw/compilers``), so the mean,
-which is spread over the coarsest map again, ends the TPU's part of the network if that map has a
-side of more than 16 pixels.
+On the Edge TPU: the compiler refuses resizes by more than 16 (``hw/families/edge_tpu/compilers``),
+so the mean, which is spread over the coarsest map again, ends the TPU's part of the network if
+that map has a side of more than 16 pixels.
 
 Source: Chen et al. 2018, arXiv:1802.02611; tensorflow/models ``official/vision/modeling``,
 ``layers/deeplab.py`` and ``heads/segmentation_heads.py``.

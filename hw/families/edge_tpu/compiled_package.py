@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.flatbuffer import FlatbufferError, Table
-from hw.flexbuffer import string_of_map
-from hw.tflite import TfliteError, read_file, refused
-from hw.tflite_calls import at, model_table
-from hw.tflite_schema import COMPILED_OP
+from hw.tflite.calls import at, model_table
+from hw.tflite.flatbuffer import FlatbufferError, Table
+from hw.tflite.flexbuffer import string_of_map
+from hw.tflite.reader import TfliteError, read_file, refused
+from hw.tflite.schema import COMPILED_OP
 
 PACKAGE_IDENTIFIER = b"DWN1"
 PACKAGE_KEY = b"4"  # 7 holds the same network again, for other chips

@@ -3,7 +3,8 @@
 1. The coefficients of the physical laws are fitted to relative errors, each held near the profile
    one starts from by how uncertain it is. They are fitted as logarithms: none becomes negative.
    What the measurements do not tell stays as it was, so ten networks can be enough.
-2. What is left is interpolated between measured networks (:mod:`hw.residual`), with caution.
+2. What is left is interpolated between measured networks, with caution
+   (:mod:`hw.families.edge_tpu.residual`).
 3. All of it is repeated with a part of the networks left out, to say honestly how well it does on
    networks it has not seen, and how wide a 90 % interval must be.
 """
@@ -18,10 +19,10 @@ import numpy as np
 
 from hw.columns import FloatArray, op_macs, slot_sum
 from hw.cost_models.analytic import Analytic
-from hw.features import features
-from hw.placement import Placement
-from hw.profile import Calibration, Device, MacsLine
-from hw.residual import kernel
+from hw.families.edge_tpu.features import features
+from hw.families.edge_tpu.placement import Placement
+from hw.families.edge_tpu.profile import Calibration, Device, MacsLine
+from hw.families.edge_tpu.residual import kernel
 from spaces.graph import IntArray
 
 LEAST_MEASUREMENTS = 10

@@ -3,7 +3,7 @@
 The compiler makes one subgraph: ops that it does not support stay on the host, and so does
 everything that depends on them once the subgraph has begun. Ops before it (a CAST of a float
 input) do not end it. With its option ``-a`` it makes several, and every supported op is mapped.
-The rules are data, a file of ``hw/compilers`` each; reasons are the compiler's own.
+The rules are data, a file of ``compilers/`` each; reasons are the compiler's own.
 
 Source: coral.ai, "TensorFlow models on the Edge TPU", supported operations; op tables of
 edgetpu_compiler logs; compiled packages of google-coral/test_data.
@@ -50,7 +50,7 @@ class MappingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What one compiler supports: a file of ``hw/compilers``.
+    """What one compiler supports: a file of ``compilers/``.
 
     Attributes:
         kinds: Supported op kinds.
@@ -106,7 +106,7 @@ UNLIMITED = 1 << 60
 
 
 def compiler_names() -> tuple[str, ...]:
-    """Names of the files in ``hw/compilers``, sorted."""
+    """Names of the files in ``compilers/``, sorted."""
     return tuple(sorted(path.stem for path in COMPILERS.glob("*.yaml")))
 
 

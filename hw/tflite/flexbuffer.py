@@ -8,7 +8,7 @@ what refers to them, so the root is at the end and offsets count backwards.
 
 from __future__ import annotations
 
-from hw.flatbuffer import FlatbufferError, scalar
+from hw.tflite.flatbuffer import FlatbufferError, scalar
 
 STRING, MAP = 5, 9
 WIDTHS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}

@@ -46,7 +46,7 @@ def measure(options: argparse.Namespace) -> str:
         TfliteError: The file is no ``.tflite``.
         MeasurementsError: The row cannot be added.
     """
-    from hw.bench import BenchError, BenchSettings, bench_names, load_bench
+    from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
 
     settings = BenchSettings(options.runs, options.threads, options.seed, options.timeout)
     if options.bench is None:
@@ -59,7 +59,7 @@ def measure(options: argparse.Namespace) -> str:
 
 
 def _report(bench: Bench, model: Path, append_to: Path | None) -> CostReport:
-    from hw.measurements import append, row_model
+    from hw.measuring.measurements import append, row_model
 
     if append_to is None:
         return bench.measure(model)

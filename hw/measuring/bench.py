@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from hw.cost_model import Bench, class_of, names_in
-from hw.memory import peak_bytes
+from hw.families.edge_tpu.memory import peak_bytes
+from hw.measuring.timing import Timing
 from hw.report import CostReport
-from hw.tflite import QUANTIZED, TfliteModel
-from hw.timing import Timing
+from hw.tflite.reader import QUANTIZED, TfliteModel
 
 BIAS_BYTES = 4  # int32, or float32
 

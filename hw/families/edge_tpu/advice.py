@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.cost_models.analytic import Analytic, Parts
-from hw.laws import OpLaws, op_laws
-from hw.mapping import NOT_SUPPORTED, Mapped
-from hw.placement import Placement, place
-from hw.profile import Device
+from hw.families.edge_tpu.laws import OpLaws, op_laws
+from hw.families.edge_tpu.mapping import NOT_SUPPORTED, Mapped
+from hw.families.edge_tpu.placement import Placement, place
+from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
 from hw.text import short
 from spaces.graph import Op, OpGraph, OpKind

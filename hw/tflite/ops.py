@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 
 from hw.columns import BINARY
-from hw.flatbuffer import FlatbufferError
-from hw.tflite_calls import Call, Tensor
-from hw.tflite_schema import (
+from hw.tflite.calls import Call, Tensor
+from hw.tflite.flatbuffer import FlatbufferError
+from hw.tflite.schema import (
     ACTIVATION_FIELD,
     ACTIVATIONS,
     OPTIONS_TYPE,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hw.text import short, table
 
 if TYPE_CHECKING:
-    from hw.profile import Device
+    from hw.families.edge_tpu.profile import Device
     from hw.report import CostReport, OpCost
     from spaces.graph import OpGraph
 
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> str:
         return json.dumps(dataclasses.asdict(report), indent=2)
     advice: tuple[str, ...] = ()
     if options.cost_model == "analytic":
-        from hw.advice import changes
+        from hw.families.edge_tpu.advice import changes
 
         advice = tuple(change.text for change in changes(graph, refused, device, report))
     if options.command == "explain":
@@ -70,11 +70,11 @@ def run(options: argparse.Namespace) -> str:
 def _estimate(
     options: argparse.Namespace,
 ) -> tuple[Device, OpGraph, Mapping[str, str], CostReport]:
-    from hw.acceptance import check_accepted
     from hw.cost_model import load_cost_model
     from hw.device import load_device
-    from hw.mapping import native_groups
-    from hw.tflite import read_tflite
+    from hw.families.edge_tpu.acceptance import check_accepted
+    from hw.families.edge_tpu.mapping import native_groups
+    from hw.tflite.reader import read_tflite
 
     device = load_device(options.device)
     if options.several_subgraphs:
@@ -89,7 +89,7 @@ def _estimate(
         refused |= native_groups(model.graph)
     report = cost_model.estimate(model.graph, refused)
     if options.cost_model == "analytic":
-        from hw.suppositions import with_suppositions
+        from hw.families.edge_tpu.suppositions import with_suppositions
 
         report = with_suppositions(report, model.graph, refused, device)
     report = dataclasses.replace(report, left_out=model.left_out)

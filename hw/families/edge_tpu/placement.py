@@ -15,9 +15,9 @@ import numpy as np
 
 from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of
 from hw.cost_model import CostModelError
-from hw.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
-from hw.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
-from hw.profile import Device
+from hw.families.edge_tpu.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
+from hw.families.edge_tpu.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
+from hw.families.edge_tpu.profile import Device
 from spaces.graph import (
     WEIGHTED_KINDS,
     BoolArray,
@@ -79,7 +79,7 @@ def place_many(batch: OpBatch, device: Device) -> Placement:
 
     Raises:
         CostModelError: A network of which a batch does not tell where its ops run
-            (:func:`hw.mapping.is_told`).
+            (:func:`hw.families.edge_tpu.mapping.is_told`).
     """
     splits = device.compiler.grouped_convolution == "split"
     mapped, free = on_tpu(batch, rules_of(device.compiler.rules)), free_slots(batch)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.columns import FloatArray
-from hw.features import FEATURES
-from hw.profile import Calibration
+from hw.families.edge_tpu.features import FEATURES
+from hw.families.edge_tpu.profile import Calibration
 
 TOLERANCE = 0.1
 """A feature may lie outside by this much (10 % in counts or time) and still count as in range."""

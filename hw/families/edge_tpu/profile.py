@@ -147,7 +147,7 @@ class Compiler:
     """What the device's compiler does with a network.
 
     Attributes:
-        rules: Name of the support rules in :mod:`hw.mapping`.
+        rules: Name of the support rules in :mod:`hw.families.edge_tpu.mapping`.
         grouped_convolution: ``"split"``: as SPLIT, one convolution a group, CONCATENATION;
             ``"native"``: as one op.
         subgraphs: ``"one"``: after the first op that cannot be mapped everything stays on the
@@ -170,7 +170,7 @@ class Calibration:
         within_10_percent: Share of networks estimated within 10 % of what was measured.
         spearman, kendall: Rank correlations.
         error_90: 90 % quantile of the absolute error, as logarithm of a ratio.
-        feature_low, feature_high: Range of :data:`hw.features.FEATURES` over the networks.
+        feature_low, feature_high: Range of their :mod:`hw.families.edge_tpu.features`.
         residual_scale: By which features are divided.
         residual_length: Of the kernel, in scaled features.
         residual_centres: Features of the networks that the correction interpolates between.

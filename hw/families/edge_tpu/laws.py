@@ -30,7 +30,7 @@ import numpy as np
 
 from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of, op_macs
 from hw.cost_model import CostModelError
-from hw.memory import (
+from hw.families.edge_tpu.memory import (
     LOOKUPS,
     VIEWS,
     chip_bytes,
@@ -40,7 +40,7 @@ from hw.memory import (
     package_bytes,
     table_bytes,
 )
-from hw.profile import Chip
+from hw.families.edge_tpu.profile import Chip
 from spaces.graph import IntArray, OpColumns, OpKind, Trait, kinds_with
 
 CONVOLUTIONS = kinds_with(Trait.CONVOLUTION)
@@ -169,8 +169,9 @@ def check_laws(kinds: frozenset[OpKind], compiler: str) -> None:
     """
     if unknown := sorted(kinds - WITH_A_LAW):
         raise CostModelError(
-            f"{compiler}: each kind of op that is mapped must have a law in hw/laws.py, but got "
-            f"{', '.join(unknown)}. Write one, or leave it to the host."
+            f"{compiler}: each kind of op that is mapped must have a law in "
+            f"hw/families/edge_tpu/laws.py, but got {', '.join(unknown)}. Write one, or "
+            "leave it to the host."
         )
 
 

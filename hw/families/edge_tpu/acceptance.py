@@ -3,15 +3,15 @@
 An op that it does not support stays on the host. But it reads a file with a runtime of its own
 time first, and takes the graph only if all sizes are known then: an operator of a newer version,
 one of TensorFlow itself, or one size that is computed at run time, and there is no compiled file.
-What each compiler refuses stands in its file of ``hw/compilers``.
+What each compiler refuses stands in its file of ``compilers/``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hw.mapping import rules_of
-from hw.tflite import TfliteError, TfliteModel
+from hw.families.edge_tpu.mapping import rules_of
+from hw.tflite.reader import TfliteError, TfliteModel
 
 MOST = 3
 """Operators that a message names."""

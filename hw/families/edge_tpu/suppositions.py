@@ -11,8 +11,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from hw.cost_models.analytic import Analytic
-from hw.mapping import NOT_SUPPORTED, rules_of
-from hw.profile import Device
+from hw.families.edge_tpu.mapping import NOT_SUPPORTED, rules_of
+from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
 from spaces.graph import OpGraph
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.columns import FloatArray, mask_of
-from hw.laws import ELEMENTWISE, POOLS, PRODUCTS
+from hw.families.edge_tpu.laws import ELEMENTWISE, POOLS, PRODUCTS
 from spaces.graph import IntArray, OpColumns, OpKind
 
 if TYPE_CHECKING:
     from hw.cost_models.analytic import Parts
-    from hw.placement import Placement
+    from hw.families.edge_tpu.placement import Placement
 
 COUNTS = (
     "window convolutions",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hw.text import short, table
 
 if TYPE_CHECKING:
-    from hw.compiled_package import CompiledModel, Layer
+    from hw.families.edge_tpu.compiled_package import CompiledModel, Layer
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,7 +26,7 @@ def inspect(options: argparse.Namespace) -> str:
     Raises:
         TfliteError: The file is not compiled, or damaged.
     """
-    from hw.compiled_package import read_compiled
+    from hw.families.edge_tpu.compiled_package import read_compiled
 
     model = read_compiled(options.model)
     return json.dumps(record(model), indent=2) if options.json else _text(model)

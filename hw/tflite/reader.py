@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hw.flatbuffer import Data, FlatbufferError
-from hw.mapping import DATA_TYPE, NO_CONSTANTS, NOT_SUPPORTED
+from hw.families.edge_tpu.mapping import DATA_TYPE, NO_CONSTANTS, NOT_SUPPORTED
 from hw.text import short
-from hw.tflite_calls import IDENTIFIER, Call, Content, Tensor, at, read_content
-from hw.tflite_ops import (
+from hw.tflite.calls import IDENTIFIER, Call, Content, Tensor, at, read_content
+from hw.tflite.flatbuffer import Data, FlatbufferError
+from hw.tflite.ops import (
     OPERANDS,
     bias_of,
     computes_sizes,
@@ -28,7 +28,7 @@ from hw.tflite_ops import (
     size_operands,
     weights_of,
 )
-from hw.tflite_schema import COMPILED_OP, CUSTOM_NAME, FLOATS
+from hw.tflite.schema import COMPILED_OP, CUSTOM_NAME, FLOATS
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError, Trait, kinds_with
 
 QUANTIZED = frozenset({"int8", "uint8"})
@@ -93,7 +93,7 @@ class TfliteModel:
         """Check that there is something in this file for an Edge TPU compiler.
 
         A floating input or output, or a few floating ops, are no obstacle: they are the host's.
-        What else a compiler refuses, :func:`hw.acceptance.check_accepted` knows.
+        What else a compiler refuses, :func:`hw.families.edge_tpu.acceptance.check_accepted` knows.
 
         Raises:
             TfliteError: It is compiled already, has open sizes, or nothing in it has 8 bits.

@@ -6,9 +6,9 @@ import csv
 import os
 from pathlib import Path
 
-from hw.compiled import original_path
+from hw.measuring.compiled import original_path
 from hw.report import CostReport
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 
 COLUMNS = ("tflite", "latency_ms")
 """The path is relative to the folder of the CSV file."""

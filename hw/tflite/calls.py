@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from hw.flatbuffer import Data, FlatbufferError, Table
-from hw.tflite_schema import (
+from hw.tflite.flatbuffer import Data, FlatbufferError, Table
+from hw.tflite.schema import (
     BUILTINS,
     CALLED_SUBGRAPHS,
     CUSTOM,

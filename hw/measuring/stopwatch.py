@@ -1,6 +1,6 @@
 """Times a ``.tflite`` in a process of its own: a file may crash or hang the native interpreter.
 
-``python -m hw.stopwatch ORDER`` is that process; order and answer are JSON.
+``python -m hw.measuring.stopwatch ORDER`` is that process; order and answer are JSON.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from hw.bench import BenchError, BenchSettings
-from hw.child import run_child
-from hw.timing import Interpreter, Timing, time_inferences
+from hw.measuring.bench import BenchError, BenchSettings
+from hw.measuring.child import run_child
+from hw.measuring.timing import Interpreter, Timing, time_inferences
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPU_RUNTIMES = ("ai_edge_litert",)
 DELEGATE_RUNTIMES = ("tflite_runtime", "ai_edge_litert")
 """The first one that is installed; a delegate's library is built for the older one."""
@@ -34,7 +34,7 @@ class Order:
     Attributes:
         tflite: Absolute path.
         delegate: Name of the delegate's library; None: on this processor.
-        runs, threads, seed: As in :class:`hw.bench.BenchSettings`.
+        runs, threads, seed: As in :class:`hw.measuring.bench.BenchSettings`.
     """
 
     tflite: str
@@ -53,7 +53,12 @@ def time_file(
         BenchError: It does not run, crashes, or takes longer than ``settings.timeout_s``.
     """
     order = Order(str(tflite.absolute()), delegate, settings.runs, settings.threads, settings.seed)
-    command = [sys.executable, "-m", "hw.stopwatch", json.dumps(dataclasses.asdict(order))]
+    command = [
+        sys.executable,
+        "-m",
+        "hw.measuring.stopwatch",
+        json.dumps(dataclasses.asdict(order)),
+    ]
     done = run_child(command, ROOT, settings.timeout_s)
     try:
         # Whatever happens while the native libraries are taken down, an answer is an answer.

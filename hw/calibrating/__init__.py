@@ -1,0 +1,1 @@
+"""From measured latencies to coefficients, a correction and intervals."""

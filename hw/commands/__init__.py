@@ -1,0 +1,1 @@
+"""What ``python -m hw`` can do, for people."""

@@ -1,0 +1,1 @@
+"""Timing and compiling for real: what benches share, and rows for a calibration."""
