@@ -21,7 +21,8 @@ from hw.cost_models.analytic import Analytic
 from hw.device import dump_device, load_device
 from hw.families.edge_tpu.placement import place
 from hw.families.edge_tpu.profile import Device
-from hw.tflite.reader import TfliteError, read_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import read_tflite
 from spaces.graph import OpGraph
 from spaces.space import load_space
 from tasks.candidates.architecture_table import (

@@ -11,7 +11,8 @@ from hw.measuring.bench import BenchError, BenchSettings, measured_report
 from hw.measuring.compiled import compiled_path, left_on_host, original_path
 from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
-from hw.tflite.reader import TfliteError, TfliteModel, read_tflite
+from hw.tflite.model import TfliteError, TfliteModel
+from hw.tflite.reader import read_tflite
 
 LIBRARY = "libedgetpu.so.1"
 WHERE = f"{LIBRARY} must be installed (Google's Debian package libedgetpu1-std) and loadable"

@@ -132,7 +132,7 @@ class Analytic:
         Args:
             graph: The network, grouped convolutions in either form.
             refused: Ops that stay on the host for reasons a graph does not show (data types), as
-                :attr:`hw.tflite.reader.TfliteModel.unsupported` tells them.
+                :attr:`hw.tflite.model.TfliteModel.unsupported` tells them.
         """
         placement, ((lowered, mapped),) = place([graph], self.device, [refused or {}])
         parts = self.parts(placement)

@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import cast
 
+from hw.activations import peak_bytes
 from hw.cost_model import Bench, class_of, names_in
-from hw.families.edge_tpu.memory import peak_bytes
 from hw.measuring.timing import Timing
 from hw.report import CostReport
-from hw.tflite.reader import QUANTIZED, TfliteModel
+from hw.tflite.model import QUANTIZED, TfliteModel
 
 BIAS_BYTES = 4  # int32, or float32
 

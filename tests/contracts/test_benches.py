@@ -13,7 +13,7 @@ import pytest
 from hw.cost_model import Bench
 from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
 from hw.report import CostReport
-from hw.tflite.reader import TfliteError
+from hw.tflite.model import TfliteError
 
 SETTINGS = BenchSettings(runs=20, timeout_s=60)
 

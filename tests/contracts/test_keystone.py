@@ -21,7 +21,8 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.families.edge_tpu.acceptance import check_accepted
-from hw.tflite.reader import TfliteModel, read_tflite
+from hw.tflite.model import TfliteModel
+from hw.tflite.reader import read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
 from spaces.space import Architecture, SearchSpace, load_problems, load_space, names_in, sample
 from tasks.estimate_cost import estimate_file

@@ -7,7 +7,8 @@ import pytest
 from hw.__main__ import main
 from hw.families.edge_tpu.acceptance import check_accepted
 from hw.families.edge_tpu.mapping import compiler_names, rules_of
-from hw.tflite.reader import TfliteError, parse_tflite, read_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import parse_tflite, read_tflite
 from hw.tflite.schema import OPERATORS
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"

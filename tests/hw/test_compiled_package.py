@@ -8,7 +8,7 @@ import pytest
 
 from hw.__main__ import main
 from hw.families.edge_tpu.compiled_package import Layer, parse_compiled, read_compiled
-from hw.tflite.reader import TfliteError
+from hw.tflite.model import TfliteError
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ROWS = SHARED / "measurements" / "compiled_packages.csv"

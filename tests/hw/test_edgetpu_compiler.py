@@ -8,7 +8,7 @@ import pytest
 from hw.benches.edgetpu_compiler import EdgetpuCompiler
 from hw.families.edge_tpu import mapping
 from hw.measuring.bench import BenchError, BenchSettings
-from hw.tflite.reader import TfliteError
+from hw.tflite.model import TfliteError
 
 OPS = ["MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "my-op"]
 LEFT = ["edgetpu-custom-op", "MINIMUM", "SQUARED_DIFFERENCE", "my-op"]

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 
 from hw.families.edge_tpu.mapping import (
-    DATA_TYPE,
-    NOT_SUPPORTED,
     RANK,
     SECOND_SUBGRAPH,
-    UNSPECIFIED,
     MappingError,
     compiler_names,
     map_ops,
@@ -21,6 +18,7 @@ from hw.families.edge_tpu.mapping import (
     rules_of,
 )
 from hw.tflite.reader import read_tflite
+from hw.tflite.reasons import DATA_TYPE, NOT_SUPPORTED, UNSPECIFIED
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"

@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from hw.activations import peak_bytes
 from hw.cost_models.analytic import Analytic
 from hw.families.edge_tpu.compiled_package import read_compiled
 from hw.families.edge_tpu.mapping import map_ops, rules_of
-from hw.families.edge_tpu.memory import (
-    chip_bytes,
-    free_slots,
-    occupied_tiles,
-    package_bytes,
-    peak_bytes,
-)
+from hw.families.edge_tpu.memory import chip_bytes, free_slots, occupied_tiles, package_bytes
 from hw.families.edge_tpu.placement import place
 from hw.tflite.reader import read_tflite
 from spaces.graph import INPUT, Op, OpBatch, OpColumns, OpGraph, OpKind, op_row

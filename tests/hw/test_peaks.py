@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hw.families.edge_tpu.memory import free_slots, peak_bytes, peak_bytes_many
+from hw.activations import peak_bytes, peak_bytes_many
+from hw.families.edge_tpu.memory import free_slots
 from hw.tflite.reader import read_tflite
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
 

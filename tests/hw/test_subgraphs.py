@@ -6,7 +6,8 @@ import pytest
 
 from hw.__main__ import main
 from hw.families.edge_tpu.acceptance import check_accepted
-from hw.tflite.reader import DEEPEST, TfliteError, parse_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import DEEPEST, parse_tflite
 
 INT32, INT8 = 2, 9
 ADD, RELU, DENSE, SHAPE, IF, WHILE, CALL, RESHAPE = 0, 19, 9, 77, 118, 119, 31, 22

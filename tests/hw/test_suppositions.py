@@ -7,8 +7,9 @@ import pytest
 from hw.__main__ import main
 from hw.cost_models.analytic import Analytic
 from hw.device import load_device
-from hw.families.edge_tpu.mapping import NOT_SUPPORTED, compiler_names, rules_of
+from hw.families.edge_tpu.mapping import compiler_names, rules_of
 from hw.families.edge_tpu.suppositions import with_suppositions
+from hw.tflite.reasons import NOT_SUPPORTED
 from spaces.graph import OpKind
 
 SHAPE = (1, 56, 56, 64)

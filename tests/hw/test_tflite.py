@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hw.tflite.flatbuffer import FlatbufferError, Table, scalar
-from hw.tflite.reader import TfliteError, read_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import read_tflite
 from hw.tflite.schema import OPERATORS
 from spaces.graph import INPUT, OpKind
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hw.__main__ import main
-from hw.tflite.reader import LARGEST_FILE, TfliteError, parse_tflite, read_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import LARGEST_FILE, parse_tflite, read_tflite
 
 INT32, INT8 = 2, 9
 RELU = 19

@@ -11,7 +11,8 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.families.edge_tpu.compiled_package import parse_compiled
-from hw.tflite.reader import TfliteError, parse_tflite
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import parse_tflite
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "tflite"
 LARGEST_SEED = 16_384

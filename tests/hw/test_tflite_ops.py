@@ -2,8 +2,10 @@
 
 import pytest
 
-from hw.families.edge_tpu.mapping import DATA_TYPE, map_ops, rules_of
-from hw.tflite.reader import TfliteError, parse_tflite
+from hw.families.edge_tpu.mapping import map_ops, rules_of
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import parse_tflite
+from hw.tflite.reasons import DATA_TYPE
 from spaces.graph import INPUT, OpKind
 
 FLOAT32, INT32, UINT8, INT16, INT8 = 0, 2, 3, 7, 9

@@ -5,18 +5,13 @@ import math
 
 import pytest
 
+from hw.activations import peak_bytes
 from hw.cost_model import CostModelError
 from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
-from hw.families.edge_tpu.mapping import (
-    NOT_SUPPORTED,
-    SECOND_SUBGRAPH,
-    UNSPECIFIED,
-    map_ops,
-    rules_of,
-)
-from hw.families.edge_tpu.memory import peak_bytes
+from hw.families.edge_tpu.mapping import SECOND_SUBGRAPH, map_ops, rules_of
 from hw.families.edge_tpu.placement import place
+from hw.tflite.reasons import NOT_SUPPORTED, UNSPECIFIED
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 
 T, C, WORDS, HEADS = 32, 64, 1000, 4

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from hw.families.edge_tpu.mapping import rules_of
-from hw.tflite.reader import TfliteError, TfliteModel
+from hw.tflite.model import TfliteError, TfliteModel
 
 MOST = 3
 """Operators that a message names."""

@@ -14,11 +14,12 @@ import numpy as np
 
 from hw.cost_models.analytic import Analytic, Parts
 from hw.families.edge_tpu.laws import OpLaws, op_laws
-from hw.families.edge_tpu.mapping import NOT_SUPPORTED, Mapped
+from hw.families.edge_tpu.mapping import Mapped
 from hw.families.edge_tpu.placement import Placement, place
 from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
 from hw.text import short
+from hw.tflite.reasons import NOT_SUPPORTED
 from spaces.graph import Op, OpGraph, OpKind
 
 MIB = 1 << 20

@@ -17,7 +17,8 @@ from pathlib import Path
 from hw.tflite.calls import at, model_table
 from hw.tflite.flatbuffer import FlatbufferError, Table
 from hw.tflite.flexbuffer import string_of_map
-from hw.tflite.reader import TfliteError, read_file, refused
+from hw.tflite.model import TfliteError
+from hw.tflite.reader import read_file, refused
 from hw.tflite.schema import COMPILED_OP
 
 PACKAGE_IDENTIFIER = b"DWN1"

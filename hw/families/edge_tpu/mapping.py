@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.columns import KINDS, mask_of
+from hw.tflite.reasons import NOT_SUPPORTED, UNSPECIFIED
 from spaces.graph import (
     BoolArray,
     IntArray,
@@ -32,11 +33,7 @@ from spaces.graph import (
     kinds_with,
 )
 
-NOT_SUPPORTED = "Operation not supported"
 SECOND_SUBGRAPH = "More than one subgraph is not supported"
-DATA_TYPE = "Operation is working on an unsupported data type"
-UNSPECIFIED = "Operation is otherwise supported, but not mapped due to some unspecified limitation"
-NO_CONSTANTS = f"{UNSPECIFIED}: its weights are no constants"
 RANK = "Tensor has unsupported rank (up to 3 innermost dimensions mapped)"
 
 MEAN_KINDS = frozenset({OpKind.MEAN, OpKind.SUM})

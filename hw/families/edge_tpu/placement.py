@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw.activations import peak_bytes, peak_bytes_many
 from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of
 from hw.cost_model import CostModelError
 from hw.families.edge_tpu.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
-from hw.families.edge_tpu.memory import LOOKUPS, free_slots, peak_bytes, peak_bytes_many
+from hw.families.edge_tpu.memory import LOOKUPS, free_slots
 from hw.families.edge_tpu.profile import Device
 from spaces.graph import (
     WEIGHTED_KINDS,

@@ -11,9 +11,10 @@ import dataclasses
 from collections.abc import Mapping
 
 from hw.cost_models.analytic import Analytic
-from hw.families.edge_tpu.mapping import NOT_SUPPORTED, rules_of
+from hw.families.edge_tpu.mapping import rules_of
 from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
+from hw.tflite.reasons import NOT_SUPPORTED
 from spaces.graph import OpGraph
 
 MUCH = 2.0
