@@ -9,6 +9,7 @@ from hw.cost_models.analytic import Analytic
 from hw.families.edge_tpu.compiled_package import read_compiled
 from hw.families.edge_tpu.mapping import map_ops, rules_of
 from hw.families.edge_tpu.memory import chip_bytes, free_slots, occupied_tiles, package_bytes
+from hw.families.edge_tpu.parts import available_bytes
 from hw.families.edge_tpu.placement import place
 from hw.tflite.reader import read_tflite
 from spaces.graph import INPUT, Op, OpBatch, OpColumns, OpGraph, OpKind, op_row
@@ -204,11 +205,10 @@ def test_maps_beyond_narrow_memory_take_memory_from_weights_and_instructions_non
     networks, round_device, changed
 ):
     small = changed(round_device, "chip", narrow_memory_bytes=100_000, overflow_bytes=50_000)
-    model = Analytic(small)
 
     def available(side, depth):
         placement, _ = place([networks.stack(16, 3, depth, side)], small)
-        return int(model.available_bytes(placement)[0])
+        return int(available_bytes(placement, small)[0])
 
     # Derived: 8 MiB, whatever the depth; maps of 32 * 32 * 16 take 32,768 bytes, of 60 * 60 *
     # 16 115,200 and 15,200 of them overflow, those of 100 * 100 * 16 overflow by the most.
@@ -220,7 +220,7 @@ def test_maps_beyond_narrow_memory_take_memory_from_weights_and_instructions_non
 def test_a_large_window_takes_its_memory_once(networks, round_device):
     def available(graph):
         placement, _ = place([graph], round_device)
-        return int(Analytic(round_device).available_bytes(placement)[0])
+        return int(available_bytes(placement, round_device)[0])
 
     assert available(networks.stack(32, 7, 4, 16)) == 5 * MIB
     assert available(networks.stack(32, 5, 4, 16)) == 8 * MIB

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.cost_models.analytic import Analytic, Parts
-from hw.families.edge_tpu.laws import OpLaws, op_laws
+from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.laws import OpLaws
 from hw.families.edge_tpu.mapping import Mapped
+from hw.families.edge_tpu.parts import MIB, Parts, laws_of, parts_of
 from hw.families.edge_tpu.placement import Placement, place
 from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport
@@ -22,7 +23,6 @@ from hw.text import short
 from hw.tflite.reasons import NOT_SUPPORTED
 from spaces.graph import Op, OpGraph, OpKind
 
-MIB = 1 << 20
 WORTH = 0.02
 """A change is named if it saves at least this share of the latency."""
 MOST = 3
@@ -74,9 +74,7 @@ def changes(
     ``report`` is the analytic estimate of ``graph`` on ``device``.
     """
     placement, ((lowered, mapped),) = place([graph], device, [refused])
-    splits = device.compiler.grouped_convolution == "split"
-    laws = op_laws(placement.batch.distinct, device.chip, splits)
-    parts = Analytic(device).parts(placement)
+    laws, parts = laws_of(placement, device), parts_of(placement, device)
     case = _Case(graph, refused, device, lowered, mapped, placement, parts, laws, report)
     found = [change for rule in RULES for change in rule(case)]
     least = WORTH * report.known_latency_ms
@@ -215,7 +213,7 @@ def _groups(case: _Case) -> Iterator[Change]:
 
 def _overflow(case: _Case) -> Iterator[Change]:
     chip = dataclasses.replace(case.device.chip, overflow_gb_per_s=1e9)
-    without = Analytic(dataclasses.replace(case.device, chip=chip)).parts(case.placement)
+    without = parts_of(case.placement, dataclasses.replace(case.device, chip=chip))
     saving = float(case.parts.latency_ms[0] - without.latency_ms[0])
     yield Change(
         saving,

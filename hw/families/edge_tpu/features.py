@@ -6,17 +6,13 @@ features lie outside of all measured ones is out of range.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from hw.columns import FloatArray, mask_of
 from hw.families.edge_tpu.laws import ELEMENTWISE, POOLS, PRODUCTS
+from hw.families.edge_tpu.parts import Parts
+from hw.families.edge_tpu.placement import Placement
 from spaces.graph import IntArray, OpColumns, OpKind
-
-if TYPE_CHECKING:
-    from hw.cost_models.analytic import Parts
-    from hw.families.edge_tpu.placement import Placement
 
 COUNTS = (
     "window convolutions",
