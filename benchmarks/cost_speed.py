@@ -23,8 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
-from hw.cost_model import CostModel, load_cost_model
+from hw.cost_model import load_cost_model
 from hw.device import load_device
+from hw.protocols import CostModel
 from hw.tflite.reader import read_tflite
 from spaces.families.ibn.space import _lowered
 from spaces.heads.classification import classification, classification_many

@@ -29,8 +29,10 @@ from benchmarks.profile_text import number, numbers, section_text, with_leaf, wi
 from benchmarks.published import PublishedRow, read_rows
 from hw.calibrating.calibration import fit_macs_line
 from hw.columns import FloatArray
-from hw.device import CHIPS, DEVICES, load_device
-from hw.families.edge_tpu.profile import Calibration, Device
+from hw.device import DEVICES, load_device
+from hw.families.edge_tpu.family import CHIPS
+from hw.families.edge_tpu.profile import Device
+from hw.fitted import Calibration
 
 CHIP_FILE = CHIPS / "coral.yaml"
 COMMAND = "python -m benchmarks.fit_profiles"

@@ -29,20 +29,21 @@ from benchmarks.hosts import CHIP, with_coefficients
 from benchmarks.pixel6 import PixelRow, families_of, rows_of, tasks_of
 from benchmarks.profile_text import number, numbers, section_text, with_leaf, with_section
 from hw.calibrating.calibration import (
-    COEFFICIENTS,
     Measured,
     conformal_quantile,
     fit,
     fit_macs_line,
     judge,
-    macs_of,
 )
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
-from hw.device import CHIPS, DEVICES, load_device
+from hw.device import DEVICES, load_device
+from hw.families.edge_tpu.analytic import Analytic
+from hw.families.edge_tpu.coefficients import COEFFICIENTS
+from hw.families.edge_tpu.family import CHIPS
 from hw.families.edge_tpu.features import features
 from hw.families.edge_tpu.placement import place
-from hw.families.edge_tpu.profile import Calibration, Device
+from hw.families.edge_tpu.profile import Device
+from hw.fitted import Calibration
 
 CLOCK_MHZ = 900.0
 FASTER = CLOCK_MHZ / 500.0
@@ -123,7 +124,7 @@ def left_out(rows: Sequence[PixelRow], measured: Measured) -> tuple[FloatArray, 
         tried = measured.rows(np.flatnonzero(out))
         laws[out] = Analytic(fitted_to(kept)).parts(tried.placement).latency_ms
         straight = fit_macs_line(kept)
-        line[out] = straight.fixed_ms + straight.slope_ms_per_gmac * macs_of(tried) / 1e9
+        line[out] = straight.fixed_ms + straight.slope_ms_per_gmac * tried.placement.macs / 1e9
     return laws, line
 
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.joint_fit import Group, group_of
 from benchmarks.published import PublishedRow
-from hw.calibrating.calibration import COEFFICIENTS
 from hw.columns import FloatArray
 from hw.device import load_device
+from hw.families.edge_tpu.coefficients import COEFFICIENTS
 from hw.families.edge_tpu.profile import Device
 
 ERROR_SCALE = 0.06

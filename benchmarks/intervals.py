@@ -10,11 +10,12 @@ import numpy as np
 
 from benchmarks.joint_fit import Group, LeftOut
 from hw.calibrating.calibration import conformal_quantile, judge
+from hw.calibrating.residual import WIDENING, outside
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.features import features
-from hw.families.edge_tpu.profile import Calibration, Device
-from hw.families.edge_tpu.residual import WIDENING, outside
+from hw.families.edge_tpu.profile import Device
+from hw.fitted import Calibration
 
 LEAST_MODELS = 9
 """From as many on the largest error of all bounds 90 % of new ones."""
@@ -62,7 +63,7 @@ def scaled_errors(group: Group, device: Device, left_out: LeftOut) -> FloatArray
     """Errors of rows left out as logarithms of a ratio, ``[n]``, in units of the interval's width.
 
     An interval is the wider the farther a network lies outside of the others' range
-    (:mod:`hw.families.edge_tpu.residual`). So is the one that a network left out would have got:
+    (:mod:`hw.calibrating.residual`). So is the one that a network left out would have got:
     its error counts less by the same factor.
     """
     known = known_features(group, device)

@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.published import PublishedRow
 from hw.calibrating.calibration import Measured, scaled
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.features import FEATURES, features
 from hw.families.edge_tpu.placement import place
 from hw.families.edge_tpu.profile import Device

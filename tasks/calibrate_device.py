@@ -15,12 +15,11 @@ from hw.calibrating.calibration import (
     CalibrationError,
     Measured,
     calibrate,
+    laws_of,
 )
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
-from hw.device import dump_device, load_device
-from hw.families.edge_tpu.placement import place
-from hw.families.edge_tpu.profile import Device
+from hw.device import changed, dump_device, load_device
+from hw.protocols import Device
 from hw.tflite.model import TfliteError
 from hw.tflite.reader import read_tflite
 from spaces.graph import OpGraph
@@ -63,18 +62,19 @@ def run(
         TableError: The table cannot be read, lacks a column, names a network twice, or a cell is
             no positive number; latencies are in another unit, all or one; or the target cannot be
             written.
-        CalibrationError: Fewer than ten measurements.
+        CalibrationError: Fewer than ten measurements, or a device that cannot be fitted to any.
         DeviceError, SpaceError, TfliteError: There is no such device, space or model.
     """
     device = load_device(device_name)
+    laws = laws_of(device)
     table = read_table(source)
     latency = _latencies(table)
     networks = _networks(table, space_name, classes)
     _check_distinct(table, ARCHITECTURE if space_name else TFLITE)
     _check_writable(target)
     graphs, refused = [graph for graph, _ in networks], [reasons for _, reasons in networks]
-    placement, _ = place(graphs, device, refused)
-    odd = _check_units(table, latency, Analytic(device).parts(placement).latency_ms, device_name)
+    placement = laws.place(graphs, device, refused)
+    odd = _check_units(table, latency, laws.latency_ms(placement, device), device_name)
     measured = Measured(device, placement, latency, np.ones(len(latency)))
     words = f"{source.name}: {len(latency)} networks" + (f" of {space_name}" * bool(space_name))
     found = calibrate(device, measured, words)
@@ -135,9 +135,7 @@ def _check_writable(target: Path) -> None:
 
 
 def _named(device: Device, base: str, name: str, words: str) -> Device:
-    return dataclasses.replace(
-        device, name=name, summary=f"{Path(base).stem}, calibrated on {words}"
-    )
+    return changed(device, name=name, summary=f"{Path(base).stem}, calibrated on {words}")
 
 
 def _latencies(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

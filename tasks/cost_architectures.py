@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.cost_model import CostModel, CostModelError, FloatArray, load_cost_model
+from hw.columns import FloatArray
+from hw.cost_model import CostModelError, load_cost_model
 from hw.device import load_device
+from hw.protocols import CostModel
 from spaces.space import SearchSpace, load_space
 from tasks.candidates.architecture_table import (
     Table,

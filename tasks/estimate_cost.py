@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from hw.families.edge_tpu.acceptance import check_accepted
+from hw.family import family_of
 from hw.report import CostReport
 from hw.tflite.reader import read_tflite
 from spaces.graph import Op, OpGraph
@@ -31,8 +31,7 @@ def estimate_file(
         DeviceError: There is no such device.
     """
     device, model = load_device(cost.device), read_tflite(tflite)
-    native = device.compiler.grouped_convolution == "native"
-    check_accepted(model, device.compiler.rules, native)
+    family_of(device).check_accepted(model, device)
     ends = _ends(model.graph, [graph.op(name) for name in deployed])
     estimated = load_cost_model(cost.method, device).estimate(
         _with_host_ops(model.graph, graph, ends), dict(model.unsupported)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.device import load_device
+from hw.family import family_of
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
 from tasks.candidates.finalists import SearchError, choose_finalists
@@ -279,7 +280,8 @@ class Trainer:
 
         configure_tensorflow(workers.threads(runtime.threads), runtime.deterministic)
         self._params, self._workspace, self._plans = finetune, workspace, plans
-        self._split = load_device(cost.device).compiler.grouped_convolution == "split"
+        device = load_device(cost.device)
+        self._split = family_of(device).splits_groups(device)
         self._problem: Problem = open_problem(problem, workspace)
         self._space = sized(space.name, read_json(workspace.data / "manifest.json"))
         self._net = load_supernet(space.name, self._problem, workspace) if sliced else None

@@ -17,9 +17,9 @@ from benchmarks.published import CsvRow, read_csv
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
 from hw.calibrating.calibration import REPEATS, Measured, Scores, calibrate, judge
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
 from hw.cost_models.macs_only import MacsOnly
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.placement import place_many
 from hw.families.edge_tpu.profile import Device
 from spaces.catalog.nas_bench_201 import parse

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.validation.section import Cell, Section
-from hw.cost_models.analytic import Analytic
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.compiled_package import read_compiled
 from hw.tflite.reader import read_tflite
 

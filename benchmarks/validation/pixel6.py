@@ -9,10 +9,10 @@ import numpy as np
 from benchmarks.fit_tensor import left_out, measured_on, starting_device
 from benchmarks.pixel6 import FILE, families_of, rows_of, tasks_of
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibrating.calibration import Measured, judge, macs_of
+from hw.calibrating.calibration import Measured, judge
 from hw.columns import FloatArray
-from hw.cost_models.analytic import Analytic
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.profile import Device
 from spaces.graph import BoolArray
 
@@ -53,7 +53,7 @@ def sections(folder: Path) -> list[Section]:
 def _as_shipped(device: Device, measured: Measured) -> tuple[FloatArray, FloatArray]:
     """Latency by the profile's laws, and by its line in MACs."""
     line = device.macs_line
-    straight = line.fixed_ms + line.slope_ms_per_gmac * macs_of(measured) / 1e9
+    straight = line.fixed_ms + line.slope_ms_per_gmac * measured.placement.macs / 1e9
     return Analytic(device).parts(measured.placement).latency_ms, straight
 
 

@@ -21,8 +21,8 @@ from benchmarks.published import (
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
 from hw.calibrating.calibration import Measured, fit, fit_macs_line, judge
 from hw.columns import FloatArray
-from hw.cost_models.analytic import MIB, Analytic
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import MIB, Analytic
 from hw.families.edge_tpu.laws import op_laws
 from hw.families.edge_tpu.placement import Placement, place
 from hw.families.edge_tpu.profile import Device

@@ -1,10 +1,11 @@
 """From measured latencies to a device profile: coefficients, a small correction, intervals.
 
-1. The coefficients of the physical laws are fitted to relative errors, each held near the profile
-   one starts from by how uncertain it is. They are fitted as logarithms: none becomes negative.
-   What the measurements do not tell stays as it was, so ten networks can be enough.
+1. The coefficients of the laws, which the device's family names (:class:`hw.protocols.Laws`), are
+   fitted to relative errors, each held near the profile one starts from by how uncertain it is.
+   They are fitted as logarithms: none becomes negative. What the measurements do not tell stays
+   as it was, so ten networks can be enough.
 2. What is left is interpolated between measured networks, with caution
-   (:mod:`hw.families.edge_tpu.residual`).
+   (:mod:`hw.calibrating.residual`).
 3. All of it is repeated with a part of the networks left out, to say honestly how well it does on
    networks it has not seen, and how wide a 90 % interval must be.
 """
@@ -14,15 +15,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from hw.columns import FloatArray, op_macs, slot_sum
-from hw.cost_models.analytic import Analytic
-from hw.families.edge_tpu.features import features
-from hw.families.edge_tpu.placement import Placement
-from hw.families.edge_tpu.profile import Calibration, Device, MacsLine
-from hw.families.edge_tpu.residual import kernel
+from hw.calibrating.residual import kernel
+from hw.columns import FloatArray
+from hw.device import changed
+from hw.family import family_of
+from hw.fitted import Calibration, MacsLine
+from hw.protocols import Device, Laws, Networks
 from spaces.graph import IntArray
 
 LEAST_MEASUREMENTS = 10
@@ -30,34 +32,6 @@ FOLDS, REPEATS = 10, 3
 """Of the cross-validation; repeated in another order each time, to depend less on it."""
 ERROR_SCALE = 0.02
 """Relative error from which on a measurement counts as an outlier."""
-
-COEFFICIENTS: dict[str, float] = {
-    "chip.clock_mhz": 0.2,
-    "chip.depthwise_factor": 1.5,
-    "chip.pool_factor": 2.0,
-    "chip.small_window_factor": 0.6,
-    "chip.instruction_bytes_per_op": 0.6,
-    "chip.activation_gb_per_s": 2.0,
-    "chip.overflow_gb_per_s": 1.0,
-    "chip.weight_gb_per_s": 2.0,
-    "chip.convolution_us": 1.5,
-    "chip.window_us": 1.5,
-    "chip.elementwise_us": 1.5,
-    "chip.pool_us": 1.5,
-    "chip.movement_us": 1.5,
-    "link.fixed_ms": 1.0,
-    "link.input_mb_per_s": 0.8,
-    "link.output_mb_per_s": 1.0,
-    "link.streaming_ms_per_mib": 0.6,
-    "host.gmacs_per_s": 1.5,
-    "host.elements_per_us": 1.5,
-    "host.scores_per_us": 2.0,
-    "host.op_us": 1.5,
-}
-"""What is fitted, and the standard deviation of the logarithm within which it is expected.
-
-Assumed: a link is known better than the starts of ops, the clock best. Chosen wide, as ten
-networks of one laboratory were enough to move a profile of another to them."""
 
 
 class CalibrationError(ValueError):
@@ -70,13 +44,13 @@ class Measured:
 
     Attributes:
         device: Its profile before the fit.
-        placement: The networks on it.
+        placement: The networks on it, as its family places them.
         latency_ms: Warm, batch 1, ``[n]``, positive.
         weight: Of each measurement in the fit, ``[n]``.
     """
 
     device: Device
-    placement: Placement
+    placement: Networks
     latency_ms: FloatArray
     weight: FloatArray
 
@@ -140,13 +114,13 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
     """
     latency = measured.latency_ms
     check(latency)
+    laws = laws_of(device)
     trials = [_left_out(measured, corrects, seed) for seed in range(REPEATS)]
     errors = [np.abs(np.log(latency / predicted)) for predicted, _ in trials]
     error_90 = float(np.mean([conformal_quantile(one) for one in errors]))
     fitted = fit([measured])[0]
     model = _Correction.of(measured, fitted)
-    parts = Analytic(fitted).parts(measured.placement)
-    known = features(measured.placement, parts)
+    known = laws.features(measured.placement, fitted)
     scores = mean_scores([judge(predicted, latency) for predicted, _ in trials])
     calibration = Calibration(
         measurements=words,
@@ -163,7 +137,7 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
         residual_centres=tuple(_numbers(row) for row in known) if corrects else (),
         residual_weights=_numbers(model.weights) if corrects else (),
     )
-    full = dataclasses.replace(fitted, macs_line=fit_macs_line(measured), calibration=calibration)
+    full = changed(fitted, macs_line=fit_macs_line(measured), calibration=calibration)
     source = f"fitted: python -m flows calibrate, {words}"
     return Calibrated(
         device=with_sources(full, device, source),
@@ -171,6 +145,21 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
         macs_only=mean_scores([judge(line, latency) for _, line in trials]),
         coverage=float(np.mean(np.stack(errors) <= error_90)),
     )
+
+
+def laws_of(device: Device) -> Laws[Any, Any]:
+    """What of the device can be fitted.
+
+    Raises:
+        CalibrationError: Nothing: its family has no laws.
+    """
+    laws = family_of(device).laws
+    if laws is None:
+        raise CalibrationError(
+            f"{device.name}: a device must be of a family whose coefficients can be fitted, but "
+            f"got one of {device.family}. Correct the numbers in its file by hand."
+        )
+    return laws
 
 
 def check(latency_ms: FloatArray) -> None:
@@ -227,23 +216,25 @@ def conformal_quantile(errors: FloatArray, level: float = 0.9) -> float:
 def fit(
     groups: Sequence[Measured],
     shared: str = "chip.",
-    expected: Mapping[str, float] = COEFFICIENTS,
+    expected: Mapping[str, float] | None = None,
     error_scale: float = ERROR_SCALE,
 ) -> list[Device]:
     """Fit the coefficients of several devices that share those whose path begins with ``shared``.
 
     Minimises robust relative errors plus squared distances from the profiles' own coefficients,
-    each in its standard deviation (maximum a posteriori).
+    each in its standard deviation (maximum a posteriori): that of ``expected``, or of the family.
 
     Returns:
         The devices, in the order of the groups.
     """
     from scipy.optimize import least_squares
 
-    common = [path for path in expected if path.startswith(shared)]
-    own = [path for path in expected if not path.startswith(shared)]
+    laws = laws_of(groups[0].device)
+    deviations = laws.coefficients if expected is None else expected
+    common = [path for path in deviations if path.startswith(shared)]
+    own = [path for path in deviations if not path.startswith(shared)]
     width = len(common) + len(own) * len(groups)
-    spread = np.array([expected[p] for p in common] + [expected[p] for p in own] * len(groups))
+    spread = np.array([deviations[p] for p in common] + [deviations[p] for p in own] * len(groups))
 
     def devices(logs: FloatArray) -> list[Device]:
         made = []
@@ -257,7 +248,7 @@ def fit(
     def residuals(logs: FloatArray) -> FloatArray:
         rows = [logs / spread]
         for group, device in zip(groups, devices(logs), strict=True):
-            estimated = Analytic(device).parts(group.placement).latency_ms
+            estimated = laws.latency_ms(group.placement, device)
             error = np.log(estimated / group.latency_ms) / error_scale * np.sqrt(group.weight)
             # Pseudo-Huber: quadratic for small errors, linear for outliers.
             rows.append(np.sign(error) * np.sqrt(2.0 * (np.sqrt(1.0 + error**2) - 1.0)))
@@ -274,17 +265,17 @@ def scaled(device: Device, logs: dict[str, float]) -> Device:
         section, name = path.split(".")
         value = getattr(getattr(device, section), name) * float(np.exp(log))
         sections.setdefault(section, {})[name] = value
-    changed = {
+    parts: dict[str, Any] = {
         section: dataclasses.replace(getattr(device, section), **values)
         for section, values in sections.items()
     }
-    return dataclasses.replace(device, **changed)
+    return changed(device, **parts)
 
 
 def with_sources(fitted: Device, before: Device, source: str) -> Device:
     """Round what was fitted, and say so at every leaf that moved by half a percent or more."""
     sources = dict(before.sources)
-    for path in COEFFICIENTS:
+    for path in laws_of(before).coefficients:
         section, name = path.split(".")
         old, new = getattr(getattr(before, section), name), getattr(getattr(fitted, section), name)
         kept = old
@@ -292,30 +283,24 @@ def with_sources(fitted: Device, before: Device, source: str) -> Device:
             sources[path] = source
             kept = round(new) if isinstance(old, int) else float(f"{new:.4g}")
         part = dataclasses.replace(getattr(fitted, section), **{name: kept})
-        fitted = dataclasses.replace(fitted, **{section: part})
+        fitted = changed(fitted, **{section: part})
     for section in ("macs_line", "calibration"):
         if getattr(fitted, section) is not None and getattr(fitted, section) != getattr(
             before, section
         ):
             for item in dataclasses.fields(getattr(fitted, section)):
                 sources[f"{section}.{item.name}"] = source
-    return dataclasses.replace(fitted, sources=tuple(sources.items()))
+    return changed(fitted, sources=tuple(sources.items()))
 
 
 def fit_macs_line(measured: Measured) -> MacsLine:
     """The straight line in MACs with the least relative error."""
     from scipy.optimize import nnls
 
-    macs = macs_of(measured)
+    macs = measured.placement.macs
     columns = np.stack([np.ones_like(macs), macs / 1e9], axis=1) / measured.latency_ms[:, None]
     (fixed, slope), _ = nnls(columns, np.ones(len(macs)))
     return MacsLine(fixed_ms=float(f"{fixed:.4g}"), slope_ms_per_gmac=float(f"{slope:.4g}"))
-
-
-def macs_of(measured: Measured) -> FloatArray:
-    """Multiply-accumulates of each network, ``[n]``."""
-    batch = measured.placement.batch
-    return slot_sum(op_macs(batch.distinct), batch)
 
 
 # --- correction ------------------------------------------------------------------------------
@@ -338,9 +323,9 @@ class _Correction:
     @staticmethod
     def of(measured: Measured, fitted: Device) -> _Correction:
         """The correction learned from networks by what the fitted laws leave of their latency."""
-        parts = Analytic(fitted).parts(measured.placement)
-        left = np.log(measured.latency_ms / parts.latency_ms)
-        known = features(measured.placement, parts)
+        laws = laws_of(fitted)
+        left = np.log(measured.latency_ms / laws.latency_ms(measured.placement, fitted))
+        known = laws.features(measured.placement, fitted)
         scale = np.maximum(known.std(axis=0), LEAST_SPREAD)
         near = kernel(known / scale, known / scale, LENGTH)
         weights = np.linalg.solve(near + RIDGE * np.eye(len(left)), left)
@@ -369,7 +354,7 @@ LEAST_SPREAD = 0.1
 
 def _left_out(measured: Measured, corrects: bool, seed: int) -> tuple[FloatArray, FloatArray]:
     """Latency of each network by a fit without it: by all of the model, and by MACs alone."""
-    count = len(measured)
+    count, laws = len(measured), laws_of(measured.device)
     order = np.random.default_rng(seed).permutation(count)
     folds = min(FOLDS, count)
     predicted, line = np.zeros(count), np.zeros(count)
@@ -378,13 +363,12 @@ def _left_out(measured: Measured, corrects: bool, seed: int) -> tuple[FloatArray
         kept = measured.rows(np.setdiff1d(order, out))
         tried = measured.rows(out)
         fitted = fit([kept])[0]
-        parts = Analytic(fitted).parts(tried.placement)
-        predicted[out] = parts.latency_ms
+        predicted[out] = laws.latency_ms(tried.placement, fitted)
         if corrects:
-            known = features(tried.placement, parts)
+            known = laws.features(tried.placement, fitted)
             predicted[out] *= _Correction.of(kept, fitted).factor(known)
         macs_line = fit_macs_line(kept)
-        line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * macs_of(tried) / 1e9
+        line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * tried.placement.macs / 1e9
     return predicted, line
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hw.text import short, table
 
 if TYPE_CHECKING:
-    from hw.families.edge_tpu.profile import Device
+    from hw.protocols import Device
     from hw.report import CostReport, OpCost
     from spaces.graph import OpGraph
 
@@ -57,11 +57,13 @@ def run(options: argparse.Namespace) -> str:
     device, graph, refused, report = _estimate(options)
     if options.command == "estimate" and options.json:
         return json.dumps(dataclasses.asdict(report), indent=2)
-    advice: tuple[str, ...] = ()
-    if options.cost_model == "analytic":
-        from hw.families.edge_tpu.advice import changes
+    from hw.cost_model import OWN
+    from hw.family import family_of
 
-        advice = tuple(change.text for change in changes(graph, refused, device, report))
+    advice: tuple[str, ...] = ()
+    told = family_of(device).advice
+    if told is not None and options.cost_model == OWN:
+        advice = told.changes(graph, refused, device, report)
     if options.command == "explain":
         return _explain_text(report, advice)
     return _estimate_text(report, device, advice)
@@ -70,28 +72,22 @@ def run(options: argparse.Namespace) -> str:
 def _estimate(
     options: argparse.Namespace,
 ) -> tuple[Device, OpGraph, Mapping[str, str], CostReport]:
-    from hw.cost_model import load_cost_model
+    from hw.cost_model import OWN, load_cost_model
     from hw.device import load_device
-    from hw.families.edge_tpu.acceptance import check_accepted
-    from hw.families.edge_tpu.mapping import native_groups
+    from hw.family import family_of
     from hw.tflite.reader import read_tflite
 
     device = load_device(options.device)
+    family = family_of(device)
     if options.several_subgraphs:
-        compiler = dataclasses.replace(device.compiler, subgraphs="several")
-        device = dataclasses.replace(device, compiler=compiler)
+        device = family.several_subgraphs(device)
     cost_model = load_cost_model(options.cost_model, device)
     model = read_tflite(options.model, options.signature)
-    native = device.compiler.grouped_convolution == "native"
-    check_accepted(model, device.compiler.rules, native)
-    refused = dict(model.unsupported)
-    if device.compiler.grouped_convolution == "split":
-        refused |= native_groups(model.graph)
+    family.check_accepted(model, device)
+    refused = family.refused(model, device)
     report = cost_model.estimate(model.graph, refused)
-    if options.cost_model == "analytic":
-        from hw.families.edge_tpu.suppositions import with_suppositions
-
-        report = with_suppositions(report, model.graph, refused, device)
+    if family.advice is not None and options.cost_model == OWN:
+        report = family.advice.supposed(report, model.graph, refused, device)
     report = dataclasses.replace(report, left_out=model.left_out)
     return device, model.graph, refused, report
 

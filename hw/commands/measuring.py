@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hw.text import short, table
 
 if TYPE_CHECKING:
-    from hw.cost_model import Bench
+    from hw.protocols import Bench
     from hw.report import CostReport
 
 

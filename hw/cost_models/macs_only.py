@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
-from hw.columns import op_macs, slot_sum
-from hw.cost_model import FloatArray
-from hw.families.edge_tpu.profile import Device
+from hw.columns import FloatArray, op_macs, slot_sum
+from hw.cost_model import CostModelError
+from hw.protocols import Device
 from hw.report import CostReport, OpCost
 from spaces.graph import OpBatch, OpGraph
 
@@ -17,12 +17,17 @@ class MacsOnly:
     """``fixed_ms + slope * MACs`` with the two coefficients of the device's ``macs_line``."""
 
     def __init__(self, device: Device) -> None:
-        """For ``device``."""
-        self.device = device
+        """For ``device``; one without a ``macs_line`` is refused."""
+        if device.macs_line is None:
+            raise CostModelError(
+                f"{device.name}: must have a macs_line to be costed by macs_only, but got none. "
+                "Choose analytic."
+            )
+        self.device, self._line = device, device.macs_line
 
     def estimate(self, graph: OpGraph, refused: Mapping[str, str] | None = None) -> CostReport:
         """Cost of one network; ``refused`` is ignored, as all there is to it are the MACs."""
-        line = self.device.macs_line
+        line = self._line
         fixed = OpCost("fixed cost", "CALL", "tpu", line.fixed_ms, None, 0, "transfer")
         shares = tuple(
             OpCost(op.name, op.kind.value, "tpu", self._slope_ms(op.macs), None, 0, "compute")
@@ -46,8 +51,8 @@ class MacsOnly:
     def estimate_many(self, batch: OpBatch) -> Mapping[str, FloatArray]:
         """Columns ``latency_ms`` and ``macs``."""
         macs = slot_sum(op_macs(batch.distinct), batch)
-        line = self.device.macs_line
+        line = self._line
         return {"latency_ms": line.fixed_ms + line.slope_ms_per_gmac * macs / 1e9, "macs": macs}
 
     def _slope_ms(self, macs: int) -> float:
-        return self.device.macs_line.slope_ms_per_gmac * macs / 1e9
+        return self._line.slope_ms_per_gmac * macs / 1e9

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import cast
 
 from hw.activations import peak_bytes
-from hw.cost_model import Bench, class_of, names_in
 from hw.measuring.timing import Timing
+from hw.protocols import Bench
 from hw.report import CostReport
 from hw.tflite.model import QUANTIZED, TfliteModel
+from hw.things import class_of, names_in
 
 BIAS_BYTES = 4  # int32, or float32
 
@@ -51,9 +52,7 @@ class BenchSettings:
 
 def bench_names() -> tuple[str, ...]:
     """Names of the benches that exist, sorted."""
-    import hw.benches
-
-    return names_in(hw.benches)
+    return names_in("hw.benches")
 
 
 def load_bench(name: str, settings: BenchSettings) -> Bench:

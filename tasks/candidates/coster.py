@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, final
 
-from hw.cost_model import CostModel, load_cost_model
+from hw.cost_model import load_cost_model
 from hw.device import load_device
+from hw.protocols import CostModel
 from spaces.graph import OpGraph
 from spaces.search_support.proposals import CostLimits
 from spaces.space import Architecture, TrainableSpace, load_baselines

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hw.cost_model import Bench
 from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
+from hw.protocols import Bench
 from hw.report import CostReport
 from hw.tflite.model import TfliteError
 

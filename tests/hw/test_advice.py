@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from hw.cost_models.analytic import Analytic
 from hw.device import load_device
 from hw.families.edge_tpu.advice import MOST, Change, changes
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.profile import Device
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape
 

@@ -6,8 +6,8 @@ import pytest
 
 from hw.columns import BINARY
 from hw.cost_model import CostModelError
-from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.laws import ELEMENT_STEPS, ELEMENTWISE, WITH_A_LAW, check_laws
 from hw.families.edge_tpu.mapping import rules_of
 from hw.families.edge_tpu.memory import VIEWS
@@ -71,7 +71,7 @@ def test_a_mapped_kind_without_a_law_is_refused(monkeypatch):
     ):
         check_laws(rules.kinds | {OpKind.OTHER}, "tensor")
     more = dataclasses.replace(rules, kinds=rules.kinds | {OpKind.TFLITE_DETECTION_POSTPROCESS})
-    monkeypatch.setattr("hw.cost_models.analytic.rules_of", lambda _: more)
+    monkeypatch.setattr("hw.families.edge_tpu.analytic.rules_of", lambda _: more)
     with pytest.raises(CostModelError, match="but got TFLITE_DETECTION_POSTPROCESS"):
         Analytic(load_device("tensor_g1"))
 

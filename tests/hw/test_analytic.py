@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from hw.cost_model import CostModelError, cost_model_names, load_cost_model
-from hw.cost_models.analytic import MIB, Analytic
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import MIB, Analytic
 from hw.families.edge_tpu.placement import place
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
 from spaces.heads.classification import classification

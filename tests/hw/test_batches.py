@@ -10,12 +10,12 @@ import math
 import numpy as np
 import pytest
 
-from hw.cost_models.analytic import Analytic
+from hw.calibrating.residual import interval_ms
 from hw.device import device_names, load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.features import FEATURES, features
 from hw.families.edge_tpu.placement import place
-from hw.families.edge_tpu.profile import Calibration
-from hw.families.edge_tpu.residual import interval_ms
+from hw.fitted import Calibration
 from spaces.graph import INPUT, OpBatch, OpGraph
 from spaces.heads.classification import classification
 from spaces.space import load_space, sample

@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from hw.calibrating.calibration import (
-    COEFFICIENTS,
     CalibrationError,
     Measured,
     calibrate,
@@ -19,12 +18,13 @@ from hw.calibrating.calibration import (
     scaled,
     with_sources,
 )
+from hw.calibrating.residual import interval_ms
 from hw.columns import KINDS
-from hw.cost_models.analytic import Analytic
 from hw.device import dump_device, parse_device
+from hw.families.edge_tpu.analytic import Analytic
+from hw.families.edge_tpu.coefficients import COEFFICIENTS
 from hw.families.edge_tpu.features import features
 from hw.families.edge_tpu.placement import place
-from hw.families.edge_tpu.residual import interval_ms
 from spaces.graph import Op, OpBatch, OpGraph, OpKind
 
 TRUTH = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from hw.__main__ import main
-from hw.cost_models.analytic import Analytic
 from hw.cost_models.macs_only import MacsOnly
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.tflite.reader import parse_tflite
 from hw.tflite.reasons import NO_CONSTANTS
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind

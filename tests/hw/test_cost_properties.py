@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hw.calibrating.calibration import scaled
 from hw.cost_model import CostModelError
-from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 

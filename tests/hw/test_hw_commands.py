@@ -92,7 +92,7 @@ def test_missing_arguments_exit_with_2(capsys):
 def test_help_is_fast_and_nothing_heavy_is_imported():
     code = (
         "import sys; from hw.__main__ import main\n"
-        "import hw.cost_models.analytic, hw.tflite.reader\n"
+        "import hw.families.edge_tpu.analytic, hw.tflite.reader\n"
         "assert not {'tensorflow', 'mlflow', 'prefect', 'ai_edge_litert'} & set(sys.modules)\n"
         "main(['--help'])"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hw.activations import peak_bytes
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.compiled_package import read_compiled
 from hw.families.edge_tpu.mapping import map_ops, rules_of
 from hw.families.edge_tpu.memory import chip_bytes, free_slots, occupied_tiles, package_bytes

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 

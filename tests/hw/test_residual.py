@@ -6,9 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from hw.families.edge_tpu.features import FEATURES
-from hw.families.edge_tpu.profile import Calibration
-from hw.families.edge_tpu.residual import (
+from hw.calibrating.residual import (
     TOLERANCE,
     WIDENING,
     correction,
@@ -16,6 +14,8 @@ from hw.families.edge_tpu.residual import (
     kernel,
     out_of_range,
 )
+from hw.families.edge_tpu.features import FEATURES
+from hw.fitted import Calibration
 
 COUNT = len(FEATURES)
 
@@ -116,7 +116,7 @@ def spread(row, **fields):
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0, -0.99 * TOLERANCE, 1 + 0.99 * TOLERANCE])
 def test_within_the_range_the_interval_is_that_of_left_out_networks(place):
     assert spread(at(first=place)) == pytest.approx(0.05)
-    assert out_of_range(at(first=place)[0], calibration()) == ()
+    assert out_of_range(at(first=place)[0], FEATURES, calibration()) == ()
 
 
 @pytest.mark.parametrize("beyond", [0.01, 0.5, 1.0, 4.0])
@@ -133,5 +133,7 @@ def test_the_farthest_feature_decides():
 
 def test_what_is_out_of_range_is_named():
     row = at(first=-1.0, last=2.0)[0]
-    assert out_of_range(row, calibration()) == (FEATURES[0], FEATURES[-1])
-    assert out_of_range(row.tolist(), calibration(feature_low=(-2.0,) * COUNT)) == (FEATURES[-1],)
+    assert out_of_range(row, FEATURES, calibration()) == (FEATURES[0], FEATURES[-1])
+    assert out_of_range(row.tolist(), FEATURES, calibration(feature_low=(-2.0,) * COUNT)) == (
+        FEATURES[-1],
+    )

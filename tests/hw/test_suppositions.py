@@ -5,8 +5,8 @@ import json
 import pytest
 
 from hw.__main__ import main
-from hw.cost_models.analytic import Analytic
 from hw.device import load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.mapping import compiler_names, rules_of
 from hw.families.edge_tpu.suppositions import with_suppositions
 from hw.tflite.reasons import NOT_SUPPORTED

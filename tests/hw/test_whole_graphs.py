@@ -7,8 +7,8 @@ import pytest
 
 from hw.activations import peak_bytes
 from hw.cost_model import CostModelError
-from hw.cost_models.analytic import Analytic
 from hw.device import device_names, load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.mapping import SECOND_SUBGRAPH, map_ops, rules_of
 from hw.families.edge_tpu.placement import place
 from hw.tflite.reasons import NOT_SUPPORTED, UNSPECIFIED

@@ -14,8 +14,8 @@ import pytest
 
 from flows.calibration_text import told
 from hw.calibrating.calibration import Calibrated, CalibrationError
-from hw.cost_models.analytic import Analytic
 from hw.device import DeviceError, load_device
+from hw.families.edge_tpu.analytic import Analytic
 from hw.tflite.reader import read_tflite
 from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_space, sample

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.laws import OpLaws
 from hw.families.edge_tpu.mapping import Mapped
 from hw.families.edge_tpu.parts import MIB, Parts, laws_of, parts_of

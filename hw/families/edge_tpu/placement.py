@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.activations import peak_bytes, peak_bytes_many
-from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of
+from hw.columns import BINARY, JOINING, KINDS, SPLITTING, FloatArray, mask_of, op_macs, slot_sum
 from hw.cost_model import CostModelError
 from hw.families.edge_tpu.mapping import Mapped, is_told, map_ops, on_tpu, rules_of
 from hw.families.edge_tpu.memory import LOOKUPS, free_slots
@@ -61,6 +61,11 @@ class Placement:
     leaving: FloatArray
     parts: IntArray
     host_elements: FloatArray
+
+    @property
+    def macs(self) -> FloatArray:
+        """Multiply-accumulates of each network, ``[n]``."""
+        return slot_sum(op_macs(self.batch.distinct), self.batch)
 
     def rows(self, which: IntArray) -> Placement:
         """Some of the networks."""

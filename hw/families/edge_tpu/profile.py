@@ -1,17 +1,17 @@
-"""What a device is: chip, link, host, compiler, and what was fitted to it; records alone.
+"""What an Edge TPU is: chip, link, host, compiler, and what was fitted to it; records alone.
 
 A profile is chip + link + host, never "the Edge TPU": the same chip is 0.09 ms away over PCIe and
-0.37 ms over USB 2. The unit of each number stands at its field; :mod:`hw.device` reads the files.
+0.37 ms over USB 2. The unit of each number stands at its field; :mod:`hw.leaves` reads the files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+from hw.fitted import Calibration, MacsLine
+from hw.leaves import leaf
 
-def _unit(unit: str) -> Any:
-    return field(metadata={"unit": unit})
+FAMILY = "edge_tpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +47,29 @@ class Chip:
         movement_us: Start of SPLIT, CONCATENATION, resize and other ops that only move data.
     """
 
-    clock_mhz: float = _unit("MHz")
-    tile_rows: int = _unit("tiles")
-    tile_columns: int = _unit("tiles")
-    output_lanes: int = _unit("lanes")
-    input_lanes: int = _unit("lanes")
-    depthwise_factor: float = _unit("ratio")
-    pool_factor: float = _unit("ratio")
-    element_cycles: float = _unit("cycles")
-    small_window_factor: float = _unit("ratio")
-    narrow_memory_bytes: int = _unit("B")
-    wide_memory_bytes: int = _unit("B")
-    overflow_bytes: int = _unit("B")
-    large_window_bytes: int = _unit("B")
-    tiled_map_bytes: int = _unit("B")
-    instruction_bytes_per_op: int = _unit("B")
-    activation_gb_per_s: float = _unit("GB/s")
-    overflow_gb_per_s: float = _unit("GB/s")
-    weight_gb_per_s: float = _unit("GB/s")
-    convolution_us: float = _unit("us")
-    window_us: float = _unit("us")
-    elementwise_us: float = _unit("us")
-    pool_us: float = _unit("us")
-    movement_us: float = _unit("us")
+    clock_mhz: float = leaf("MHz", divides=True)
+    tile_rows: int = leaf("tiles", divides=True)
+    tile_columns: int = leaf("tiles", divides=True)
+    output_lanes: int = leaf("lanes", divides=True)
+    input_lanes: int = leaf("lanes", divides=True)
+    depthwise_factor: float = leaf("ratio")
+    pool_factor: float = leaf("ratio")
+    element_cycles: float = leaf("cycles")
+    small_window_factor: float = leaf("ratio")
+    narrow_memory_bytes: int = leaf("B")
+    wide_memory_bytes: int = leaf("B")
+    overflow_bytes: int = leaf("B")
+    large_window_bytes: int = leaf("B")
+    tiled_map_bytes: int = leaf("B", divides=True)
+    instruction_bytes_per_op: int = leaf("B")
+    activation_gb_per_s: float = leaf("GB/s", divides=True)
+    overflow_gb_per_s: float = leaf("GB/s", divides=True)
+    weight_gb_per_s: float = leaf("GB/s", divides=True)
+    convolution_us: float = leaf("us")
+    window_us: float = leaf("us")
+    elementwise_us: float = leaf("us")
+    pool_us: float = leaf("us")
+    movement_us: float = leaf("us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,12 @@ class Link:
         first_inference_ms: What the first call costs more, beside loading the weights.
     """
 
-    fixed_ms: float = _unit("ms")
-    input_mb_per_s: float = _unit("MB/s")
-    output_mb_per_s: float = _unit("MB/s")
-    output_channels: int = _unit("channels")
-    streaming_ms_per_mib: float = _unit("ms/MiB")
-    first_inference_ms: float = _unit("ms")
+    fixed_ms: float = leaf("ms")
+    input_mb_per_s: float = leaf("MB/s", divides=True)
+    output_mb_per_s: float = leaf("MB/s", divides=True)
+    output_channels: int = leaf("channels")
+    streaming_ms_per_mib: float = leaf("ms/MiB")
+    first_inference_ms: float = leaf("ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +107,11 @@ class Host:
         op_us: Start of an op.
     """
 
-    gmacs_per_s: float = _unit("GMAC/s")
-    elements_per_us: float = _unit("elements/us")
-    scores_per_us: float = _unit("scores/us")
-    pairs_per_us: float = _unit("pairs/us")
-    op_us: float = _unit("us")
+    gmacs_per_s: float = leaf("GMAC/s", divides=True)
+    elements_per_us: float = leaf("elements/us", divides=True)
+    scores_per_us: float = leaf("scores/us", divides=True)
+    pairs_per_us: float = leaf("pairs/us", divides=True)
+    op_us: float = leaf("us")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +124,9 @@ class Energy:
         idle_w: Drawn for as long as an inference lasts.
     """
 
-    mac_pj: float = _unit("pJ")
-    streamed_byte_pj: float = _unit("pJ/B")
-    idle_w: float = _unit("W")
-
-
-@dataclass(frozen=True, slots=True)
-class MacsLine:
-    """Latency as a straight line in multiply-accumulates: the baseline to beat.
-
-    Attributes:
-        fixed_ms: At no MACs.
-        slope_ms_per_gmac: For 1e9 of them.
-    """
-
-    fixed_ms: float = _unit("ms")
-    slope_ms_per_gmac: float = _unit("ms/GMAC")
+    mac_pj: float = leaf("pJ")
+    streamed_byte_pj: float = leaf("pJ/B")
+    idle_w: float = leaf("W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,42 +141,9 @@ class Compiler:
             host; ``"several"``: the compiler's ``-a``, each crossing between host and TPU a call.
     """
 
-    rules: str = _unit("name")
-    grouped_convolution: str = _unit("split|native")
-    subgraphs: str = _unit("one|several")
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What the profile's coefficients were fitted to, and how well.
-
-    Attributes:
-        measurements: Which, in words.
-        count: How many networks.
-        mape_percent: Mean absolute error of latency, cross-validated, as the three that follow.
-        within_10_percent: Share of networks estimated within 10 % of what was measured.
-        spearman, kendall: Rank correlations.
-        error_90: 90 % quantile of the absolute error, as logarithm of a ratio.
-        feature_low, feature_high: Range of their :mod:`hw.families.edge_tpu.features`.
-        residual_scale: By which features are divided.
-        residual_length: Of the kernel, in scaled features.
-        residual_centres: Features of the networks that the correction interpolates between.
-        residual_weights: Of these networks; empty: no correction.
-    """
-
-    measurements: str = _unit("text")
-    count: int = _unit("networks")
-    mape_percent: float = _unit("%")
-    within_10_percent: float = _unit("share")
-    spearman: float = _unit("correlation")
-    kendall: float = _unit("correlation")
-    error_90: float = _unit("log ratio")
-    feature_low: tuple[float, ...] = _unit("features")
-    feature_high: tuple[float, ...] = _unit("features")
-    residual_scale: tuple[float, ...] = _unit("features")
-    residual_length: float = _unit("scaled features")
-    residual_centres: tuple[tuple[float, ...], ...] = _unit("features")
-    residual_weights: tuple[float, ...] = _unit("log ratio")
+    rules: str = leaf("name")
+    grouped_convolution: str = leaf("split|native", choices=("split", "native"))
+    subgraphs: str = leaf("one|several", choices=("one", "several"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +157,7 @@ class Device:
         energy: None where the file has no such section.
         calibration: None where the file has no such section; then estimates have no interval.
         sources: Of each leaf, ``("chip.clock_mhz", "...")``.
+        family: This one.
     """
 
     name: str
@@ -215,6 +170,7 @@ class Device:
     energy: Energy | None
     calibration: Calibration | None
     sources: tuple[tuple[str, str], ...]
+    family: str = FAMILY
 
 
 SECTIONS: dict[str, type] = {
@@ -227,13 +183,3 @@ SECTIONS: dict[str, type] = {
     "calibration": Calibration,
 }
 OPTIONAL_SECTIONS = ("energy", "calibration")
-SIGNED = frozenset({"spearman", "kendall"})
-DIVISORS = frozenset(
-    (
-        "clock_mhz tile_rows tile_columns output_lanes input_lanes tiled_map_bytes "
-        "activation_gb_per_s overflow_gb_per_s weight_gb_per_s input_mb_per_s output_mb_per_s "
-        "gmacs_per_s elements_per_us scores_per_us pairs_per_us residual_length"
-    ).split()
-)
-"""Leaves by which something is divided."""
-CHOICES = {"grouped_convolution": ("split", "native"), "subgraphs": ("one", "several")}

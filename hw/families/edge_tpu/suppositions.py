@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from hw.cost_models.analytic import Analytic
+from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.mapping import rules_of
 from hw.families.edge_tpu.profile import Device
 from hw.report import CostReport

@@ -18,15 +18,15 @@ from typing import final
 
 import numpy as np
 
+from hw.calibrating.residual import interval_ms, out_of_range
 from hw.columns import FloatArray, op_macs, slot_sum
 from hw.cost_model import CostModelError
-from hw.families.edge_tpu.features import features
+from hw.families.edge_tpu.features import FEATURES, features
 from hw.families.edge_tpu.laws import check_laws
 from hw.families.edge_tpu.mapping import rules_of
 from hw.families.edge_tpu.parts import MIB, Parts, parts_of
 from hw.families.edge_tpu.placement import Placement, place, place_many
 from hw.families.edge_tpu.profile import Device
-from hw.families.edge_tpu.residual import interval_ms, out_of_range
 from hw.families.edge_tpu.shares import shares, total_energy_mj
 from hw.report import CostReport
 from spaces.graph import OpBatch, OpGraph
@@ -135,4 +135,5 @@ class Analytic:
         """Of the first network."""
         if self.device.calibration is None:
             return ()
-        return out_of_range(features(placement, parts)[0].tolist(), self.device.calibration)
+        known = features(placement, parts)[0].tolist()
+        return out_of_range(known, FEATURES, self.device.calibration)

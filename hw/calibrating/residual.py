@@ -12,8 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hw.columns import FloatArray
-from hw.families.edge_tpu.features import FEATURES
-from hw.families.edge_tpu.profile import Calibration
+from hw.fitted import Calibration
 
 TOLERANCE = 0.1
 """A feature may lie outside by this much (10 % in counts or time) and still count as in range."""
@@ -57,7 +56,9 @@ def outside(features: FloatArray, calibration: Calibration) -> FloatArray:
     return result
 
 
-def out_of_range(features: Sequence[float], calibration: Calibration) -> tuple[str, ...]:
+def out_of_range(
+    features: Sequence[float], names: Sequence[str], calibration: Calibration
+) -> tuple[str, ...]:
     """Names of the features of one network that lie outside the measured range."""
     beyond = outside(np.array([features]), calibration)[0]
-    return tuple(name for name, far in zip(FEATURES, beyond, strict=True) if far > 0)
+    return tuple(name for name, far in zip(names, beyond, strict=True) if far > 0)
