@@ -27,3 +27,12 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def number(value: int | None, unit: str = "") -> str:
+    """A count for people.
+
+    >>> number(1234, " B"), number(None)
+    ('1,234 B', 'unknown')
+    """
+    return "unknown" if value is None else f"{value:,}{unit}"

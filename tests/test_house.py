@@ -110,11 +110,20 @@ def test_stages_declare_the_parameters_they_take(pipeline: dict[str, Any], name:
     assert set(pipeline["stages"][name]["params"]) == blocks | EFFORTS, inspect.signature(run)
 
 
-@pytest.mark.parametrize("room", ["spaces", "tasks"])
+@pytest.mark.parametrize("room", ["spaces", "hw", "tasks"])
 def test_readme_tells_each_folder_of_a_room(room: str) -> None:
     rows = re.findall(rf"^\| `{room}/\w+/`.*$", README, re.MULTILINE)
     told = {name for row in rows for name in re.findall(rf"`(?:{room}/)?(\w+)/`", row)}
-    assert told == {path.parent.name for path in (ROOT / room).glob("*/__init__.py")}
+    folders = {path.parent.name for path in (ROOT / room).glob("*/*") if path.is_file()}
+    assert told == folders - {"__pycache__"}
+
+
+def test_folders_of_families_say_what_they_are() -> None:
+    folders = [path for path in (ROOT / "hw/families").iterdir() if path.name != "__pycache__"]
+    names = [path.name for path in folders if path.name != "__init__.py"]
+    assert names
+    for name in names:
+        assert hasattr(importlib.import_module(f"hw.families.{name}.family"), "FAMILY"), name
 
 
 def test_files_of_tasks_are_named_by_what_they_do() -> None:

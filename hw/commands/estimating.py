@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw.text import short, table
+from hw.text import number, short, table
 
 if TYPE_CHECKING:
     from hw.protocols import Device
@@ -125,10 +125,10 @@ def _estimate_text(report: CostReport, device: Device, advice: tuple[str, ...]) 
             "energy",
             "unknown" if energy is None else f"{energy:.3f} mJ (modelled, uncalibrated)",
         ),
-        ("peak memory", f"{report.peak_memory_bytes:,} B of activations"),
-        ("weights", f"{report.weight_bytes:,} B"),
-        ("streamed", f"{report.streamed_bytes:,} B an inference"),
-        ("MACs", f"{report.macs:,}"),
+        ("peak memory", number(report.peak_memory_bytes, " B of activations")),
+        ("weights", number(report.weight_bytes, " B")),
+        ("streamed", number(report.streamed_bytes, " B an inference")),
+        ("MACs", number(report.macs)),
         ("host ops", _host_text(report)),
     ]
     notes = (f"- {note}" for note in (*_warnings(report), *advice))

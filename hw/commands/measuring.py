@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw.text import short, table
+from hw.text import number, short, table
 
 if TYPE_CHECKING:
     from hw.protocols import Bench
@@ -82,10 +82,10 @@ def _listing(benches: Mapping[str, Bench], as_json: bool) -> str:
 def _text(report: CostReport) -> str:
     rows = [("device", report.device), ("method", report.method), *_time_rows(report)]
     rows += [
-        ("peak memory", _number(report.peak_memory_bytes, " B")),
-        ("weights", _number(report.weight_bytes, " B")),
-        ("streamed", _number(report.streamed_bytes, " B an inference")),
-        ("MACs", _number(report.macs)),
+        ("peak memory", number(report.peak_memory_bytes, " B")),
+        ("weights", number(report.weight_bytes, " B")),
+        ("streamed", number(report.streamed_bytes, " B an inference")),
+        ("MACs", number(report.macs)),
         ("host ops", str(len(report.host_ops))),
     ]
     parts = [table(rows)]
@@ -107,7 +107,3 @@ def _time_rows(report: CostReport) -> list[tuple[str, str]]:
         ),
         ("first inference", "unknown" if first is None else f"{first:.4f} ms"),
     ]
-
-
-def _number(value: int | None, unit: str = "") -> str:
-    return "unknown" if value is None else f"{value:,}{unit}"
