@@ -1,7 +1,7 @@
 """The code that a stage depends on: what its file imports, and what that imports.
 
 Read from the sources, without running them. A module that is imported inside a function counts,
-and where a thing is loaded by its name (``f"tasks.problems.{name}"``) all of its folder does,
+and where a thing is loaded by its name (``f"tasks.problems.{name}"``) all below that folder does,
 whichever is wanted. A data file (YAML, the style of the page) belongs to the nearest folder above
 it that has modules, and counts when one of these does.
 """
@@ -67,8 +67,8 @@ def _imported(path: Path, root: Path) -> Iterator[str]:
         if not name.endswith("."):
             yield name
         elif (folder := root.joinpath(*name.split("."))).is_dir() and name.count(".") > 1:
-            yield from (f"{name}{one.stem}" for one in folder.glob("*.py"))
-            yield from (f"{name}{one.parent.name}" for one in folder.glob("*/__init__.py"))
+            for one in folder.rglob("*.py"):
+                yield ".".join(one.relative_to(root).with_suffix("").parts)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from tests.hw.conftest import INT8, write_model
 
 ROOT = Path(__file__).parents[2]
 ROW = ("spaces/graph/kinds.py", "    OTHER = ", '    EXP = "EXP", Trait.UNARY\n    OTHER = ')
-RULE = ("hw/compilers/tensor.yaml", "value: [ADD, ", "value: [ADD, EXP, ")
+RULE = ("hw/families/edge_tpu/compilers/tensor.yaml", "value: [ADD, ", "value: [ADD, EXP, ")
 LAYER = (
     "spaces/trainable/tensor_ops.py",
     "    OpKind.RSQRT: ",
@@ -27,7 +27,7 @@ COST = """
 from pathlib import Path
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from hw.tflite import read_tflite
+from hw.tflite.reader import read_tflite
 
 model = read_tflite(Path("exp.tflite"))
 for name in ("tensor_g1", "coral_usb3"):

@@ -14,8 +14,8 @@ import pytest
 
 from hw.cost_model import CostModel, load_cost_model
 from hw.device import device_names, load_device
-from hw.tflite import parse_tflite
-from hw.tflite_schema import BUILTINS, DETECTION_POSTPROCESS
+from hw.tflite.reader import parse_tflite
+from hw.tflite.schema import BUILTINS, DETECTION_POSTPROCESS
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, Trait, kinds_with
 from tests.hw.conftest import INT8, INT32, write_model
 
