@@ -6,6 +6,7 @@ import pytest
 
 from hw.families.edge_tpu import mapping
 from hw.families.edge_tpu.compiler_log import MAPPED, OpRow, parse_log
+from hw.tflite import reasons
 
 MIB = 1 << 20
 
@@ -106,10 +107,10 @@ def test_a_log_of_compiler_16_is_read_to_the_last_field():
 def test_every_status_that_costs_are_told_with_is_one_of_the_compiler():
     statuses = {row.status for row in parse_log(COMPILER_16).rows if not row.mapped}
     assert {
-        mapping.NOT_SUPPORTED,
+        reasons.NOT_SUPPORTED,
         mapping.SECOND_SUBGRAPH,
-        mapping.DATA_TYPE,
-        mapping.UNSPECIFIED,
+        reasons.DATA_TYPE,
+        reasons.UNSPECIFIED,
         mapping.RANK,
     } < statuses
 
