@@ -14,7 +14,10 @@ from spaces.graph import OpBatch, OpGraph
 
 @final
 class MacsOnly:
-    """``fixed_ms + slope * MACs`` with the two coefficients of the device's ``macs_line``."""
+    """``fixed_ms + slope * MACs`` with the two coefficients of the device's ``macs_line``.
+
+    Of memory it knows nothing, and says so.
+    """
 
     def __init__(self, device: Device) -> None:
         """For ``device``; one without a ``macs_line`` is refused."""
@@ -40,9 +43,9 @@ class MacsOnly:
             latency_interval_ms=None,
             first_inference_ms=None,
             energy_mj=None,
-            peak_memory_bytes=0,
+            peak_memory_bytes=None,
             weight_bytes=sum(op.weights for op in graph.ops if op.weight_bits),
-            streamed_bytes=0,
+            streamed_bytes=None,
             macs=graph.macs,
             host_ops=(),
             per_op=(fixed, *shares),

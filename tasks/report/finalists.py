@@ -86,6 +86,7 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         name.append(tag("span", "baseline", class_="badge", title="designed by people"))
     if one.name != one.id:
         name.append(tag("code", one.id))
+    streamed = "none" if cost.streamed_bytes == 0 else size(cost.streamed_bytes)
     cells = [
         tag("th", *name, scope="row", data_value=one.name),
         _cell(percent(one.score_float), one.score_float),
@@ -99,7 +100,7 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(count(one.parameters), one.parameters),
         _cell(size(one.file_bytes), one.file_bytes),
         _cell(size(cost.peak_memory_bytes), cost.peak_memory_bytes),
-        _cell(size(cost.streamed_bytes) if cost.streamed_bytes else "none", cost.streamed_bytes),
+        _cell(streamed, cost.streamed_bytes),
     ]
     return tag("tr", *cells)
 

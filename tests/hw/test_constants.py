@@ -168,3 +168,9 @@ def test_the_straight_line_counts_parameters_alone(model_bytes):
         for one in (False, True)
     ]
     assert counted == [0, 64 * 64]
+
+
+def test_a_straight_line_knows_nothing_of_memory(model_bytes):
+    graph = parse_tflite(fed(model_bytes, DENSE, True), "").graph
+    report = MacsOnly(load_device("coral_usb3")).estimate(graph)
+    assert (report.peak_memory_bytes, report.streamed_bytes) == (None, None)
