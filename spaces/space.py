@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spaces.graph import OpBatch, OpGraph, Shape
 
 Value = int | float | str
 Decisions = Mapping[str, Value]
+FloatArray = NDArray[np.float64]
 
 
 class SpaceError(ValueError):
@@ -150,11 +152,18 @@ class SearchAlgorithm(Protocol):
         """
 
     def tell(self, trial: Trial, losses: Mapping[str, float] | None) -> None:
-        """Report the losses of a proposal, in the order of asking."""
+        """Report the losses of a proposal.
+
+        What is asked next depends on what was told before it, not on the order of telling.
+        """
 
 
 class Exhausted(Exception):  # noqa: N818 - an end, not an error
     """A search algorithm has proposed every architecture of its space."""
+
+
+Known = Callable[[Sequence[Architecture]], Mapping[str, FloatArray]]
+"""Losses that are computed instead of evaluated: by name of the objective, one an architecture."""
 
 
 class AlgorithmFactory(Protocol):
@@ -167,11 +176,14 @@ class AlgorithmFactory(Protocol):
         objectives: tuple[str, ...],
         feasible: Callable[[Architecture], bool] | None = None,
         initial: Sequence[Architecture] = (),
+        known: Known | None = None,
     ) -> SearchAlgorithm:
         """A search over ``space`` for low values of the losses named in ``objectives``.
 
         ``feasible`` is a hard constraint that costs no evaluation: nothing else is proposed.
-        ``initial`` is proposed first, where feasible.
+        ``initial`` is proposed first, where feasible. ``known`` gives objectives of any
+        architectures, proposed or not, feasible or not, and is cheap: an algorithm that learns
+        from losses need not learn these.
         """
 
 

@@ -17,6 +17,7 @@ from spaces.graph import OpGraph
 from spaces.space import (
     Architecture,
     Exhausted,
+    FloatArray,
     SearchAlgorithm,
     Trial,
     load_algorithm,
@@ -179,8 +180,14 @@ class Search:
         names = tuple(objective.name for objective in self._objectives)
         rng = np.random.default_rng([self._params.seed, rung] if rung else self._params.seed)
         return load_algorithm(self._params.algorithm)(
-            self._coster.space, rng, names, feasible, tuple(initial)
+            self._coster.space, rng, names, feasible, tuple(initial), self._known_losses
         )
+
+    def _known_losses(self, points: Sequence[Architecture]) -> dict[str, FloatArray]:
+        """Losses of those objectives that are costs."""
+        goals = {one.name: one.goal for one in self._objectives if one.name in COSTS}
+        columns = self._coster.columns(points, tuple(goals))
+        return {name: -columns[name] if goals[name] == "max" else columns[name] for name in goals}
 
     @property
     def records(self) -> list[Record]:

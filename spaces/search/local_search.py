@@ -20,7 +20,7 @@ import numpy as np
 
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
-from spaces.space import Architecture, SearchSpace, Trial, Value, step, steps
+from spaces.space import Architecture, Known, SearchSpace, Trial, Value, step, steps
 
 RANDOM_TRIALS = 12
 """Proposals before the first neighbour, where it is given none to begin with."""
@@ -32,8 +32,8 @@ INFEASIBLE_STEPS = 100
 class LocalSearch:
     """Random or given architectures, then neighbours of front members.
 
-    Several may be asked before any is told; the trajectory depends on the generator, on the order
-    of asking and telling, and on the losses. Resume by
+    Several may be asked before any is told; the trajectory depends on the generator, on the
+    losses, and on what was told before what was asked. Resume by
     :func:`spaces.search_support.replay.replay`.
     """
 
@@ -44,8 +44,9 @@ class LocalSearch:
         objectives: tuple[str, ...],
         feasible: Callable[[Architecture], bool] | None = None,
         initial: Sequence[Architecture] = (),
+        known: Known | None = None,
     ) -> None:
-        """See :class:`spaces.space.AlgorithmFactory`."""
+        """See :class:`spaces.space.AlgorithmFactory`; ``known`` is of no use to it."""
         self._space, self._rng = space, rng
         self._proposals = Proposals(space, rng, feasible, initial)
         self._archive = Archive(objectives)

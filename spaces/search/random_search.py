@@ -9,7 +9,7 @@ import numpy as np
 
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
-from spaces.space import Architecture, SearchSpace, Trial
+from spaces.space import Architecture, Known, SearchSpace, Trial
 
 
 @final
@@ -26,8 +26,9 @@ class RandomSearch:
         objectives: tuple[str, ...],
         feasible: Callable[[Architecture], bool] | None = None,
         initial: Sequence[Architecture] = (),
+        known: Known | None = None,
     ) -> None:
-        """See :class:`spaces.space.AlgorithmFactory`."""
+        """See :class:`spaces.space.AlgorithmFactory`; ``known`` is of no use to it."""
         self._proposals = Proposals(space, rng, feasible, initial)
         self._archive = Archive(objectives)
 

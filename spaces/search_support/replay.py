@@ -1,8 +1,8 @@
 """Resuming a search: a new algorithm is told the recorded history and stands where it stopped.
 
-An algorithm's trajectory depends on its generator, on the order of asking and telling and on the
-losses, so nothing else need be stored: same space, same seed, same chunk, same history, same next
-proposal.
+An algorithm's trajectory depends on its generator, on the losses and on what was told before what
+was asked, so nothing else need be stored: same space, same seed, same chunk, same history, same
+next proposal.
 """
 
 from __future__ import annotations

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.search.random_search import RandomSearch
 from spaces.search_support.proposals import Infeasible
 from spaces.space import (
     Architecture,
+    Trial,
     architecture,
     load_baselines,
     load_trainable,
     neighbours,
 )
+from tasks import search_architectures
 from tasks.candidates.evaluator import EvaluatorError
 from tasks.candidates.fidelity import kendall
 from tasks.candidates.finalists import SearchError, choose_finalists
@@ -217,6 +220,29 @@ def test_search_that_was_cut_off_ends_as_an_undisturbed_one(
     assert _bytes(cut) == _bytes(straight)
     assert set(bench.scored.values()) == {1}
     assert len(bench.scored) == BUDGET
+
+
+def test_algorithms_are_given_the_costs_that_candidates_are_recorded_with(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, float]] = []
+
+    class Asking(RandomSearch):
+        def __init__(self, *settings: Any) -> None:
+            super().__init__(*settings)
+            self.known = settings[-1]
+
+        def ask(self) -> Trial:
+            trial = super().ask()
+            columns = self.known([trial.architecture, SPACE.largest()])
+            given.append({name: column[0] for name, column in columns.items()})
+            return trial
+
+    monkeypatch.setattr(search_architectures, "load_algorithm", lambda name: Asking)
+    records = _search(_workspace(tmp_path), budget=6, chunk=3)
+    assert [set(one) for one in given] == [{"latency_ms"}] * 6
+    for one, record in zip(given, records, strict=True):
+        assert one == pytest.approx({name: record[name] for name in one}, rel=1e-9)
 
 
 def test_larger_budget_evaluates_only_what_is_new(bench: Bench, tmp_path: Path) -> None:
