@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
-from spaces.space import SpaceError, Trial
+import numpy as np
+
+from spaces.space import FloatArray, SpaceError, Trial
 
 Losses = tuple[float, ...]
 
@@ -29,6 +31,7 @@ class Archive:
             raise SpaceError("a search must have an objective, but got none.")
         self.objectives = objectives
         self._losses: dict[int, Losses] = {}
+        self._trials: dict[int, Trial] = {}
         self._front: dict[int, Trial] = {}
 
     def add(self, trial: Trial, losses: Mapping[str, float] | None) -> None:
@@ -46,7 +49,7 @@ class Archive:
                 f"{', '.join(self.objectives)}, but got {dict(losses)}. "
                 "Tell None for a candidate that failed."
             )
-        self._losses[trial.number] = row
+        self._losses[trial.number], self._trials[trial.number] = row, trial
         if any(dominates(self._losses[number], row) for number in self._front):
             return
         kept = {n: one for n, one in self._front.items() if not dominates(row, self._losses[n])}
@@ -56,6 +59,16 @@ class Archive:
     def front(self) -> tuple[Trial, ...]:
         """Trials that no other one dominates, in the order of asking."""
         return tuple(self._front.values())
+
+    @property
+    def told(self) -> tuple[Trial, ...]:
+        """Trials that did not fail, in the order of asking."""
+        return tuple(self._trials[number] for number in sorted(self._trials))
+
+    def table(self, trials: Sequence[Trial]) -> FloatArray:
+        """The losses told of trials, [n, m]."""
+        rows = [self._losses[trial.number] for trial in trials]
+        return np.array(rows, np.float64).reshape(len(rows), len(self.objectives))
 
     def losses(self, trial: Trial) -> Losses:
         """The losses told of a trial, in the order of ``objectives``."""
