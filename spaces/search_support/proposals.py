@@ -135,6 +135,10 @@ class Proposals:
         """Whether all architectures that were given to begin with are proposed."""
         return not self._initial
 
+    def knows(self, candidate: Architecture) -> bool:
+        """Whether ``candidate`` was claimed before, with or without success."""
+        return candidate in self._known
+
     def trial(self, candidate: Architecture) -> Trial:
         """``candidate`` with the next number; it must have been claimed."""
         self._proposed += 1

@@ -203,7 +203,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_other_candidates(
     assert _bytes(one) != _bytes(other)
 
 
-@pytest.mark.parametrize("algorithm", ["local_search", "random_search"])
+@pytest.mark.parametrize("algorithm", ["local_search", "predictor_guided", "random_search"])
 def test_search_that_was_cut_off_ends_as_an_undisturbed_one(
     bench: Bench, tmp_path: Path, algorithm: str
 ) -> None:
