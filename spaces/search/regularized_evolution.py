@@ -71,16 +71,16 @@ class RegularizedEvolution:
         self._archive.add(trial, losses)
 
     def _child(self) -> Architecture | None:
-        """A new, feasible child of the winner; after some tries with more than one change."""
+        """A new, feasible child of the parent; after some tries with more than one change."""
         young = self._archive.told[-POPULATION:]
         if not young:
             return None
         drawn = self._rng.choice(len(young), size=min(TOURNAMENT, len(young)), replace=False)
         order = best_first(self._archive.table(young))
-        winner = young[next(int(at) for at in order if at in drawn)]
+        parent = young[next(int(at) for at in order if at in drawn)]
         for tried in range(TRIES):
             try:
-                child = mutate(self._space, winner.architecture, self._rng, 1 + tried // 10)
+                child = mutate(self._space, parent.architecture, self._rng, 1 + tried // 10)
             except SpaceError:  # it leaves nothing to change
                 return None
             if self._proposals.claim(child):

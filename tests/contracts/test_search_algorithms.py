@@ -271,7 +271,7 @@ def test_proposing_takes_milliseconds(make: AlgorithmFactory) -> None:
     begin = time.process_time()
     for _ in range(200):
         algorithm.tell(algorithm.ask(), dict(zip(OBJECTIVES, rng.random(2), strict=True)))
-    limit = 0.04 if make in PREDICTORS else 0.005  # generous: half and a fifth when written
+    limit = 0.1 if make in PREDICTORS else 0.01  # generous: a fifth and a tenth on a quiet machine
     assert (time.process_time() - begin) / 200 < limit
 
 
