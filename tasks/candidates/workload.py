@@ -10,8 +10,9 @@ The constants are a least-squares fit to the relative errors of 24 networks of s
 (digits, photographs, masks, boxes, sentences, questions), each step as the pipeline takes it on
 one thread of a 2.8 GHz server core; half of the steps take 0.95 to 1.05 of what it says, all
 0.87 to 1.29. One of them ran beside other work and was put between its wall and its processor
-time; by the latter the constants would differ by 1 to 8 %. ``python -m
-benchmarks.training_speed`` prints it for yours.
+time; by the latter the constants would differ by 1 to 8 %. Gradients, updates and averages have
+become one traced function since: steps take 0.84 of it in the median, so minutes are generous.
+``python -m benchmarks.training_speed`` prints it for yours.
 """
 
 from __future__ import annotations
