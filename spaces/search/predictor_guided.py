@@ -205,7 +205,7 @@ class Model:
             surrogate = self._surrogates.setdefault(at, Surrogate())
             counting = np.minimum(losses[:, at], self._ceiling[at])
             surrogate.fit(self._scaled(features), counting)
-            mean, _ = surrogate.predict(self._scaled(features))
+            mean = surrogate.mean(self._scaled(features))
             good = losses[:, at] < self._ceiling[at]
             believed[:, at] = np.where(good, mean, losses[:, at])
         self._front = believed[is_on_front(believed)]

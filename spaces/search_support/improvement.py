@@ -36,8 +36,11 @@ def added(
 
     def reach(losses: FloatArray) -> FloatArray:
         """In each direction, [..., n, directions]."""
-        shares = ((reference - losses) / scale)[..., None, :] / directions
-        reached: FloatArray = np.maximum(shares.min(axis=-1), 0.0) ** len(reference)
+        shares = np.moveaxis((reference - losses) / scale, -1, 0)[..., None]
+        least = shares[0] / directions[:, 0]
+        for share, direction in zip(shares[1:], directions.T[1:], strict=True):
+            np.minimum(least, share / direction, out=least)
+        reached: FloatArray = np.maximum(least, 0.0) ** len(reference)
         return reached
 
     gain: FloatArray = np.maximum(reach(draws) - reach(front).max(axis=0), 0.0).mean(axis=(0, 2))

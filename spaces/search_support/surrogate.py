@@ -54,6 +54,11 @@ class Surrogate:
         mean, deviation = self._model.predict(self._scaled(rows), return_std=True)
         return mean, deviation
 
+    def mean(self, rows: FloatArray) -> FloatArray:
+        """As :meth:`predict`, the mean alone, which is much faster."""
+        mean: FloatArray = self._model.predict(self._scaled(rows))
+        return mean
+
     def _scaled(self, rows: FloatArray) -> FloatArray:
         scaled: FloatArray = (rows - self._centre) / self._scale
         return scaled

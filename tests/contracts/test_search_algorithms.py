@@ -271,7 +271,8 @@ def test_proposing_takes_milliseconds(make: AlgorithmFactory) -> None:
     begin = time.process_time()
     for _ in range(200):
         algorithm.tell(algorithm.ask(), dict(zip(OBJECTIVES, rng.random(2), strict=True)))
-    limit = 0.1 if make in PREDICTORS else 0.01  # generous: a fifth and a tenth on a quiet machine
+    # Generous: 0.035 on a busy machine, two losses being learned, and under 0.001 when written.
+    limit = 0.1 if make in PREDICTORS else 0.01
     assert (time.process_time() - begin) / 200 < limit
 
 
