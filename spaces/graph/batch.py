@@ -30,6 +30,7 @@ class OpColumns:
         strides: Vertical and horizontal, ``[n_ops, 2]``.
         groups: Groups of a convolution, ``[n_ops]``.
         constant: Elements of a learned operand beside the inputs, ``[n_ops]``.
+        activation: 1 where an activation is fused into the op, else 0, ``[n_ops]``.
     """
 
     kind: IntArray
@@ -39,6 +40,7 @@ class OpColumns:
     strides: IntArray
     groups: IntArray
     constant: IntArray
+    activation: IntArray
 
     @staticmethod
     def of(rows: Iterable[OpRow] | IntArray) -> OpColumns:
@@ -53,6 +55,7 @@ class OpColumns:
             strides=table[:, 10:12],
             groups=table[:, 1],
             constant=table[:, 12],
+            activation=table[:, 13],
         )
 
     def joined(self, other: OpColumns) -> OpColumns:
@@ -150,7 +153,7 @@ class OpBatch:
 
 
 OpRow = tuple[int, ...]
-OP_ROW_LENGTH = 13
+OP_ROW_LENGTH = 14
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(OpKind)}
 
 
@@ -164,6 +167,7 @@ def op_row(op: Op) -> OpRow:
         *op.kernel_size,
         *op.strides,
         math.prod(op.constant) if op.constant else 0,
+        int(op.activation != "none"),
     )
 
 
