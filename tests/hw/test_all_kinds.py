@@ -6,18 +6,19 @@ import pytest
 
 from hw.columns import BINARY
 from hw.cost_model import CostModelError
-from hw.device import device_names, load_device
+from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.laws import ELEMENT_STEPS, ELEMENTWISE, WITH_A_LAW, check_laws
 from hw.families.edge_tpu.mapping import rules_of
 from hw.families.edge_tpu.memory import VIEWS
 from hw.tflite.reader import parse_tflite
 from spaces.graph import INPUT, Op, OpGraph, OpKind
+from tests.devices import devices_of
 
 INT8 = 9
 MAP = (1, 16, 16, 64)
 PARTS = {OpKind.SPLIT, OpKind.UNPACK}
-DEVICES = pytest.mark.parametrize("name", device_names())
+DEVICES = pytest.mark.parametrize("name", devices_of("edge_tpu"))
 
 
 def graph(kind):

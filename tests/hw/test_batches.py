@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hw.calibrating.residual import interval_ms
-from hw.device import device_names, load_device
+from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.features import FEATURES, features
 from hw.families.edge_tpu.placement import place
@@ -19,6 +19,7 @@ from hw.fitted import Calibration
 from spaces.graph import INPUT, OpBatch, OpGraph
 from spaces.heads.classification import classification
 from spaces.space import load_space, sample
+from tests.devices import devices_of
 
 VARIANTS = ("as it is", "native", "small", "small, native", "calibrated", "small, calibrated")
 
@@ -98,7 +99,7 @@ def assert_a_batch_costs_what_its_rows_cost(device, graphs):
 
 
 @pytest.mark.parametrize("words", VARIANTS)
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", devices_of("edge_tpu"))
 def test_a_batch_costs_what_its_rows_cost(mixed, changed, name, words):
     device = variant(load_device(name), words, changed, mixed)
     reports = assert_a_batch_costs_what_its_rows_cost(device, mixed)

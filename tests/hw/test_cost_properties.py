@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from hw.calibrating.calibration import scaled
 from hw.cost_model import CostModelError
-from hw.device import device_names, load_device
+from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.placement import place, place_many
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
+from tests.devices import devices_of
 
 QUICK = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 KERNELS = st.sampled_from([1, 2, 3, 5, 7, 9])
@@ -156,7 +157,7 @@ def any_graph(seed):
     return OpGraph(shapes[INPUT], tuple(ops))
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", devices_of("edge_tpu"))
 @pytest.mark.parametrize("subgraphs", ["one", "several"])
 @pytest.mark.parametrize("memory", [1, 1000])
 def test_every_graph_has_a_cost_that_adds_up(changed, name, subgraphs, memory):
@@ -194,7 +195,7 @@ def is_placed(graph, device):
     return True
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", devices_of("edge_tpu"))
 def test_every_batch_has_finite_costs_or_is_refused(name):
     device = load_device(name)
     told = [graph for graph in map(any_graph, range(100)) if is_placed(graph, device)]

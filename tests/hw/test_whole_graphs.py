@@ -7,12 +7,13 @@ import pytest
 
 from hw.activations import peak_bytes
 from hw.cost_model import CostModelError
-from hw.device import device_names, load_device
+from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.mapping import SECOND_SUBGRAPH, map_ops, rules_of
 from hw.families.edge_tpu.placement import place
 from hw.tflite.reasons import NOT_SUPPORTED, UNSPECIFIED
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
+from tests.devices import devices_of
 
 T, C, WORDS, HEADS = 32, 64, 1000, 4
 SEQUENCE, SQUARE = (1, T, C), (1, HEADS, T, T)
@@ -90,7 +91,7 @@ def detector(detections, classes=5, anchors=64):
     return OpGraph((1, 8, anchors // 8, 32), (*ops, *flat, last))
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", devices_of("edge_tpu"))
 @pytest.mark.parametrize("graph", [language(), segmentation(), fused(), detector(10)])
 def test_whole_graphs_have_costs_that_add_up(name, graph):
     report = Analytic(load_device(name)).estimate(graph)
@@ -210,7 +211,7 @@ def test_a_batch_that_does_not_tell_enough_is_refused(name, graph):
     assert "in 1 of 2" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", devices_of("edge_tpu"))
 @pytest.mark.parametrize("graph", [segmentation(), fused()])
 def test_a_batch_of_segmentation_costs_what_its_rows_cost(name, graph):
     model = Analytic(load_device(name))

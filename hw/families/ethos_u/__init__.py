@@ -1,0 +1,1 @@
+"""Arm Ethos-U: microNPUs beside a Cortex-M or a Cortex-A, compiled for by Vela."""
