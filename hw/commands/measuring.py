@@ -22,12 +22,15 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "measure", help="time or compile a .tflite on a bench; without --bench, list the benches"
     )
     command.add_argument("model", metavar="MODEL.tflite", type=Path, nargs="?")
-    command.add_argument("--bench", help="host_cpu, coral_board or edgetpu_compiler")
+    command.add_argument("--bench", help="host_cpu, coral_board, edgetpu_compiler or vela")
     command.add_argument("--runs", type=int, default=100, help="warm inferences (default 100)")
     command.add_argument("--threads", type=int, default=1, help="of the processor (default 1)")
     command.add_argument("--seed", type=int, default=0, help="of the random inputs (default 0)")
     command.add_argument(
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit (default 600)"
+    )
+    command.add_argument(
+        "--device", help="what vela compiles for, e.g. ethos_u85_512 (default ethos_u55_128)"
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument(
@@ -48,7 +51,9 @@ def measure(options: argparse.Namespace) -> str:
     """
     from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
 
-    settings = BenchSettings(options.runs, options.threads, options.seed, options.timeout)
+    settings = BenchSettings(
+        options.runs, options.threads, options.seed, options.timeout, options.device
+    )
     if options.bench is None:
         return _listing({name: load_bench(name, settings) for name in bench_names()}, options.json)
     bench = load_bench(options.bench, settings)
@@ -88,7 +93,7 @@ def _text(report: CostReport) -> str:
         ("MACs", number(report.macs)),
         ("host ops", str(len(report.host_ops))),
     ]
-    parts = [table(rows)]
+    parts = [*(f"NOT COUNTED: {left}." for left in report.left_out), table(rows)]
     if report.host_ops:
         left = [(short(name), reason) for name, reason in report.host_ops]
         parts.append(table([("host op", "why it stays on the host"), *left]))
@@ -97,7 +102,9 @@ def _text(report: CostReport) -> str:
 
 def _time_rows(report: CostReport) -> list[tuple[str, str]]:
     if report.latency_ms is None:
-        return [("latency", "unknown: a compiler tells no time")]
+        return [("latency", "unknown: the compiler tells none")]
+    if report.method == "compiled":
+        return [("latency", f"{report.latency_ms:.4f} ms, as the compiler estimates")]
     interval, first = report.latency_interval_ms, report.first_inference_ms
     return [
         ("latency", f"{report.latency_ms:.4f} ms, median"),

@@ -29,12 +29,14 @@ class BenchSettings:
         threads: Of the processor, for ops that run there.
         seed: Of the random inputs.
         timeout_s: Limit for one file.
+        device: What a compiler of many chips compiles for; None: its bench's own choice.
     """
 
     runs: int = 100
     threads: int = 1
     seed: int = 0
     timeout_s: float = 600.0
+    device: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
