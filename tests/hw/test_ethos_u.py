@@ -16,7 +16,11 @@ from hw.leaves import read_yaml
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 from spaces.heads.classification import classification
 from spaces.space import load_space, sample
+from tasks.candidates.coster import Coster
+from tasks.run.params import CostParams
 from tests.devices import devices_of
+from tests.samples import SMALL as SAMPLES
+from tests.samples import opened
 
 NAMES = devices_of("ethos_u")
 DEVICES = pytest.mark.parametrize("name", NAMES)
@@ -208,6 +212,17 @@ def test_batches_of_nothing_cost_nothing(name):
     assert {len(column) for column in model.estimate_many(OpBatch.of([])).values()} == {0}
     assert model.estimate_many(OpBatch.of([empty]))["latency_ms"].tolist() == [0.0]
     assert model.estimate(empty).latency_ms == 0.0
+
+
+@pytest.mark.parametrize("problem", ["classification", "segmentation", "detection"])
+def test_a_search_costs_its_candidates_on_it(problem):
+    space, shape = SAMPLES[problem]
+    manifest = {"input_shape": list(shape), "problem": problem}
+    coster = Coster(space, manifest, CostParams(device=SMALL), opened(problem))
+    rng = np.random.default_rng(0)
+    for point in (sample(coster.space, rng) for _ in range(3)):
+        known = coster.costs(point)
+        assert known["latency_ms"] == ms(coster.graph(point), load_device(SMALL)) > 0
 
 
 def test_what_is_refused_runs_on_the_host():
