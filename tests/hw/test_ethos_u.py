@@ -246,3 +246,12 @@ def test_it_is_calibrated_to_another_clock(mixed, monkeypatch):
     estimated = [model_of(found).estimate(graph) for graph in mixed]
     assert [one.latency_ms for one in estimated] == pytest.approx(latency.tolist(), rel=0.05)
     assert all(one.latency_interval_ms is not None for one in estimated)
+
+
+@pytest.mark.parametrize(("kind", "hosts"), [("DIV", [SMALL]), ("SPACE_TO_DEPTH", None)])
+def test_kinds_that_its_list_lacks_stay_on_the_host(kind, hosts):
+    both = [SMALL, "ethos_u85_512"]
+    shape = (1, 16, 16, 32)
+    graph = graph_of(Op("o", OpKind(kind), (INPUT,), shape, shape))
+    left = [name for name in both if model_of(load_device(name)).estimate(graph).host_ops]
+    assert left == (hosts or both)

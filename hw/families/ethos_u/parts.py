@@ -10,14 +10,13 @@ import numpy as np
 
 from hw.activations import peak_bytes, peak_bytes_many
 from hw.columns import FloatArray, mask_of, op_macs, slot_sum
-from hw.families.ethos_u.laws import PLACED, VIEWS, Work, outer_latency, work_of
+from hw.families.ethos_u.laws import PLACED, VIEWS, WORD, Work, outer_latency, work_of
 from hw.families.ethos_u.mapping import mapped
 from hw.families.ethos_u.profile import Device
 from spaces.graph import BoolArray, IntArray, OpBatch, OpGraph, split_grouped_convolutions
 
 SHARE_OF_READS = 0.8
 """Of what could be under way at a time, as Vela has it, and once more of what that gives."""
-BYTES_OF_WORD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +98,16 @@ def parts_of(placement: Placement, device: Device) -> Parts:
     }
     sram, outer = _rates(device, "sram"), _rates(device, "outer")
     inner = _maps_inside(placement, device)
-    maps = (slots["read_bytes"] + slots["written_bytes"]) / np.where(inner, sram.maps, outer.maps)
+    read = slots["read_bytes"] * np.where(inner, 1.0, _of_bursts(batch, device))
+    maps = (read + slots["written_bytes"]) / np.where(inner, sram.maps, outer.maps)
     weights, scales = slots["weight_bytes"], slots["scale_bytes"]
     outside = device.memory.weights == "outer"
     store = outer if outside else sram
     # Weights that are read more than once come to SRAM first, while the op before works.
     again = (slots["fetches"] > 1) & (weights > 0) & outside
-    read = np.where(again, 0.0, weights)
-    direct = np.maximum(read / store.weights, scales / store.scales)
-    direct = np.maximum(direct, (read + scales) / store.bandwidth)
+    once = np.where(again, 0.0, weights)
+    direct = np.maximum(once / store.weights, scales / store.scales)
+    direct = np.maximum(direct, (once + scales) / store.bandwidth)
     copied = np.where(again, weights / store.copies + outer_latency(device), 0.0)
     maps = maps + np.where(again, weights * slots["fetches"] / sram.weights, 0.0)
     busy = np.maximum(np.maximum(slots["npu_cycles"], maps), direct)
@@ -126,6 +126,18 @@ def parts_of(placement: Placement, device: Device) -> Parts:
         weight_bytes=total,
         streamed_bytes=total if outside else np.zeros_like(total),
     )
+
+
+def _of_bursts(batch: OpBatch, device: Device) -> FloatArray:
+    """Bytes that are brought for one of a map in words, where it is the picture itself.
+
+    Its few channels lie together: each 16 bytes that are asked for bring a whole burst.
+    """
+    channels = batch.input_hwc[..., 2]
+    entering = (batch.first_input == 0) & (channels < WORD)
+    brought = channels * device.system.outer_burst / WORD**2
+    result: FloatArray = np.where(entering, np.maximum(brought, 1.0), 1.0)
+    return result
 
 
 def _of_the_op_before(values: FloatArray, free: BoolArray) -> FloatArray:
@@ -182,7 +194,7 @@ def _rates(device: Device, which: str) -> _Rates:
     def rate(words: int) -> float:
         if not words:
             return float(most)
-        under_way = min(words / (burst / BYTES_OF_WORD), reads)
+        under_way = min(words / (burst / WORD), reads)
         return float(min(most, SHARE_OF_READS * burst * under_way / latency))
 
     return _Rates(
