@@ -15,10 +15,10 @@ import numpy as np
 from hw.calibrating.residual import interval_ms, out_of_range
 from hw.columns import FloatArray
 from hw.families.ethos_u.features import FEATURES, features
+from hw.families.ethos_u.mapping import why_left
 from hw.families.ethos_u.parts import Parts, Placement, parts_of, place, placed
 from hw.families.ethos_u.profile import Device
 from hw.report import Bound, CostReport, OpCost
-from hw.tflite.reasons import NOT_SUPPORTED
 from spaces.graph import OpBatch, OpGraph
 
 BOUNDS: tuple[Bound, ...] = ("compute", "movement", "streaming")
@@ -52,7 +52,9 @@ class Analytic:
             weight_bytes=int(parts.weight_bytes.sum()),
             streamed_bytes=int(parts.streamed_bytes.sum()),
             macs=lowered.macs,
-            host_ops=tuple((op.name, known.get(op.name) or NOT_SUPPORTED) for op in left),
+            host_ops=tuple(
+                (op.name, known.get(op.name) or why_left(op.kind, self.device)) for op in left
+            ),
             per_op=per_op,
             out_of_range=self._out_of_range(placement, parts),
         )
