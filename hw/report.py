@@ -44,7 +44,7 @@ class CostReport:
         device: Profile name; of a bench, its name and what it ran on.
         method: How the numbers came about; an estimate is never called measured.
         latency_ms: Warm inference, transfers included; of a bench, the median of its runs. None
-            where nothing ran: a compiler tells no time.
+            where nothing ran, or a compiler tells no time; some estimate one.
         latency_interval_ms: 90 % interval; None where the profile has no calibration. Of a bench,
             5 % and 95 % quantile of its runs: how repeatable they were, not how far another
             machine is away. None where they were too few.

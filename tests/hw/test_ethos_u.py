@@ -161,12 +161,15 @@ def test_a_larger_chip_is_never_slower_by_much(name):
 # --- whole networks ----------------------------------------------------------------------------
 
 
-def networks():
+CLASSIFIERS = ("mobilenet_edgetpu_v2_small", "nas_bench_201")
+
+
+def networks(names=(*CLASSIFIERS, "segmentation_small"), count=4):
     rng = np.random.default_rng(0)
     made = []
-    for name in ("mobilenet_edgetpu_v2_small", "nas_bench_201", "segmentation_small"):
+    for name in names:
         space = load_space(name)
-        for _ in range(4):
+        for _ in range(count):
             made.append(classification(space.lower(sample(space, rng)), 10))
     return made
 
@@ -233,10 +236,10 @@ def test_what_is_refused_runs_on_the_host():
     assert report.weight_bytes == 0
 
 
-def test_it_is_calibrated_to_another_clock(mixed, monkeypatch):
+def test_it_is_calibrated_to_another_clock(monkeypatch):
     monkeypatch.setattr(calibration, "FOLDS", 2)
     monkeypatch.setattr(calibration, "REPEATS", 1)
-    device = load_device(SMALL)
+    device, mixed = load_device(SMALL), networks(CLASSIFIERS, 6)
     placed = place(mixed, device, [{}] * len(mixed))[0]
     # Derived: half the clock, twice the time.
     latency = 2 * parts_of(placed, device).latency_ms.sum(axis=1)

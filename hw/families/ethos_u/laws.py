@@ -79,10 +79,14 @@ class Work:
     fetches: FloatArray
 
 
-def work_of(ops: OpColumns, device: Device) -> Work:
+def blocks_of(ops: OpColumns, chip: Chip) -> Blocks:
+    """How one part of each op is cut: sizes of a chip decide, no speeds."""
+    return _blocks(_part(ops), chip)
+
+
+def work_of(ops: OpColumns, device: Device, blocks: Blocks) -> Work:
     """What one part of each op takes, were it on the accelerator."""
     part = _part(ops)
-    blocks = _blocks(part, device.chip)
     weights, scales = _weights(part, device.chip, blocks.kernel_first)
     cycles, read, written = _stages(part, device, blocks)
     return Work(
@@ -127,7 +131,7 @@ CHANNELS = np.array([1, 2, 3, 4, 6, 8, 16, 32, 64])
 
 
 @dataclass(frozen=True, slots=True)
-class _Blocks:
+class Blocks:
     """How the output of each op is cut, ``[n_ops]`` or ``[n_ops, 3]``.
 
     Attributes:
@@ -147,7 +151,7 @@ class _Blocks:
     count: FloatArray
 
 
-def _blocks(part: OpColumns, chip: Chip) -> _Blocks:
+def _blocks(part: OpColumns, chip: Chip) -> Blocks:
     """The block of least traffic of those that fit, as Vela looks for it."""
     kind, after, before = part.kind, part.output_hwc, part.input_hwc
     dense, depthwise = mask_of(DENSE | PRODUCTS)[kind], mask_of(DEPTHWISE | POOLS)[kind]
@@ -193,7 +197,7 @@ def _blocks(part: OpColumns, chip: Chip) -> _Blocks:
     block = tried[rows, best]
     ratio = np.maximum(after / block, 1.0) if chip.chains else -(-after // block)
     needs = np.concatenate([seen[rows, best], held[rows, best][:, None]], axis=1)
-    return _Blocks(
+    return Blocks(
         output=np.minimum(block, after),
         input=np.minimum(needs, before),
         micro=micro,
@@ -254,7 +258,7 @@ def _weights(part: OpColumns, chip: Chip, first: BoolArray) -> tuple[FloatArray,
 
 
 def _stages(
-    part: OpColumns, device: Device, blocks: _Blocks
+    part: OpColumns, device: Device, blocks: Blocks
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Cycles, and bytes of maps read and written."""
     chip, kind = device.chip, part.kind
@@ -316,7 +320,7 @@ def outer_latency(device: Device) -> float:
     return float(device.system.outer_latency if outer else device.system.sram_latency)
 
 
-def _multiplying(part: OpColumns, chip: Chip, blocks: _Blocks) -> FloatArray:
+def _multiplying(part: OpColumns, chip: Chip, blocks: Blocks) -> FloatArray:
     """Cycles of the multiplying stage for a block."""
     kind, depth = part.kind, part.input_hwc[:, 2]
     micro = -(-blocks.output // blocks.micro)

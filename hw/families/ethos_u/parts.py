@@ -10,7 +10,16 @@ import numpy as np
 
 from hw.activations import peak_bytes, peak_bytes_many
 from hw.columns import FloatArray, mask_of, op_macs, slot_sum
-from hw.families.ethos_u.laws import PLACED, VIEWS, WORD, Work, outer_latency, work_of
+from hw.families.ethos_u.laws import (
+    PLACED,
+    VIEWS,
+    WORD,
+    Blocks,
+    Work,
+    blocks_of,
+    outer_latency,
+    work_of,
+)
 from hw.families.ethos_u.mapping import mapped
 from hw.families.ethos_u.profile import Device
 from spaces.graph import BoolArray, IntArray, OpBatch, OpGraph, split_grouped_convolutions
@@ -27,11 +36,13 @@ class Placement:
         batch: The ops, grouped convolutions as they are.
         here: Slots that run on the accelerator.
         peak_bytes: High-water mark of activations, ``[n]``.
+        blocks: How the batch's distinct ops are cut.
     """
 
     batch: OpBatch
     here: BoolArray
     peak_bytes: IntArray
+    blocks: Blocks
 
     @property
     def macs(self) -> FloatArray:
@@ -40,13 +51,20 @@ class Placement:
 
     def rows(self, which: IntArray) -> Placement:
         """Some of the networks."""
-        return Placement(self.batch.rows(which), self.here[which], self.peak_bytes[which])
+        return Placement(
+            self.batch.rows(which), self.here[which], self.peak_bytes[which], self.blocks
+        )
 
 
 def placed(batch: OpBatch, device: Device) -> Placement:
     """Networks of a batch, each op by its kind."""
     views = mask_of(VIEWS)[batch.kind] & batch.live & (batch.first_input >= 0)
-    return Placement(batch, mapped(batch, device), peak_bytes_many(batch, views, True))
+    return Placement(
+        batch=batch,
+        here=mapped(batch, device),
+        peak_bytes=peak_bytes_many(batch, views, True),
+        blocks=blocks_of(batch.distinct, device.chip),
+    )
 
 
 def place(
@@ -91,7 +109,7 @@ class Parts:
 def parts_of(placement: Placement, device: Device) -> Parts:
     """What each op of each network takes."""
     batch, here = placement.batch, placement.here
-    work = work_of(batch.distinct, device)
+    work = work_of(batch.distinct, device, placement.blocks)
     slots = {
         item.name: np.where(here, getattr(work, item.name)[batch.index], 0.0)
         for item in dataclasses.fields(Work)
