@@ -126,6 +126,11 @@ class OpBatch:
         """Elements of learned operands, one number a slot."""
         return self.distinct.constant[self.index]
 
+    @property
+    def activation(self) -> IntArray:
+        """Whether an activation is fused, one number a slot."""
+        return self.distinct.activation[self.index]
+
     @staticmethod
     def of(graphs: Iterable[OpGraph]) -> OpBatch:
         """Columns of ``graphs``, padded with dead slots to the longest one."""
