@@ -52,6 +52,21 @@ def read_yaml(path: Path) -> object:
         raise DeviceError(f"{path}: must be a readable YAML file, but got: {what}.") from None
 
 
+def read_named(section: str, folder: Path, name: str, where: str) -> object:
+    """The content of a section that is the name of a file of ``folder``.
+
+    Raises:
+        DeviceError: There is no such file.
+    """
+    names = sorted(path.stem for path in folder.glob("*.yaml"))
+    if name not in names:
+        raise DeviceError(
+            f"{where}: {section} must be one of {', '.join(names)}, or a mapping, but got "
+            f"{name!r}."
+        )
+    return read_yaml(folder / f"{name}.yaml")
+
+
 def mapping(content: object, where: str) -> Mapping[str, Any]:
     """``content``, checked to have keys.
 

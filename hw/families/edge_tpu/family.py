@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from hw.families.edge_tpu.profile import OPTIONAL_SECTIONS, SECTIONS, Device
 from hw.fitted import check_lists
-from hw.leaves import DeviceError, read_sections, read_yaml, written_sections
+from hw.leaves import read_named, read_sections, written_sections
 from hw.protocols import Advice, Family, Laws
 from hw.report import CostReport
 from spaces.graph import OpGraph
@@ -44,7 +44,7 @@ class EdgeTpu:
 
         top = dict(content)
         if isinstance(top.get("chip"), str):
-            top["chip"] = _read_chip(top["chip"], where)
+            top["chip"] = read_named("chip", CHIPS, top["chip"], where)
         sections, sources = read_sections(top, SECTIONS, OPTIONAL_SECTIONS, where)
         device = Device(name=name, summary=summary, sources=sources, **sections)
         if device.calibration is not None:
@@ -136,15 +136,6 @@ class EdgeTpuAdvice:
         from hw.families.edge_tpu.advice import changes
 
         return tuple(change.text for change in changes(graph, refused, device, report))
-
-
-def _read_chip(name: str, where: str) -> object:
-    names = sorted(path.stem for path in CHIPS.glob("*.yaml"))
-    if name not in names:
-        raise DeviceError(
-            f"{where}: chip must be one of {', '.join(names)}, or a mapping, but got {name!r}."
-        )
-    return read_yaml(CHIPS / f"{name}.yaml")
 
 
 FAMILY: Family[Device] = EdgeTpu()

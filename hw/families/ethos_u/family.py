@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 
 from hw.families.ethos_u.profile import OPTIONAL_SECTIONS, SECTIONS, Device
 from hw.fitted import check_lists
-from hw.leaves import DeviceError, read_sections, read_yaml, written_sections
+from hw.leaves import DeviceError, read_named, read_sections, written_sections
 from hw.protocols import Family, Laws
 from spaces.graph import OpGraph
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hw.families.ethos_u.parts import Placement
     from hw.tflite.model import TfliteModel
 
+HERE = Path(__file__).parent
 FILES = {"chip": "chips", "system": "systems", "memory": "memories"}
 """Sections that may be the name of a file of a folder beside this module."""
 
@@ -43,7 +44,7 @@ class EthosU:
         top = dict(content)
         for section, folder in FILES.items():
             if isinstance(top.get(section), str):
-                top[section] = _read_named(section, folder, top[section], where)
+                top[section] = read_named(section, HERE / folder, top[section], where)
         sections, sources = read_sections(top, SECTIONS, OPTIONAL_SECTIONS, where)
         device = Device(name=name, summary=summary, sources=sources, **sections)
         if device.calibration is not None:
@@ -114,17 +115,6 @@ class EthosULaws:
         from hw.families.ethos_u.parts import parts_of
 
         return features(networks, parts_of(networks, device))
-
-
-def _read_named(section: str, folder: str, name: str, where: str) -> object:
-    files = Path(__file__).parent / folder
-    names = sorted(path.stem for path in files.glob("*.yaml"))
-    if name not in names:
-        raise DeviceError(
-            f"{where}: {section} must be one of {', '.join(names)}, or a mapping, but got "
-            f"{name!r}."
-        )
-    return read_yaml(files / f"{name}.yaml")
 
 
 FAMILY: Family[Device] = EthosU()

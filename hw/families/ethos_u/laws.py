@@ -48,10 +48,8 @@ DEPTHWISE = frozenset({OpKind.DEPTHWISE_CONV_2D}) | REDUCTIONS
 
 WINDOW_LIMIT = 8
 """Taps a side that the multiplying stage goes through at once."""
-STEPS_OF_SOFTMAX = 30
-"""Ops on numbers of 32 bits that Vela makes of a SOFTMAX, on one number a row but for a few."""
 WIDE_STEPS = 5
-"""Those of them on all elements."""
+"""Ops on numbers of 32 bits, on all elements, of the thirty that Vela makes of a SOFTMAX."""
 WORD = 16
 """Channels of a word of a map in memory."""
 
