@@ -22,7 +22,7 @@ from spaces.space import Architecture, load_baselines, sample
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
-from tasks.candidates.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
+from tasks.candidates.workload import CORES, epochs_within, step_seconds, training_seconds
 from tasks.data import losses, remarks
 from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError
@@ -144,7 +144,10 @@ class _Ahead:
 
     def stages(self, prepared_s: float) -> Iterator[str]:
         """How long each stage will take."""
-        yield f"time on {CORES} nominal cores (yours: python -m benchmarks.training_speed)"
+        yield (
+            f"time on {CORES} cores, {self.params.runtime.speed:g} times as fast as nominal ones "
+            "(runtime.speed; a run says what yours are)"
+        )
         rows = [("  prepare", duration(prepared_s), "as measured now")]
         if self.params.supernet.steps:
             rows.append(self._supernet())
@@ -163,13 +166,14 @@ class _Ahead:
         mean = self._mean_step(size)
         step = sum(step_seconds(one, size) for one in ends) + supernet.random_subnets * mean
         told = f"{supernet.steps} steps of {2 + supernet.random_subnets} networks, in core time"
-        return ("  train_supernet", duration(supernet.steps * step), told)
+        seconds = supernet.steps * step / self.params.runtime.speed
+        return ("  train_supernet", duration(seconds), told)
 
     def _gate(self) -> Iterator[tuple[str, str, str]]:
         """Of networks that are trained to judge the supernet, if there is one: a third twice."""
         search, size = self.params.search, recipes.batch_size(self.facts)
         if self.params.supernet.steps and search.evaluator == AUTO and search.gate_networks:
-            _, epochs = Rungs(search, self.facts).first(self.coster)
+            _, epochs = self._rungs().first(self.coster)
             count = search.gate_networks + search.gate_networks // 3
             told = f"{search.gate_networks} networks of {_said(epochs)}, to judge the supernet"
             yield ("  gate", duration(self._trainings(count, epochs, size)), told)
@@ -177,7 +181,7 @@ class _Ahead:
     def _search(self) -> tuple[str, str, str]:
         """Of candidates that are trained on their own."""
         search = self.params.search
-        plan, size = Rungs(search, self.facts), recipes.batch_size(self.facts)
+        plan, size = self._rungs(), recipes.batch_size(self.facts)
         count, epochs = plan.first(self.coster)
         seconds = self._trainings(count, epochs, size)
         steps, told = epochs * self._per_epoch(size), [f"{count} candidates of {_said(epochs)}"]
@@ -196,25 +200,24 @@ class _Ahead:
     def _finetune(self) -> tuple[str, str, str]:
         finetune = self.params.finetune
         size = finetune.batch_size or recipes.batch_size(self.facts)
-        count, longer = finetune.finalists + finetune.baselines, self._quantized()
+        count = finetune.finalists + finetune.baselines
         epochs = finetune.epochs
         if epochs is None:
             graphs, per_epoch = self._graphs(count), self._per_epoch(size)
-            share = finetune.minutes / longer
+            share = self.params.runtime.speed * finetune.minutes / recipes.WITH_QAT
             epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
-        seconds = longer * self._trainings(count, epochs, size)
+        seconds = recipes.WITH_QAT * self._trainings(count, epochs, size)
         told = f"{count} networks of {_said(epochs)}, then with quantization in the loop"
         return ("  finetune", duration(seconds), told)
 
-    def _quantized(self) -> float:
-        """How much longer a training is with quantization in the loop after it."""
-        return 1 + recipes.QAT_STEP * recipes.QAT_SHARE
+    def _rungs(self) -> Rungs:
+        return Rungs(self.params.search, self.facts, self.params.runtime.speed)
 
     def _trainings(self, count: int, epochs: int, size: int) -> float:
         """Wall seconds of ``count`` trainings, side by side."""
-        build = SECONDS_TO_BUILD_OP * float(np.mean([len(g.ops) for g in self._graphs(_DRAWN)]))
-        one = build + epochs * self._per_epoch(size) * self._mean_step(size)
-        return count * one / CORES
+        drawn = self._graphs(_DRAWN)
+        together = training_seconds(drawn, epochs * self._per_epoch(size), size)
+        return count * together / len(drawn) / self.params.runtime.speed
 
     def _per_epoch(self, size: int) -> int:
         return max(1, self.facts.items // min(size, self.facts.items))

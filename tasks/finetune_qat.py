@@ -24,7 +24,7 @@ from hw.family import family_of
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
 from tasks.candidates.finalists import SearchError, choose_finalists
-from tasks.candidates.workload import epochs_within, step_seconds
+from tasks.candidates.workload import epochs_within, step_seconds, training_seconds
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
 from tasks.learning.interpreter import score_file
@@ -80,11 +80,12 @@ def run(
     chosen += hand_made(records, chosen, finetune.baselines)
     graphs = _graphs(chosen, problem, space, workspace)
     _check_teacher(graphs, problem, finetune, runtime, workspace)
-    plans = _plans(graphs, finetune, workspace)
+    plans = _plans(graphs, finetune, runtime, workspace)
     per_model = sum(plan.recipe.steps for plan in plans)
     progress.start("finetune", per_model * len(chosen))
     sliced = begins_from_slice(finetune, workspace)
     shared = (problem, space, search, cost, finetune, runtime, workspace, plans, sliced)
+    began, fresh = time.monotonic(), not any(_finished(workspace, one).exists() for one in chosen)
     for records, taught_by in _in_turn(chosen, finetune, workspace):
         todo = [record for record in records if not _finished(workspace, record).exists()]
         before = per_model * sum(_finished(workspace, record).exists() for record in chosen)
@@ -97,6 +98,8 @@ def run(
     progress.advance(per_model * len(chosen))
     _publish(workspace, [str(record["id"]) for record in chosen])
     progress.finish()
+    if fresh and finetune.epochs is None:
+        _tell_speed(time.monotonic() - began, graphs, plans, runtime)
     floating, quantized = plans
     return {
         "finalists": [record["id"] for record in chosen],
@@ -110,6 +113,8 @@ def run(
 
 Plans = tuple[recipes.Plan, recipes.Plan]
 """In floating point, and quantization-aware after that."""
+WORTH_TELLING = 1.5
+"""A machine so many times as fast as the run takes it for."""
 
 
 def _graphs(
@@ -148,13 +153,18 @@ def _in_turn(
     return [([first], None), (rest, _finished(workspace, first))]
 
 
-def _plans(graphs: Sequence[OpGraph], finetune: FinetuneParams, workspace: Workspace) -> Plans:
+def _plans(
+    graphs: Sequence[OpGraph],
+    finetune: FinetuneParams,
+    runtime: RuntimeParams,
+    workspace: Workspace,
+) -> Plans:
     """The same trainings for all: as many epochs as fit into the minutes, unless set."""
     facts = recipes.facts_of(read_json(workspace.data / "manifest.json"))
     epochs = finetune.epochs
     if epochs is None:
         size = finetune.batch_size or recipes.batch_size(facts)
-        share = finetune.minutes / (1 + recipes.QAT_STEP * recipes.QAT_SHARE)
+        share = runtime.speed * finetune.minutes / recipes.WITH_QAT
         if finetune.teacher == teacher.LARGEST:
             steps = [step_seconds(graph, size) for graph in graphs]
             asked = recipes.TEACHER_STEP * max(steps) * (len(steps) - 1)
@@ -163,6 +173,21 @@ def _plans(graphs: Sequence[OpGraph], finetune: FinetuneParams, workspace: Works
         epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
     floating = recipes.plan(facts, finetune, epochs)
     return floating, recipes.quantized_plan(facts, finetune, floating)
+
+
+def _tell_speed(
+    took: float, graphs: Sequence[OpGraph], plans: Plans, runtime: RuntimeParams
+) -> None:
+    """Say so, where this machine leaves most of the minutes that it was given unused."""
+    plan = plans[0]
+    nominal = training_seconds(graphs, recipes.WITH_QAT * plan.recipe.steps, plan.batch_size)
+    speed = nominal / took
+    if speed > WORTH_TELLING * runtime.speed and plan.epochs < recipes.MOST_EPOCHS:
+        print(
+            f"finetune: this machine is {speed:.1f} times as fast as the one that minutes are "
+            f"counted on; runtime.speed={speed:.1f} trains so much longer in the minutes given",
+            flush=True,
+        )
 
 
 def begins_from_slice(finetune: FinetuneParams, workspace: Workspace) -> bool:

@@ -113,7 +113,7 @@ class Search:
         self._coster = Coster(space.name, self._manifest, cost, self._problem)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._facts = recipes.facts_of(self._manifest)
-        self._plan = Rungs(search, self._facts)
+        self._plan = Rungs(search, self._facts, runtime.speed)
         self._budget, self._epochs = self._plan.first(self._coster)
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(self._first())

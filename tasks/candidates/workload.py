@@ -11,8 +11,9 @@ The constants are a least-squares fit to the relative errors of 24 networks of s
 one thread of a 2.8 GHz server core; half of the steps take 0.95 to 1.05 of what it says, all
 0.87 to 1.29. One of them ran beside other work and was put between its wall and its processor
 time; by the latter the constants would differ by 1 to 8 %. Gradients, updates and averages have
-become one traced function since: steps take 0.84 of it in the median, so minutes are generous.
-``python -m benchmarks.training_speed`` prints it for yours.
+become one traced function since: steps took 0.84 of it in the median on that core, and 0.28 on
+one with AVX-512. ``python -m benchmarks.training_speed`` prints it for yours; ``runtime.speed`` is
+its inverse.
 """
 
 from __future__ import annotations
@@ -45,6 +46,15 @@ def step_seconds(graph: OpGraph, batch_size: int) -> float:
     )
     norms = sum(op.batch_norm for op in graph.ops)
     return batch_size * one + SECONDS_PER_OP * len(graph.ops) + SECONDS_PER_NORM * norms
+
+
+def training_seconds(graphs: Iterable[OpGraph], steps: float, batch_size: int) -> float:
+    """Nominal wall seconds of a training of each, building included, side by side."""
+    each = (
+        SECONDS_TO_BUILD_OP * len(one.ops) + steps * step_seconds(one, batch_size)
+        for one in graphs
+    )
+    return sum(each) / CORES
 
 
 def epochs_within(

@@ -28,6 +28,8 @@ many epochs took a third of a finalist's time, and gave the better file for two 
 (docs/learning.md)."""
 QAT_STEP = 3.0
 """A step with quantization in the loop, building included, over one without."""
+WITH_QAT = 1 + QAT_STEP * QAT_SHARE
+"""A finalist's whole training over that in floating point."""
 TEACHER_STEP = 1 / 3
 """What a teacher's outputs on a batch take, of a training step of the same network."""
 MOST_EPOCHS = 120

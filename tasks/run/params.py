@@ -244,6 +244,7 @@ class RuntimeParams(Block):
 
     threads: Count = 2
     deterministic: bool = True
+    speed: Positive = 1.0
 
 
 class Params(Block):

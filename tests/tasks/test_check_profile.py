@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,18 @@ def test_minutes_are_kept_where_the_epochs_follow_from_them(folder: Path) -> Non
         )
 
 
+def test_a_faster_machine_trains_longer_in_the_same_minutes(folder: Path) -> None:
+    def finetune(speed: float) -> tuple[float, int]:
+        runtime, minutes = {"speed": speed}, {"minutes": 0.3}
+        said = lines("classification", of_folder(folder), runtime=runtime, finetune=minutes)
+        (epochs,) = re.findall(r"finetune .* networks of (\d+) epochs", "\n".join(said))
+        return seconds(said, "finetune"), int(epochs)
+
+    (slow, few), (fast, many) = finetune(1.0), finetune(2.0)
+    assert many >= 2 * few
+    assert fast == pytest.approx(slow, rel=0.3)
+
+
 def test_what_would_stop_the_run_stops_it_after_the_counts(folder: Path) -> None:
     for number in range(9):
         (folder / "rare" / f"torn{number}.png").write_bytes(b"x")
@@ -250,6 +263,6 @@ def test_the_command_prints_it_and_leaves_nothing(
     )
     monkeypatch.chdir(tmp_path / "here")
     assert cli.main(["check", "--profile", "mine", "--set", "search.budget=3"]) == 0
-    assert "time on 2 nominal cores" in capsys.readouterr().out
+    assert "time on 2 cores, 1 times as fast as nominal ones" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["params.yaml"]
     assert cli.main(["check", "--profile", "yours"]) == 2
