@@ -19,10 +19,10 @@ from spaces import defect
 from spaces.graph import Shape, ShapeError
 from spaces.heads.network_table import Row, input_text, network, table, with_head
 from spaces.notation import read_architecture
+from spaces.size import count_upper_bound, estimated_count
 from spaces.space import (
     SearchSpace,
     SpaceError,
-    count_upper_bound,
     load_baselines,
     load_input_shapes,
     load_problems,
@@ -138,6 +138,8 @@ def _choices(space: SearchSpace) -> Iterator[str]:
     rows += [(one.name, " ".join(map(str, one.values))) for one in space.choices]
     yield from table(rows, numbers=())
     yield ""
+    count, error = estimated_count(space)
+    yield f"architectures: about {count:.1e} (standard error {100 * error / count:.0f} %)"
     yield f"baselines: {' '.join(load_baselines(space.name))}"
 
 

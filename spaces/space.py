@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import math
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -358,11 +357,6 @@ def every(space: SearchSpace) -> Iterator[Architecture]:
             yield from extend(depth + 1, {**decided, **more})
 
     return extend(0, {})
-
-
-def count_upper_bound(space: SearchSpace) -> int:
-    """Product of the sizes of all choices: at least the number of architectures."""
-    return math.prod(max(1, len(choice.values)) for choice in space.choices)
 
 
 def names_in(folder: str) -> tuple[str, ...]:

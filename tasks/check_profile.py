@@ -17,7 +17,9 @@ import numpy as np
 
 from hw.text import table
 from spaces.graph import OpGraph
+from spaces.narrowed import offered
 from spaces.search_support.dominance import is_on_front
+from spaces.size import estimated_count
 from spaces.space import Architecture, load_baselines, sample
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO
@@ -101,9 +103,9 @@ class _Ahead:
     def of(params: Params, manifest: Any, workspace: Workspace) -> _Ahead:
         """From prepared data."""
         problem = open_problem(params.problem, workspace)
-        coster = Coster(params.space.name, manifest, params.cost, problem)
+        coster = Coster(params.space.name, manifest, params.cost, problem, params.space.choices)
         space, within = coster.space, coster.within()
-        baselines = load_baselines(params.space.name)
+        baselines = offered(space, load_baselines(params.space.name))
         named = {space.smallest(): "smallest", space.largest(): "largest"}
         named |= {point: name for name, point in baselines.items()}
         rng = np.random.default_rng([params.search.seed, 11])
@@ -115,7 +117,12 @@ class _Ahead:
         """What the cost model allows: of networks at each latency the largest."""
         cost = self.params.cost
         space, device = self.params.space.name, Path(cost.device).stem
-        yield f"networks: {space} on {device}, by the cost model {cost.method}, not measured"
+        count, _ = estimated_count(self.coster.space)
+        narrow = ", narrowed by space.choices" if self.params.space.choices else ""
+        yield (
+            f"networks: {space} (about {count:.0e} architectures{narrow}) on {device}, by the "
+            f"cost model {cost.method}, not measured"
+        )
         within = self.coster.within()
         points = [point for point in {**self.named, **dict.fromkeys(self.drawn)} if within(point)]
         costs = [self.coster.costs(point) for point in points]

@@ -14,6 +14,7 @@ from typing import final
 import numpy as np
 
 from spaces.graph import OpGraph
+from spaces.narrowed import offered
 from spaces.space import (
     Architecture,
     Exhausted,
@@ -110,7 +111,7 @@ class Search:
         self._manifest = read_json(workspace.data / "manifest.json")
         self._problem = open_problem(problem, workspace)
         self._objectives = objectives.parse(select.objectives, problem.name)
-        self._coster = Coster(space.name, self._manifest, cost, self._problem)
+        self._coster = Coster(space.name, self._manifest, cost, self._problem, space.choices)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._facts = recipes.facts_of(self._manifest)
         self._plan = Rungs(search, self._facts, runtime.speed)
@@ -155,7 +156,7 @@ class Search:
             space.largest(): ("largest", "largest"),
             space.smallest(): ("smallest", "smallest"),
         }
-        baselines = load_baselines(space_name)
+        baselines = offered(space, load_baselines(space_name))
         return ends | {point: (name, "baseline") for name, point in baselines.items()}
 
     def _first(self) -> list[Architecture]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from spaces.narrowed import narrowed
 from spaces.space import TrainableSpace
 from spaces.trainable.reach import Reach
 from tasks.candidates.limits import reach
@@ -59,7 +60,7 @@ def run(
     train = read_npz(workspace.data / "train.npz")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
-    trained = reach(network.space, cost, opened)
+    trained = reach(narrowed(network.space, space.choices), cost, opened)
     losses = train_supernet(
         network,
         opened,

@@ -12,6 +12,7 @@ from hw.cost_model import CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
 from spaces.graph import OpGraph
+from spaces.narrowed import Offers
 from spaces.search_support.proposals import CostLimits
 from spaces.space import Architecture, TrainableSpace, load_baselines
 from spaces.trainable.reach import family_limits
@@ -31,8 +32,15 @@ class Coster:
         limits: The same, and those of the space's family: see :mod:`spaces.trainable.reach`.
     """
 
-    def __init__(self, space_name: str, manifest: Any, cost: CostParams, problem: Problem) -> None:
-        self.space: TrainableSpace = sized(space_name, manifest)
+    def __init__(
+        self,
+        space_name: str,
+        manifest: Any,
+        cost: CostParams,
+        problem: Problem,
+        choices: Offers | None = None,
+    ) -> None:
+        self.space: TrainableSpace = sized(space_name, manifest, choices)
         self.device, self.method = cost.device, cost.method
         self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
         self._problem = problem

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from spaces.graph import OpGraph
+from spaces.narrowed import Offers, narrowed
 from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
 from tasks.learning.problem import Problem
 from tasks.run.workspace import read_json
 
 
-def sized(name: str, manifest: Any) -> TrainableSpace:
-    """A space for the data of a manifest.
+def sized(name: str, manifest: Any, choices: Offers | None = None) -> TrainableSpace:
+    """A space for the data of a manifest, narrowed to ``choices``.
 
     Raises:
-        SpaceError: There is no such space, or its networks share no weights.
+        SpaceError: There is no such space, its networks share no weights, or see
+            :class:`spaces.narrowed.NarrowedSpace`.
     """
-    space: TrainableSpace = fitted(load_trainable(name), manifest)
-    return space
+    return narrowed(fitted(load_trainable(name), manifest), choices or {})
 
 
 def fitted(space: Any, manifest: Any) -> Any:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
+from spaces.narrowed import narrowed, offered
 from spaces.space import (
     SpaceError,
     load_algorithm,
@@ -22,7 +23,7 @@ from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.learning import start_from, teacher
 from tasks.learning.problem import Problem, load_problem, open_problem
-from tasks.run.params import Params
+from tasks.run.params import Params, SpaceParams
 from tasks.run.workspace import Workspace, read_json
 
 
@@ -34,7 +35,7 @@ def check(params: Params) -> None:
     """
     load_problem(params.problem.name)
     check_format(params.data.format, params.problem.name)
-    check_space(params.space.name, params.problem.name)
+    check_space(params.space, params.problem.name)
     load_algorithm(params.search.algorithm)
     check_evaluator(params)
     start_from.check(params.supernet)
@@ -89,13 +90,14 @@ def check_format(name: str, problem: str) -> None:
         )
 
 
-def check_space(space: str, problem: str) -> None:
-    """Refuse a space that makes no networks for a problem.
+def check_space(wanted: SpaceParams, problem: str) -> None:
+    """Refuse a space that makes no networks for a problem, or is narrowed to nothing.
 
     Raises:
         SpaceError: The message lists those that do.
     """
-    load_trainable(space)
+    space = wanted.name
+    narrowed(load_trainable(space), wanted.choices)
     if problem not in load_problems(space):
         fit = [name for name in names_in("catalog") if problem in load_problems(name)]
         raise SpaceError(
@@ -115,7 +117,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
     """
     manifest = read_json(workspace.data / "manifest.json")
     problem = open_problem(params.problem, workspace)
-    coster = Coster(params.space.name, manifest, params.cost, problem)
+    coster = Coster(params.space.name, manifest, params.cost, problem, params.space.choices)
     coster.costs(coster.space.largest())
     check_teacher(params, coster, problem, workspace)
     if not coster.asked:
@@ -123,7 +125,8 @@ def check_target(params: Params, workspace: Workspace) -> None:
     names = tuple(
         goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)
     )
-    known = (coster.space.smallest(), *load_baselines(params.space.name).values())
+    baselines = offered(coster.space, load_baselines(params.space.name))
+    known = (coster.space.smallest(), *baselines.values())
     load_algorithm(params.search.algorithm)(
         coster.space,
         np.random.default_rng(params.search.seed),

@@ -110,6 +110,7 @@ class SpaceParams(Block):
     """What can be built."""
 
     name: Name = "mobilenet_edgetpu_v2_small"
+    choices: dict[str, tuple[int | float | str, ...]] = {}
 
 
 class ProblemParams(Block):

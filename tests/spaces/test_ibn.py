@@ -6,7 +6,8 @@ import pytest
 from spaces.families.blocks import Block, legal_groups, lower_block, round_channels
 from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
 from spaces.graph import ShapeError
-from spaces.space import SpaceError, architecture, count_upper_bound, every, prune, sample
+from spaces.size import count_upper_bound
+from spaces.space import SpaceError, architecture, every, prune, sample
 
 _SOURCE = ("x", (1, 14, 14, 64))
 

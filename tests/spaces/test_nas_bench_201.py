@@ -9,7 +9,8 @@ import pytest
 
 from spaces.catalog.nas_bench_201 import BASELINES, SPACE, parse
 from spaces.heads.classification import classification
-from spaces.space import SpaceError, count_upper_bound
+from spaces.size import count_upper_bound
+from spaces.space import SpaceError
 
 TABLE = Path(__file__).parents[2].parent / "shared" / "measurements" / "nas_bench_201.csv"
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"

@@ -14,10 +14,10 @@ from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
 from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
 from spaces.heads.ssd import ssd
+from spaces.size import count_upper_bound
 from spaces.space import (
     SpaceError,
     architecture,
-    count_upper_bound,
     load_baselines,
     load_space,
     prune,

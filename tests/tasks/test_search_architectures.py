@@ -16,6 +16,7 @@ from spaces.search.random_search import RandomSearch
 from spaces.search_support.proposals import Infeasible
 from spaces.space import (
     Architecture,
+    SpaceError,
     Trial,
     architecture,
     load_baselines,
@@ -30,6 +31,7 @@ from tasks.candidates.rungs import LEAST_CANDIDATES
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
 from tasks.learning.inputs import inputs_in_batches
+from tasks.pipeline.preflight import check_space
 from tasks.report import gate_of, rungs_of
 from tasks.run.params import (
     CostParams,
@@ -131,6 +133,19 @@ def test_budget_is_spent_on_different_architectures(bench: Bench, tmp_path: Path
     assert set(bench.scored.values()) == {1}
     assert [record["trial"] for record in records] == list(range(BUDGET))
     assert [record["generation"] for record in records] == [n // CHUNK for n in range(BUDGET)]
+
+
+def test_a_narrowed_space_is_all_that_is_searched(bench: Bench, tmp_path: Path) -> None:
+    problem, _, *rest = _blocks()
+    space = SpaceParams(name=SPACE.name, choices={"*/op": ("ibn_dw", "skip")})
+    workspace = _workspace(tmp_path)
+    run(problem, space, *rest, workspace, SilentProgress())
+    records = read_json(workspace.search / "candidates.json")
+    ops = {v for one in records for k, v in one["architecture"].items() if k.endswith("/op")}
+    assert len(records) == BUDGET and ops <= {"ibn_dw", "skip"}
+    assert {one["name"] for one in records if one["name"]} >= {"depthwise_s", "smallest"}
+    with pytest.raises(SpaceError, match=r"'\*/ops' must fit the name of a choice"):
+        check_space(SpaceParams(name=SPACE.name, choices={"*/ops": ("skip",)}), "classification")
 
 
 def test_records_say_what_was_evaluated(bench: Bench, tmp_path: Path) -> None:
