@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from spaces.families.blocks import DW_FIRST, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED
 from spaces.families.ibn.bounds import bounded
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices
 from spaces.families.segmentation.space import SegmentationSpace
 from spaces.space import Architecture, Value, prune

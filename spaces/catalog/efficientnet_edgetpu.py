@@ -16,7 +16,8 @@ import math
 from dataclasses import dataclass
 
 from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import Architecture, Value, prune
 
 

@@ -12,7 +12,8 @@ Source: tensorflow/models ``official/projects/edgetpu/vision/modeling``,
 from __future__ import annotations
 
 from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import Architecture, prune
 
 _WIDTHS = {"dm0.75": 0.75, "dm1": 1.0, "dm1.25": 1.25, "dm1.5": 1.5, "dm1.75": 1.75}

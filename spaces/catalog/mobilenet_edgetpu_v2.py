@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
 from spaces.families.ibn.bounds import bounded
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import Architecture, Value, prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)

@@ -11,7 +11,8 @@ convolutions are legal in every stage, late ones included, where the release has
 from __future__ import annotations
 
 from spaces.families.blocks import BLOCK_OPS, SKIP
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)

@@ -10,7 +10,8 @@ tensorflow/models ``slim/nets/mobilenet``, where the top convolution is never na
 from __future__ import annotations
 
 from spaces.families.blocks import IBN_DW, SKIP, round_channels
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import Architecture, prune
 
 _WIDTHS = {

@@ -11,7 +11,8 @@ Source: Sandler et al. 2018, arXiv:1801.04381, table 2; strides changed as said.
 from __future__ import annotations
 
 from spaces.families.blocks import IBN_DW, SKIP, round_channels
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import Architecture, prune
 
 _WIDTHS = {

@@ -20,7 +20,8 @@ from spaces.families.blocks import (
     IBN_GROUPED,
     SKIP,
 )
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices, Kind
 from spaces.families.segmentation.space import SegmentationSpace
 from spaces.space import Architecture, Value, prune

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SPACE = '''"""Two blocks for pictures of 8 pixels."""
 
 from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import prune
 
 _FIRST = BlockChoices(

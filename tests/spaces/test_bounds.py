@@ -10,7 +10,8 @@ import pytest
 
 from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GROUPED, SKIP
 from spaces.families.ibn.bounds import DENSE_OPS, bounded, shared_weights
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import architecture, load_baselines, load_space, load_trainable, sample
 
 BOUNDED = ("mobilenet_edgetpu_v2", "autoseg_edgetpu")

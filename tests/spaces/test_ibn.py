@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spaces.families.blocks import Block, legal_groups, lower_block, round_channels
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.graph import ShapeError
 from spaces.size import count_upper_bound
 from spaces.space import SpaceError, architecture, every, prune, sample

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.space import (
     Architecture,
     architecture,

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
-from spaces.families.ibn.space import BlockChoices, IbnSpace, Stage
+from spaces.families.ibn.choices import BlockChoices, Stage
+from spaces.families.ibn.space import IbnSpace
 from spaces.graph import INPUT, Op, OpKind
 from spaces.space import Architecture
 from spaces.trainable.reach import Reach

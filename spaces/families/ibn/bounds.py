@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from spaces.families import blocks
-from spaces.families.ibn.space import BlockChoices, OpBound, Stage
+from spaces.families.ibn.choices import BlockChoices, OpBound, Stage
 
 DENSE_OPS = frozenset({blocks.IBN_FUSED}) | blocks.GROUPED_OPS
 

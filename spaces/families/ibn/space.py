@@ -17,6 +17,16 @@ from spaces.batching.places import Place, PlaceTable, Source
 from spaces.families import blocks
 from spaces.families.blocks import Block
 from spaces.families.extremes import towards
+from spaces.families.ibn.choices import (
+    STEM_CHANNELS,
+    BlockChoices,
+    Site,
+    Stage,
+    block_choices,
+    presence,
+    sites_of,
+    width_name,
+)
 from spaces.graph import (
     INPUT,
     Activation,
@@ -31,163 +41,12 @@ from spaces.space import (
     Architecture,
     Choice,
     Decisions,
-    SpaceError,
     Value,
     decisions_of,
     walk,
 )
 
-STEM_CHANNELS, STEM_KERNEL, TOP_CHANNELS = "stem/channels", "stem/kernel", "top/channels"
-
-
-@dataclass(frozen=True, slots=True)
-class OpBound:
-    """The largest window and the largest expansion that an op offers at one place."""
-
-    op: str
-    kernel: int
-    expansion: int
-
-
-@dataclass(frozen=True, slots=True)
-class BlockChoices:
-    """What one block offers.
-
-    Attributes:
-        ops: Among those of :mod:`spaces.families.blocks`; ``skip`` ends the stage before this
-            block.
-        kernels: Window sides of the depthwise convolution.
-        dense_kernels: Window sides of full and group convolutions; None: as ``kernels``.
-        expansions: Expanded over input channels.
-        channels_per_group: Expanded channels in a group.
-        strides: Fixed by the topology.
-        residual: Fixed by the topology.
-        expands_output: Expansion multiplies the stage's width instead of the input channels; a
-            quirk of EfficientNet-EdgeTPU. Not for grouped ops.
-        bounds: Of ops that offer less than all of these; see :mod:`spaces.families.ibn.bounds`.
-    """
-
-    ops: tuple[str, ...]
-    kernels: tuple[int, ...] = (3,)
-    dense_kernels: tuple[int, ...] | None = None
-    expansions: tuple[int, ...] = (4,)
-    channels_per_group: tuple[int, ...] = ()
-    strides: int = 1
-    residual: bool = True
-    expands_output: bool = False
-    bounds: tuple[OpBound, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
-        if self.expands_output and blocks.GROUPED_OPS & set(self.ops):
-            raise SpaceError(
-                "a block that expands its output channels must offer no grouped op, "
-                f"but got ops={', '.join(self.ops)}."
-            )
-
-    def kernels_of(self, op: str) -> tuple[int, ...]:
-        """Window sides offered to ``op``."""
-        depthwise = op in (blocks.IBN_DW, blocks.DW_FIRST) or self.dense_kernels is None
-        kernels = self.kernels if depthwise else self.dense_kernels or ()
-        bound = self._bound(op)
-        return tuple(one for one in kernels if one <= bound.kernel) if bound else kernels
-
-    def _bound(self, op: str) -> OpBound | None:
-        return next((bound for bound in self.bounds if bound.op == op), None)
-
-    def bounded_expansions_of(self, op: str) -> tuple[int, ...]:
-        """Expansions offered to ``op``, if the channels allow them."""
-        bound = self._bound(op)
-        if bound is None:
-            return self.expansions
-        return tuple(one for one in self.expansions if one <= bound.expansion)
-
-    def live_kernels_of(self, op: str, expansion: int) -> tuple[int, ...]:
-        """As :meth:`kernels_of`; empty for a fused block at expansion 1, which is a projection."""
-        return () if op == blocks.IBN_FUSED and expansion == 1 else self.kernels_of(op)
-
-    def groups_of(self, op: str, in_channels: int, expansion: int) -> tuple[int, ...]:
-        """Channels per group that are legal here; empty for ops without groups."""
-        if op not in blocks.GROUPED_OPS:
-            return ()
-        return tuple(
-            width
-            for width in self.channels_per_group
-            if blocks.legal_groups(op, in_channels, expansion, width)
-        )
-
-    def expansions_of(self, op: str, in_channels: int) -> tuple[int, ...]:
-        """Expansions offered to ``op``; for grouped ops those that leave a legal grouping."""
-        expansions = self.bounded_expansions_of(op)
-        if op not in blocks.GROUPED_OPS:
-            return expansions
-        return tuple(e for e in expansions if self.groups_of(op, in_channels, e))
-
-    def ops_of(self, in_channels: int) -> tuple[str, ...]:
-        """Ops that exist for these input channels."""
-        return tuple(
-            op for op in self.ops if op == blocks.SKIP or self.expansions_of(op, in_channels)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Blocks of one output width.
-
-    Attributes:
-        widths: Output channels offered to all blocks of the stage.
-        blocks: In order; the first one may change resolution and width.
-    """
-
-    widths: tuple[int, ...]
-    blocks: tuple[BlockChoices, ...]
-
-    @property
-    def strides(self) -> int:
-        """Product of the strides of its blocks."""
-        product = 1
-        for block in self.blocks:
-            product *= block.strides
-        return product
-
-
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """Where a choice of a block stands, so that no name is parsed while sampling.
-
-    Attributes:
-        part: ``op``, ``expansion``, ``kernel`` or ``channels_per_group``.
-        prefix: E.g. ``"stage2/block1"``.
-        width: Name of the choice that decides its input channels.
-        before: Name of the op choice of the block before it in the stage; None for the first.
-        place: What the block offers.
-        memo: Answers of :meth:`legal`, for speed.
-    """
-
-    part: str
-    prefix: str
-    width: str
-    before: str | None
-    place: BlockChoices
-    memo: dict[tuple[Value | None, ...], tuple[Value, ...]] = field(default_factory=dict)
-
-    def legal(
-        self, in_channels: Value, op: Value | None, expansion: Value | None
-    ) -> tuple[Value, ...]:
-        """What the block offers after these decisions; None: not decided yet."""
-        key = (in_channels, op, expansion)
-        if key not in self.memo:
-            self.memo[key] = self._legal(int(in_channels), str(op), int(expansion or 0))
-        return self.memo[key]
-
-    def _legal(self, in_channels: int, op: str, expansion: int) -> tuple[Value, ...]:
-        if self.part == "op":
-            return self.place.ops_of(in_channels)
-        if self.part == "expansion":
-            return self.place.expansions_of(op, in_channels)
-        if self.part == "kernel":
-            return self.place.live_kernels_of(op, expansion)
-        return self.place.groups_of(op, in_channels, expansion)
+STEM_KERNEL, TOP_CHANNELS = "stem/kernel", "top/channels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,12 +73,12 @@ class IbnSpace:
     activation: Activation = "relu"
 
     choices: tuple[Choice, ...] = field(init=False, repr=False, compare=False)
-    _sites: Mapping[str, _Site] = field(init=False, repr=False, compare=False)
+    _sites: Mapping[str, Site] = field(init=False, repr=False, compare=False)
     _table: PlaceTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Derive the choices once: sampling asks for them all the time."""
-        sites = {f"{site.prefix}/{site.part}": site for site in _sites(self.stages)}
+        sites = {f"{site.prefix}/{site.part}": site for site in sites_of(self.stages)}
         object.__setattr__(self, "_sites", sites)
         object.__setattr__(self, "choices", tuple(_choices(self)))
         table = PlaceTable(self.choices, self.domain, tuple(self._places()))
@@ -242,7 +101,7 @@ class IbnSpace:
 
     def in_channels(self, stage: int, block: int, decided: Decisions) -> int:
         """Channels that enter block ``block`` (from 0) of stage ``stage`` (from 1)."""
-        return int(decided[_width_name(stage, block)])
+        return int(decided[width_name(stage, block)])
 
     def blocks(self, decisions: Decisions) -> list[Block]:
         """The live blocks, all decided."""
@@ -360,13 +219,13 @@ class IbnSpace:
         for number, stage in enumerate(self.stages, 1):
             for index, offered in enumerate(stage.blocks):
                 name, widths = f"stage{number}/block{index}", f"stage{number}/channels"
-                made = _block_choices(name, offered)
+                made = block_choices(name, offered)
                 lower = functools.partial(self._block_at, name)
                 if index == 0:
-                    yield Place((_width_name(number, 0),), (named[widths], *made), lower)
+                    yield Place((width_name(number, 0),), (named[widths], *made), lower)
                     continue
                 before = f"stage{number}/block{index - 1}/op"
-                alike = {before: _presence(stage.blocks[index - 1].ops)}
+                alike = {before: presence(stage.blocks[index - 1].ops)}
                 kind = (number, offered, stage.blocks[index - 1].ops)
                 yield Place((before, widths), tuple(made), lower, alike, kind)
         if self.top_widths:
@@ -392,7 +251,7 @@ class IbnSpace:
             if site.part == "op":
                 yield from (towards(self, largest, one) for one in self._wanted(site))
 
-    def _wanted(self, site: _Site) -> Iterator[Mapping[str, Value]]:
+    def _wanted(self, site: Site) -> Iterator[Mapping[str, Value]]:
         place, widths = site.place, self._widths(site.width)
         for op in place.ops:
             if op not in blocks.GROUPED_OPS:
@@ -435,49 +294,15 @@ def _lowered(block: Block, producer: str, shape: Shape) -> tuple[Op, ...]:
     return tuple(blocks.lower_block(block, (producer, shape)))
 
 
-def _width_name(stage: int, block: int) -> str:
-    """The choice that decides the channels entering a block."""
-    if block:
-        return f"stage{stage}/channels"
-    return f"stage{stage - 1}/channels" if stage > 1 else STEM_CHANNELS
-
-
-def _presence(ops: Sequence[str]) -> dict[Value, Value | None]:
-    """Of a block matters to the next one only whether it is there: any op stands for all."""
-    present = [op for op in ops if op != blocks.SKIP]
-    return {blocks.SKIP: None, **dict.fromkeys(present, present[0] if present else None)}
-
-
-def _sites(stages: Sequence[Stage]) -> Iterator[_Site]:
-    for number, stage in enumerate(stages, 1):
-        for index, place in enumerate(stage.blocks):
-            before = f"stage{number}/block{index - 1}/op" if index else None
-            for name in ("op", "expansion", "kernel", "channels_per_group"):
-                prefix = f"stage{number}/block{index}"
-                yield _Site(name, prefix, _width_name(number, index), before, place)
-
-
 def _choices(space: IbnSpace) -> Iterator[Choice]:
     yield Choice(STEM_CHANNELS, space.stem_widths)
     yield Choice(STEM_KERNEL, space.stem_kernels)
     for number, stage in enumerate(space.stages, 1):
         yield Choice(f"stage{number}/channels", stage.widths)
         for index, place in enumerate(stage.blocks):
-            yield from _block_choices(f"stage{number}/block{index}", place)
+            yield from block_choices(f"stage{number}/block{index}", place)
     if space.top_widths:
         yield Choice(TOP_CHANNELS, space.top_widths)
-
-
-def _block_choices(prefix: str, block: BlockChoices) -> list[Choice]:
-    """Expansion stands before kernel: a fused block at expansion 1 has no kernel to choose."""
-    kernels = tuple(sorted({*block.kernels, *(block.dense_kernels or ())}))
-    listed = [
-        Choice(f"{prefix}/op", block.ops),
-        Choice(f"{prefix}/expansion", block.expansions),
-        Choice(f"{prefix}/kernel", kernels),
-        Choice(f"{prefix}/channels_per_group", block.channels_per_group),
-    ]
-    return [choice for choice in listed if choice.values]
 
 
 def _endpoints(ops: Sequence[Op]) -> tuple[tuple[str, str], ...]:
