@@ -9,6 +9,7 @@ Source: Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", 
 
 from __future__ import annotations
 
+import functools
 from itertools import product
 from typing import Any, final
 
@@ -37,6 +38,10 @@ class Surrogate:
 
     def fit(self, rows: FloatArray, losses: FloatArray) -> None:
         """Learn ``losses`` [n] of ``rows`` [n, d]."""
+        with _one_thread().limit(limits=1):
+            self._fit(rows, losses)
+
+    def _fit(self, rows: FloatArray, losses: FloatArray) -> None:
         self._centre = rows.mean(axis=0)
         spread = float(((rows - self._centre) ** 2).sum(axis=1).mean())
         self._scale = spread**0.5 or 1.0
@@ -51,17 +56,31 @@ class Surrogate:
 
     def predict(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the losses of ``rows`` [n, d] without noise, [n] each."""
-        mean, deviation = self._model.predict(self._scaled(rows), return_std=True)
+        with _one_thread().limit(limits=1):
+            mean, deviation = self._model.predict(self._scaled(rows), return_std=True)
         return mean, deviation
 
     def mean(self, rows: FloatArray) -> FloatArray:
         """As :meth:`predict`, the mean alone, which is much faster."""
-        mean: FloatArray = self._model.predict(self._scaled(rows))
+        with _one_thread().limit(limits=1):
+            mean: FloatArray = self._model.predict(self._scaled(rows))
         return mean
 
     def _scaled(self, rows: FloatArray) -> FloatArray:
         scaled: FloatArray = (rows - self._centre) / self._scale
         return scaled
+
+
+@functools.cache
+def _one_thread() -> Any:
+    """Limits linear algebra to one thread.
+
+    For so few rows several wait for each other, much longer on a busy machine, and how many there
+    are changes last digits.
+    """
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 _GRID = tuple(product(LINEAR_SHARES, LENGTHS, NOISES))
