@@ -21,15 +21,16 @@ export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup search repro test test-all ui lock clean
+.PHONY: help setup search repro test test-all docs ui lock clean
 
 help:
 	@echo "make search     set up, then the whole pipeline on the default of params.yaml, or with"
 	@echo "                PROBLEM=segmentation, detection, text_classification, question_answering"
 	@echo "                on theirs; PROFILE=NAME for a profile of your own"
 	@echo "make repro      the same through DVC: only what changed is run again"
-	@echo "make test       set up, then linters, types, import contracts and tests"
+	@echo "make test       set up, then linters, types, import contracts, docs and tests"
 	@echo "make test-all   with the slow tests"
+	@echo "make docs       the documentation with an API reference, in .edgenas/site/"
 	@echo "make ui         the Prefect and MLflow pages"
 	@echo "make lock       resolve requirements.lock anew (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean      take away what tools left behind; keeps .venv/, results and stores"
@@ -50,11 +51,15 @@ test: setup
 	ruff format --check .
 	mypy
 	lint-imports
+	mkdocs build -q --strict
 	pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
 		-m "not slow and not device and not compiler" $(ARGS)
 
 test-all: setup
 	pytest -q -m "not device and not compiler" $(ARGS)
+
+docs: setup
+	mkdocs build --strict
 
 ui: setup
 	@$(PY) -m flows ui
