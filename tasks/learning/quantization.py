@@ -42,7 +42,10 @@ class Network:
 
 
 def quantize_aware(network: Network, samples: Inputs) -> Network:
-    """The network with fake quantization on weights (per channel) and activations (per tensor).
+    """The network with fake quantization on weights and activations.
+
+    Weights of convolutions have a range for each channel, those of dense layers and activations
+    one for all.
 
     Ranges of activations begin with those observed on ``samples``.
     """
@@ -116,6 +119,10 @@ def _full_integer(converter: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
+    # One scale for the weights of a FULLY_CONNECTED: with several its version stays 4, so that
+    # runtimes take the file which read one alone, and give wrong numbers without a word (TFLite
+    # Micro until May 2024, tensorflow/tflite-micro #2602).
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
 
 
 def _representative(samples: Inputs) -> Iterator[dict[str, NDArray[Any]]]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hw.families.edge_tpu.acceptance import check_accepted
 from hw.tflite.reader import read_tflite
 from spaces.families.blocks import (
     IBN_DW,
@@ -211,6 +212,45 @@ def _weight_scales(tflite: bytes) -> dict[str, tuple[int, int]]:
             assert len(weights.quantization.scale) == filters
             found[weights.name.decode()] = (int(filters), distinct)
     return found
+
+
+def _dense_scales(tflite: bytes) -> list[int]:
+    """How many scales the weights of each FULLY_CONNECTED have."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(tflite))
+    graph = model.subgraphs[0]
+    dense = [o for o in graph.operators if model.operatorCodes[o.opcodeIndex].builtinCode == 9]
+    return [len(graph.tensors[o.inputs[1]].quantization.scale) for o in dense]
+
+
+def test_dense_layers_have_one_scale_which_every_runtime_reads(tmp_path: Path) -> None:
+    """Of several TensorFlow Lite of 2021 gave one number for all classes, and no error."""
+    from tasks.learning.quantization import split_grouped_convolutions
+
+    for tflite in (*_post_training(IBN_DW), split_grouped_convolutions(_everything()["int8"])):
+        assert _dense_scales(tflite) == [1]
+        path = tmp_path / "model.tflite"
+        path.write_bytes(tflite)
+        check_accepted(read_tflite(path), "edgetpu_compiler_14")
+
+
+def test_dense_layers_of_tokens_have_one_scale() -> None:
+    """In the loop, too: those with a ReLU behind them would get one for each channel."""
+    from tasks.learning.quantization import (
+        export_post_training,
+        export_quantize_aware,
+        quantize_aware,
+    )
+
+    before, after = (1, 4, 8), (1, 4, 16)
+    kind = OpKind.FULLY_CONNECTED
+    expand = Op("expand", kind, (INPUT,), before, after, activation="relu")
+    graph = OpGraph(before, (expand, Op("project", kind, ("expand",), after, before)))
+    network = Network(_model(graph, "project"), graph, ("project",), ("project",))
+    tokens = {"input": np.random.default_rng(0).normal(size=(8, 4, 8)).astype(np.float32)}
+    assert _dense_scales(export_post_training(network, tokens)) == [1, 1]
+    assert _dense_scales(export_quantize_aware(quantize_aware(network, tokens))) == [1, 1]
 
 
 @pytest.mark.parametrize("op", [IBN_DW, IBN_GROUPED, IBN_FUSED_GROUPED])
