@@ -129,9 +129,11 @@ def check(losses: Sequence[Loss], allowed: float) -> None:
     if not beyond:
         return
     worst = max(beyond, key=lambda loss: loss.share)
+    share = f"{worst.hundredths / 100:g}"
+    rest = "" if worst.lost == worst.of else f", or set data.allowed_loss to {share} to go on"
     raise DataError(
-        f"at most {100 * allowed:g} % of a split may be lost, but {worst.told()}. Mend that, or "
-        f"set data.allowed_loss to {worst.hundredths / 100:g} to go on without them."
+        f"at most {100 * allowed:g} % of a split may be lost, but {worst.told()}. Mend that"
+        f"{f'{rest} without them' if rest else ''}."
     )
 
 

@@ -1,9 +1,11 @@
-"""Questions with answers in their context, as SQuAD keeps them (JSON, version 1.1).
+"""Questions with answers in their context, as SQuAD keeps them (JSON, versions 1.1 and 2.0).
 
 Either a folder with ``<split>.json`` (``train``, ``validation`` or ``dev``, ``val``, ``valid``;
 ``test``; also ``train-v1.1.json``), or one file. Questions of version 2 that have no answer are
-skipped and counted. ``answer_start`` counts characters; where the answer does not stand there, but
-does if UTF-16 units or bytes of UTF-8 are counted, as other languages do, it is moved.
+left out and counted: a network here always points at a place in the context, so that nothing can
+be learned from them. They are as their author meant them, and no loss. ``answer_start`` counts
+characters; where the answer does not stand there, but does if UTF-16 units or bytes of UTF-8 are
+counted, as other languages do, it is moved.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from tasks.data.files import NO_SPLIT, JsonFile, files_of_no_split, split_files
 
 KIND = "question_answering"
 
-IMPOSSIBLE = "question skipped: it has no answer (version 2)"
-UNANSWERED = "question skipped: it has no usable answer"
+IMPOSSIBLE = "question left out: it has no answer (version 2), and networks here always give one"
+UNANSWERED = "question skipped: none of its answers stands in the context at answer_start"
 EMPTY_ANSWER = "answer skipped: it is empty"
 MISPLACED = "answer skipped: its text is not in the context at answer_start"
 MOVED = "answer moved: answer_start counts UTF-16 units or bytes, not characters"
@@ -84,7 +86,8 @@ def _answers(
     file: JsonFile, context: str, entry: Any, name: str, skipped: dict[str, list[str]]
 ) -> tuple[str, list[tuple[str, int]]]:
     """Why there is no answer, else nothing; and the answers with their places."""
-    if entry.get("is_impossible") is True:
+    # Without the mark an empty list says the same; beside "is_impossible": false it is a mistake.
+    if entry.get("is_impossible", entry.get("answers") == []) is True:
         return IMPOSSIBLE, []
     usable: list[tuple[str, int]] = []
     for answer in file.get(entry, "answers", list):

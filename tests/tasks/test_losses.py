@@ -107,6 +107,12 @@ def test_the_cure_is_enough() -> None:
             check(losses, float(str(error).split("allowed_loss to ")[1].split()[0]))
 
 
+def test_there_is_no_going_on_without_anything() -> None:
+    losses = losses_of({"train": ()}, {"train": {"picture skipped: x": names(9)}})
+    with pytest.raises(DataError, match=r"first lost 0\. Mend that\.$"):
+        check(losses, 0.05)
+
+
 def prepare(root: Path, base: Path, **changes: Any) -> dict[str, Any]:
     params = {"format": "image_folder", "source": str(root), "image_size": 8, **changes}
     return run(DataParams.model_validate(params), Workspace.of(None, base), SilentProgress())

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tasks.data.dataset import DataError, Source
+from tasks.data.remarks import tell
 from tasks.formats import squad
 from tasks.kinds.question_answering import ANSWER_CUT, CONTEXT_CUT, QUESTION_CUT
 from tasks.prepare_dataset import run
@@ -113,7 +114,8 @@ HERE = CONTEXT.format(99)
     ("entry", "reasons"),
     [
         (ask("x", "Who?", [], is_impossible=True), [squad.IMPOSSIBLE]),
-        (ask("x", "Who?", []), [squad.UNANSWERED]),
+        (ask("x", "Who?", []), [squad.IMPOSSIBLE]),
+        (ask("x", "Who?", [], is_impossible=False), [squad.UNANSWERED]),
         (
             ask("x", "Who?", [{"text": "Zoë", "answer_start": 3}]),
             [squad.MISPLACED, squad.UNANSWERED],
@@ -144,6 +146,30 @@ def test_bad_questions_are_counted(
         reason: {"count": 1, "names": [f"all.json {entry['id']}"]} for reason in reasons
     }
     assert sum(part["items"] for part in manifest["splits"].values()) == 20
+
+
+def test_questions_that_are_meant_to_have_no_answer_are_no_loss(
+    tmp_path: Path, workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = tree()
+    for number, each in enumerate(content["data"][0]["paragraphs"]):
+        plausible = [found(each["context"], "8pm")]
+        hidden = ask(f"{number}-no", "Why?", [], is_impossible=True, plausible_answers=plausible)
+        each["qas"].append(hidden)
+    manifest = prepare(write(tmp_path / "all.json", content), workspace)
+    assert sum(part["items"] for part in manifest["splits"].values()) == 20
+    assert manifest["skipped"][squad.IMPOSSIBLE]["count"] == 10 and not manifest["lost"]
+    tell("prepare", manifest)
+    assert f"10 times {squad.IMPOSSIBLE}, first all.json 0-no." in capsys.readouterr().out
+
+
+def test_a_file_of_nothing_but_such_questions_says_so(
+    tmp_path: Path, workspace: Workspace
+) -> None:
+    entry = ask("x", "Who?", [], is_impossible=True)
+    content = {"data": [{"paragraphs": [{"context": HERE, "qas": [entry]}]}]}
+    with pytest.raises(DataError, match=r"it has no answer \(version 2\)"):
+        prepare(write(tmp_path / "all.json", content), workspace)
 
 
 def test_one_good_answer_of_two_is_enough(tmp_path: Path, workspace: Workspace) -> None:
