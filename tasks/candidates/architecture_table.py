@@ -57,7 +57,8 @@ class Table:
         """
         if column not in self.columns:
             raise TableError(
-                f"{self.path}: must have a column {column}, but got {', '.join(self.columns)}."
+                f"{self.path}: must have a column {column}, but got {', '.join(self.columns)}. "
+                "Name it so in the first line, and part columns by commas."
             )
         at = self.columns.index(column)
         return [row[at].strip() for row in self.rows]

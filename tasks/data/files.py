@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from tasks.data.dataset import DataError, Split, split_of
 
@@ -54,21 +55,34 @@ def files_below(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names)
 
 
+_MARKS: Final = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # which begins as that of UTF-16 does
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks that tell an encoding; Excel and PowerShell write them."""
+
+
 def read_text(path: Path) -> str:
-    """A text file in UTF-8, with or without a byte order mark.
+    """A text file in UTF-8, or in what its byte order mark tells: UTF-8, UTF-16 or UTF-32.
 
     Raises:
         DataError: It is in another encoding, or cannot be opened.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path.name} must be UTF-8, but got the byte {error.object[error.start]:#04x} at "
-            f"{error.start}. Save it as UTF-8."
-        ) from error
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} must be a readable file, but got: {error.strerror}.") from error
+    marked = (name for mark, name in _MARKS if content.startswith(mark))
+    encoding = next(marked, "utf-8-sig")
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        told = "UTF-8" if encoding == "utf-8-sig" else f"{encoding.upper()} as its mark says"
+        raise DataError(
+            f"{path.name} must be {told}, but got the byte {error.object[error.start]:#04x} at "
+            f"{error.start}. Save it as UTF-8."
+        ) from error
 
 
 NO_SPLIT = "file left alone: its name is of no split"

@@ -1,16 +1,17 @@
 """Texts with labels in CSV: columns ``text`` and ``label``, other columns are left alone.
 
 Either a folder with ``<split>.csv`` (``train``, ``validation`` or ``val``, ``valid``, ``dev``;
-``test``), or one file. UTF-8, with or without a byte order mark; separated by comma, semicolon or
-tab, whichever parts the header into the two names (upper or lower case). A row with more cells
-than the header is skipped: a text with a separator in it must stand in quotes, or nobody can tell
-where it ends.
+``test``), or one file. UTF-8, or UTF-16 with its mark, as Excel saves it; separated by comma,
+semicolon or tab, whichever parts the header into the two names (upper or lower case). A row with
+more cells than the header is skipped: a text with a separator in it must stand in quotes, or
+nobody can tell where it ends.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -88,7 +89,7 @@ def _rows(path: Path) -> Iterator[Row]:
     Empty cells behind the last one that the header names count for nothing.
     """
     content = read_text(path)
-    header = content.split("\n", 1)[0]
+    header = re.split("\r\n|\r|\n", content, maxsplit=1)[0]
     delimiter = next((each for each in ",;\t" if _columns(header, each)), None)
     if delimiter is None:
         raise DataError(

@@ -72,7 +72,7 @@ def _classes(root: Path) -> tuple[str, ...]:
             "a folder of masks must hold classes.txt, one name a line, but there is none in "
             f"{root}."
         )
-    names = tuple(line.strip() for line in read_text(path).rstrip().split("\n"))
+    names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
     if "" in names:
         raise DataError(
             f"each line of classes.txt must name a class, but line {names.index('') + 1} is empty."
@@ -126,8 +126,8 @@ def _samples(
         raise DataError(f"each split must hold pictures, but got none in {images}.")
     if not marked.keys() & pictures.keys():
         raise DataError(
-            f"masks must have the names of their pictures, but got {next(iter(pictures))} in "
-            f"{images} and {next(iter(marked), 'none')} in {masks}."
+            "masks must have the names of their pictures and be PNG, BMP, GIF or TIFF, but got "
+            f"{next(iter(pictures))} in {images} and {next(iter(marked), 'none such')} in {masks}."
         )
     if lone := [marked[name] for name in sorted(marked.keys() - pictures.keys())]:
         skipped.setdefault(NO_PICTURE, []).extend(p.relative_to(root).as_posix() for p in lone)

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tasks.candidates.architecture_table import TableError, read_table
 from tasks.data.dataset import DataError, RawData, Source
 from tasks.data.files import one_form
 from tasks.data.losses import losses_of
@@ -54,11 +55,16 @@ ROW = st.one_of(
 
 
 @QUICK
-@given(st.lists(ROW, min_size=1, max_size=12), st.sampled_from(",;\t"))
-def test_rows_of_csv(rows: list[tuple[str, ...]], separator: str) -> None:
+@given(
+    st.lists(ROW, min_size=1, max_size=12),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_rows_of_csv(rows: list[tuple[str, ...]], separator: str, encoding: str, end: str) -> None:
     folder = Path(tempfile.mkdtemp())
-    with (folder / "a.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, delimiter=separator)
+    with (folder / "a.csv").open("w", encoding=encoding, newline="") as file:
+        writer = csv.writer(file, delimiter=separator, lineterminator=end)
         writer.writerow(["text", "label"])
         writer.writerows(rows)
     raw = csv_text.read(Source(str(folder / "a.csv")))
@@ -70,6 +76,28 @@ def test_rows_of_csv(rows: list[tuple[str, ...]], separator: str) -> None:
     ]
     assert found == meant
     assert len(found) + lost(raw, "rows") == len(rows)
+
+
+@QUICK
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), st.integers(0, 8), st.booleans())
+def test_rows_of_a_table_of_architectures(
+    rows: list[tuple[str, str]], odd: int, longer: bool
+) -> None:
+    """None of them may be lost: a row of another length refuses the table, and is named."""
+    path, ragged = Path(tempfile.mkdtemp()) / "a.csv", odd < len(rows)
+    cells = [
+        [*row, "9"] if longer and number == odd else row[: 1 if number == odd else 2]
+        for number, row in enumerate(rows)
+    ]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("architecture", "latency_ms"), *cells])
+    if ragged:
+        with pytest.raises(TableError, match=rf", line {odd + 2}: must have 2 cells, but got"):
+            read_table(path)
+        return
+    table = read_table(path)
+    assert table.texts("architecture") == [text.strip() for text, _ in rows]
+    assert table.lines == tuple(range(2, len(rows) + 2))
 
 
 NUMBER = st.one_of(st.integers(-5, 70), st.floats(-5, 70), st.just("4"), st.none())

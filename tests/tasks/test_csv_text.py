@@ -90,6 +90,17 @@ def test_a_text_may_hold_quotes_and_lines(tmp_path: Path) -> None:
     assert texts == ['one "big"\nday', "étude"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_files_of_spreadsheets(tmp_path: Path, encoding: str, end: str) -> None:
+    lines = ["Text\tLabel", "Grüße; bis, bald\tbye", '"a ""b"""\thello', ""]
+    (tmp_path / "a.csv").write_bytes(end.join(lines).encode(encoding))
+    raw = csv_text.read(Source(str(tmp_path / "a.csv")))
+    samples: Any = raw.splits["train"]
+    assert [sample.text for sample in samples] == ["Grüße; bis, bald", 'a "b"']
+    assert raw.classes == ("bye", "hello") and not raw.skipped["train"]
+
+
 def test_bad_rows_are_counted(tmp_path: Path, workspace: Workspace) -> None:
     (tmp_path / "x").mkdir()
     more = ' ,greet\nnobody home,\nonly one cell\n"",leave\n\n'
@@ -137,6 +148,7 @@ def test_train_loses_what_is_held_out_and_labels_may_lack_there(
         (b"", "must have the columns text and label, but its first line is ''"),
         (b"text,text,label\n", "must have the columns text and label"),
         (b"text,label\ncaf\xe9,a\n", "mine.csv must be UTF-8, but got the byte 0xe9 at 14"),
+        (b"\xff\xfet\x00e", "mine.csv must be UTF-16 as its mark says, but got the byte 0x65 at"),
         (b'text,label\n"open,a\n', "mine.csv must be CSV, but got in line 2: unexpected end"),
         (b'text,label\n"a"b,a\n', "mine.csv must be CSV, but got in line 2: ',' expected after"),
         (b"text,label\n", "must have at least 2 classes, but got none"),

@@ -219,7 +219,7 @@ def edit(folder: Path, change: str) -> None:
         ("no masks", "the same folders, but there is no .*masks"),
         ("two endings", "must differ by more than their ending, but got 3.bmp and 3.png"),
         ("no images", "must have images/train, or pictures in images"),
-        ("other names", "masks must have the names of their pictures, but got 0 in"),
+        ("other names", "the names of their pictures and be PNG, BMP, GIF or TIFF, but got 0 in"),
     ],
 )
 def test_bad_folder_is_explained(
