@@ -71,8 +71,8 @@ def check(file: str, boxes: Sequence[Given], own: BoxForm) -> None:
         own: What the format says they are: ``xywh`` or ``xyxy``, in pixels.
 
     Raises:
-        DataError: Most of them lie within 0..1; all of many within 0..100 of large pictures; or
-            they fit their pictures as corners only.
+        DataError: Most of them lie within 0..1; all of many within 0..100 of large pictures; they
+            fit their pictures as corners only; or most reach beyond them.
     """
     relative = f"relative_{own}"
     fractions = sum(are_fractions(box.numbers) for box in boxes)
@@ -91,6 +91,14 @@ def check(file: str, boxes: Sequence[Given], own: BoxForm) -> None:
         )
     if own == "xywh":
         _refuse_corners(file, sized)
+    beyond = sum(_reaches_beyond(edges_of(numbers, own), size) for numbers, size in sized)
+    if beyond > 1 and 2 * beyond > len(sized):
+        raise DataError(
+            f"boxes must lie in their pictures, but {beyond} of {len(sized)} in {file} reach "
+            "beyond them, as boxes do that are of pictures of another size, or in percent, or "
+            "begin in their middle. Correct them, or set data.boxes to what they are "
+            f"({own} if they are right as they are)."
+        )
 
 
 def _others(form: str) -> str:
@@ -136,6 +144,15 @@ def _as_sizes(numbers: Numbers) -> Numbers:
 
 def _as_corners(numbers: Numbers) -> Numbers:
     return edges_of(numbers, "xyxy")
+
+
+def _reaches_beyond(edges: Numbers, size: Size) -> bool:
+    """Whether a box leaves its picture by more than rounding makes of it."""
+    ymin, xmin, ymax, xmax = edges
+    room_y, room_x = (max(1.0, _BEYOND * side) for side in size)
+    height, width = size
+    inside = -room_y <= ymin and ymax <= height + room_y
+    return not (inside and -room_x <= xmin and xmax <= width + room_x)
 
 
 def _fits(numbers: Numbers, size: Size, reading: Callable[[Numbers], Numbers]) -> bool:

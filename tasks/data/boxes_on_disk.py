@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Final, final
 
 from tasks.data.dataset import Box, BoxSample, Split, split_of
@@ -179,7 +179,7 @@ def inside(name: str) -> bool:
     path = Path(name)
     if not name or "\0" in name or too_long(name):
         return False
-    return not path.is_absolute() and ".." not in path.parts
+    return not path.is_absolute() and not PureWindowsPath(name).drive and ".." not in path.parts
 
 
 def too_long(name: str) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from tasks.data import box_forms
+from tasks.data import box_forms, box_layouts
 from tasks.data.box_forms import Given
 from tasks.data.boxes_on_disk import (
     LONGEST,
@@ -112,10 +112,10 @@ def _annotations(root: Path) -> tuple[dict[Split, Annotated], list[str]]:
                 found["train"] = (named or others)[0]
                 others.remove(found["train"])
     if "train" not in found:
+        names = [path.name for path in (*found.values(), *others)]
         raise DataError(
             "a folder of COCO must hold annotations/instances_train.json or one JSON, but got "
-            f"{', '.join(path.name for path in (*found.values(), *others)) or 'neither'} in "
-            f"{root}."
+            f"{box_layouts.some(names) or 'neither'} in {root}.{box_layouts.cure(root, 'coco')}"
         )
     folder = _top(root)
     ordered = {split: found[split] for split in SPLITS if split in found}
@@ -267,7 +267,8 @@ def _refuse_foreign(file: JsonFile, names: Sequence[str]) -> None:
             )
         if not inside(name):
             raise DataError(
-                f"a file_name must stay in its folder, but got {name!r} in {file.path.name}."
+                f"a file_name must stay in its folder, but got {name!r} in {file.path.name}. "
+                "Write where the picture lies in it."
             )
 
 

@@ -1,10 +1,12 @@
 """Boxes as Pascal VOC keeps them: one XML a picture.
 
 ``Annotations/*.xml`` beside ``JPEGImages/*`` (or ``images/*``), both with the same folders in them
-or none, and ``ImageSets/Main/<split>.txt`` where there are splits; or each split in a folder of
-its own, with both folders in it or pictures and XML side by side. Coordinates count pixels from 1,
-both ends inclusive, or are fractions where ``data.boxes`` says so. ``difficult`` objects are kept
-as crowd. Classes are the names of all objects, sorted; ``classes.txt`` may name them instead.
+or none, and ``ImageSets/Main/<split>.txt`` (or ``ImageSets/<split>.txt``, or ``<split>.txt``; also
+``trainval.txt``) where there are splits; or each split in a folder of its own, with both folders
+in it or pictures and XML side by side; or, as LabelImg leaves it, all pictures and XML in one
+folder, or wherever they are below it. Coordinates count pixels from 1, both ends inclusive, or are
+fractions where ``data.boxes`` says so. ``difficult`` objects are kept as crowd. Classes are the
+names of all objects, sorted; ``classes.txt`` may name them instead.
 
 XML with a DOCTYPE is refused: nothing of VOC needs one, and it can name other files.
 """
@@ -12,12 +14,13 @@ XML with a DOCTYPE is refused: nothing of VOC needs one, and it can name other f
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from tasks.data import box_forms
+from tasks.data import box_forms, box_layouts
 from tasks.data.box_forms import Given, Numbers
 from tasks.data.boxes_on_disk import Pictures, inside, picture_folders, unmentioned
 from tasks.data.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
@@ -40,7 +43,7 @@ UNKNOWN_NAME = "object skipped: classes.txt does not hold its name"
 FRACTIONS = "object skipped: its bndbox lies within 0..1, others are in pixels"
 NO_XML = "picture skipped: there is no XML for it"
 NO_XML_LISTED = "picture skipped: it is listed, but there is no XML for it"
-UNLISTED = "picture left alone: no list of ImageSets/Main names it"
+UNLISTED = "picture left alone: no list of a split names it"
 
 _FORMS = ("auto", "xyxy", "relative_xyxy")
 
@@ -48,12 +51,13 @@ _FORMS = ("auto", "xyxy", "relative_xyxy")
 class Objects(NamedTuple):
     """What one XML says: each object with its name, corners and difficulty, and the picture.
 
-    ``stem`` is where the XML lies in the folder of annotations, without its ending.
+    ``stem`` is where the XML lies in the folder of annotations, without its ending; ``called`` is
+    what it says of where the picture is.
     """
 
     path: Path
     stem: str
-    filename: str
+    called: tuple[str, ...]
     size: tuple[int, int] | None
     named: tuple[tuple[str, Numbers, bool], ...]
 
@@ -84,13 +88,15 @@ def read(source: Source) -> RawData:
         _check_form(root, found)
     splits: dict[Split, tuple[BoxSample, ...]] = {}
     for split, objects in found.items():
+        alike = Counter(PurePosixPath(each.stem).name for each in objects)
         splits[split] = tuple(
-            _sample(
+            folders[split].pictures.sample(
                 root,
-                folders[split].pictures,
-                each,
+                _picture(folders[split].pictures, each, alike),
+                f"{each.stem}.jpg",
                 _boxes(each, source, classes, skipped[split]),
-                relative,
+                each.size,
+                relative=relative,
             )
             for each in objects
         )
@@ -125,31 +131,31 @@ def _root(source: Source) -> Path:
 def _folders(root: Path) -> Mapping[Split, Folder]:
     """The splits on the disk."""
     found: dict[Split, Folder] = {}
-    if (root / "Annotations").is_dir():
-        xml = _xml_below(root / "Annotations")
-        folders = picture_folders(root, root / "Annotations", None)
+    if annotations := _annotations_in(root):
+        xml = _xml_below(annotations)
+        folders = picture_folders(root, annotations, None)
         pictures = Pictures(folders, None)
-        lists = root / "ImageSets" / "Main"
-        for path in sorted(lists.glob("*.txt")) if lists.is_dir() else []:
-            split = split_of(path.stem)
-            if split is not None:
-                found[split] = Folder(xml, pictures, _listed(path, xml))
-        if not found:
-            found["train"] = Folder(xml, pictures, None)
+        found = _by_lists(root, xml, pictures)
     else:
         for folder in folders_in(root):
             split = split_of(folder.name)
             if split is not None:
-                inner = folder / "Annotations"
-                annotations = inner if inner.is_dir() else folder
-                pictures = Pictures(picture_folders(folder, annotations, None), None)
-                found[split] = Folder(_xml_below(annotations), pictures, None)
-    if "train" not in found:
+                inner = _annotations_in(folder) or folder
+                pictures = Pictures(picture_folders(folder, inner, None), None)
+                found[split] = Folder(_xml_below(inner), pictures, None)
+        if not found and (xml := _xml_below(root)):
+            found = _by_lists(root, xml, Pictures(picture_folders(root, root, None), None))
+    if "train" not in found or not any(folder.xml for folder in found.values()):
         raise DataError(
-            "a folder of VOC must hold Annotations/ and JPEGImages/, or train/ with them, but "
-            f"{root} does not."
+            "a folder of VOC must hold Annotations/ and JPEGImages/, train/ with them, or XML and "
+            f"pictures side by side, but {root} does not.{box_layouts.cure(root, 'voc')}"
         )
     return {split: found[split] for split in SPLITS if split in found}
+
+
+def _annotations_in(folder: Path) -> Path | None:
+    """``Annotations``, in whatever case."""
+    return next((one for one in folders_in(folder) if one.name.lower() == "annotations"), None)
 
 
 def _xml_below(folder: Path) -> dict[str, Path]:
@@ -160,6 +166,41 @@ def _xml_below(folder: Path) -> dict[str, Path]:
         for path in paths
         if path.suffix.lower() == ".xml" and not hidden(path.name)
     }
+
+
+def _by_lists(root: Path, xml: Mapping[str, Path], pictures: Pictures) -> dict[Split, Folder]:
+    """One folder for all splits; without lists all is train."""
+    lists = _lists(root, xml)
+    if not lists:
+        return {"train": Folder(xml, pictures, None)}
+    return {split: Folder(xml, pictures, stems) for split, stems in lists.items()}
+
+
+def _lists(root: Path, xml: Mapping[str, Path]) -> dict[Split, tuple[str, ...]]:
+    """What the lists of the splits name; nothing where there are none.
+
+    Where only ``trainval`` is there, train is what of it is not in validation.
+
+    Raises:
+        DataError: There are lists, but none for train.
+    """
+    for folder in (root / "ImageSets" / "Main", root / "ImageSets", root):
+        paths = sorted(folder.glob("*.txt")) if folder.is_dir() else []
+        named = {split: path for path in paths if (split := split_of(path.stem))}
+        found: dict[Split, tuple[str, ...]] = {s: _listed(named[s], xml) for s in named}
+        both = next((path for path in paths if path.stem.lower() == "trainval"), None)
+        if "train" not in found and both is not None:
+            held = found.get("validation", ())
+            found["train"] = tuple(stem for stem in _listed(both, xml) if stem not in held)
+        if "train" in found:
+            return found
+        if found and folder != root:  # where a test.txt may be anything
+            names = [path.name for path in named.values()]
+            raise DataError(
+                "lists of splits must have one for train (train.txt or trainval.txt), but got "
+                f"{box_layouts.some(names)} in {folder}."
+            )
+    return {}
 
 
 def _listed(path: Path, xml: Mapping[str, Path]) -> tuple[str, ...]:
@@ -228,8 +269,16 @@ def _objects(stem: str, path: Path, skipped: dict[str, list[str]]) -> Objects:
     sides = [_number(root.findtext(f"size/{side}")) for side in ("height", "width")]
     height, width = (int(side) if side is not None and 1 <= side < 2**31 else 0 for side in sides)
     size = (height, width) if height and width else None
-    filename = (root.findtext("filename") or "").strip()
-    return Objects(path, stem, filename, size, tuple(named))
+    return Objects(path, stem, _called(root), size, tuple(named))
+
+
+def _called(root: Element) -> tuple[str, ...]:
+    """What the XML calls its picture: as it stands, then without folders of another machine."""
+    named, placed = (
+        (root.findtext(tag) or "").strip().replace("\\", "/") for tag in ("filename", "path")
+    )
+    texts = (named, PurePosixPath(named).name, PurePosixPath(placed).name)
+    return tuple(dict.fromkeys(filter(None, texts)))
 
 
 def _corners(entry: Element) -> Numbers | None:
@@ -280,12 +329,18 @@ def _boxes(
     return boxes
 
 
-def _sample(
-    root: Path, pictures: Pictures, objects: Objects, boxes: Sequence[Box], relative: bool
-) -> BoxSample:
-    """One picture with its boxes: that of the stem, else that which the XML names."""
-    found = pictures.of_stem(objects.stem)
-    if found is None and inside(objects.filename):
-        found = pictures.named(objects.filename)
-    name = f"{objects.stem}.jpg"
-    return pictures.sample(root, found, name, boxes, objects.size, relative=relative)
+def _picture(pictures: Pictures, objects: Objects, alike: Mapping[str, int]) -> Path | None:
+    """That of the stem; else that which the XML names; else one of its name in another folder.
+
+    Args:
+        pictures: Of the split.
+        objects: The XML.
+        alike: How many XML of the split have a name, whatever their folders.
+    """
+    if found := pictures.of_stem(objects.stem):
+        return found
+    for name in filter(inside, objects.called):
+        if found := pictures.named(name) or pictures.of_stem(name):
+            return found
+    bare = PurePosixPath(objects.stem).name
+    return pictures.of_stem(bare) if alike[bare] == 1 else None

@@ -156,6 +156,20 @@ def test_a_few_beyond_are_clipped_and_no_corners(tmp_path: Path) -> None:
     assert coco.read(write_coco(tmp_path / "set", boxes)).classes == ("dog",)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        3 * np.array([[0.4, 0.4, 0.3, 0.3]]) * [[WIDTH, HEIGHT, WIDTH, HEIGHT]],  # of larger ones
+        np.array([[0.7, 0.6, 0.5, 0.4]]) * [[WIDTH, HEIGHT, WIDTH, HEIGHT]],  # from the middle on
+    ],
+)
+def test_most_boxes_may_not_reach_beyond_their_pictures(tmp_path: Path, numbers: Boxes) -> None:
+    every = np.concatenate([np.repeat(numbers, COUNT - 5, axis=0), xywh(some())[:5]])
+    with pytest.raises(DataError, match=r"lie in their pictures, but 7 of 12 in .* data.boxes to"):
+        coco.read(write_coco(tmp_path / "set", every))
+    assert coco.read(Source(str(tmp_path / "set"), "xywh")).classes == ("dog",)
+
+
 def test_one_of_many_in_fractions_is_lost_and_named(tmp_path: Path) -> None:
     boxes = xywh(some())
     boxes[4] = xywh(fractions(some()))[4]

@@ -328,6 +328,27 @@ def test_folder_without_annotations_is_explained(root: Path) -> None:
         coco.check(Source(str(root)))
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"labels/0.txt": "0 0.5 0.5 0.1 0.1"}, "but got neither in .* labels/0.txt has .* YOLO"),
+        ({"a/0.xml": "<annotation/>"}, "a/0.xml: if it is of Pascal VOC, set data.format to voc"),
+        (
+            {f"{number}.json": '{"shapes": []}' for number in range(9)},
+            r"got 0.json, 1.json, 2.json and 6 more in .* 0.json has the form of labelme",
+        ),
+    ],
+)
+def test_boxes_laid_out_for_another_reader(
+    tmp_path: Path, files: dict[str, str], message: str
+) -> None:
+    for name, content in {**files, "images/0.jpg": ""}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        coco.check(Source(str(tmp_path)))
+
+
 def test_foreign_category_of_a_split_is_named(tmp_path: Path) -> None:
     other = tree(range(2))
     other["categories"].append({"id": 9, "name": "cow"})

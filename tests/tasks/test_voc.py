@@ -95,6 +95,26 @@ def test_lists_of_splits(root: Path, workspace: Workspace) -> None:
     }
 
 
+@pytest.mark.parametrize("folder", ["ImageSets/Main", "ImageSets", "."])
+def test_train_and_validation_in_one_list(root: Path, workspace: Workspace, folder: str) -> None:
+    (root / folder).mkdir(parents=True, exist_ok=True)
+    for name, numbers in (("trainval", range(8)), ("val", range(6, 8)), ("test", range(8, 10))):
+        (root / folder / f"{name}.txt").write_text("".join(f"{n}\r\n" for n in numbers))
+    found = voc.read(Source(str(root))).splits
+    assert {split: len(samples) for split, samples in found.items()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 2,
+    }
+
+
+def test_lists_without_one_for_train_say_so(root: Path) -> None:
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "test.txt").write_text("1")
+    with pytest.raises(DataError, match=r"must have one for train .*, but got test.txt in"):
+        voc.check(Source(str(root)))
+
+
 @pytest.mark.parametrize(
     ("annotations", "pictures"),
     [("{}/Annotations", "{}/JPEGImages"), ("{}/Annotations", "{}/images"), ("{}", "{}")],
@@ -188,6 +208,75 @@ def test_bad_xml_is_explained(
 def test_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="must hold Annotations/ and JPEGImages/"):
         voc.check(Source(str(tmp_path)))
+
+
+def test_what_labelimg_leaves_in_one_folder(tmp_path: Path, workspace: Workspace) -> None:
+    """It writes the XML beside the picture, and where that was on the machine it ran on."""
+    root = tmp_path / "New Folder"
+    fill(root, root)
+    for number in range(10):
+        (root / f"{number}.jpg").rename(root / f"Bild ({number}).jpg")
+        (root / f"{number}.xml").unlink()
+        told = xml(thing(), f"C:\\Users\\me\\New Folder\\Bild ({number}).jpg").replace(
+            "<annotation>", "<annotation verified='yes'><folder>New Folder</folder>"
+        )
+        (root / f"Bild ({number}).xml").write_text(told, newline="\r\n")
+    (root / "Bild (3).xml").rename(root / "export_3.xml")  # only the XML knows its picture now
+    manifest = prepare(root, workspace)
+    assert {split: part["images"] for split, part in manifest["splits"].items()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 2,
+    }
+    assert not manifest["skipped"] and manifest["classes"] == ["dog"]
+
+
+@pytest.mark.parametrize("folder", ["annotations", "annotations/xmls", "xml"])
+def test_xml_in_a_folder_of_another_name(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "x"
+    fill(root / folder, root / "Images")
+    samples: Any = voc.read(Source(str(root))).splits["train"]
+    assert [sample.name for sample in samples] == [f"Images/{n}.jpg" for n in range(10)]
+    assert all(sample.picture.is_file() for sample in samples)
+
+
+def test_path_of_another_machine_names_the_picture(tmp_path: Path) -> None:
+    fill(tmp_path, tmp_path, range(2))
+    told = xml(thing()).replace("<size>", r"<path>D:\data\1.jpg</path><size>")
+    (tmp_path / "1.xml").unlink()
+    (tmp_path / "second.xml").write_text(told)
+    samples: Any = voc.read(Source(str(tmp_path))).splits["train"]
+    assert [sample.name for sample in samples] == ["0.jpg", "1.jpg"]
+
+
+def test_two_xml_of_a_name_do_not_share_a_picture(tmp_path: Path) -> None:
+    root = tmp_path / "x"
+    fill(root / "Annotations" / "a", root / "JPEGImages", range(2))
+    fill(root / "Annotations" / "b", root / "JPEGImages", range(1))
+    samples: Any = voc.read(Source(str(root))).splits["train"]
+    found = [sample.name for sample in samples if sample.picture.is_file()]
+    assert found == ["JPEGImages/1.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("labels/0.txt", "0 0.5 0.5 0.25 0.25\r\n1 .1 .1 .2 .2\r\n", "0.txt has the form of YOLO"),
+        ("0.txt", "12 0.1 0.1 0.2 0.1 0.2 0.2", "0.txt has the form of YOLO"),
+        ("0.json", '{"shapes": []}', "0.json has the form of labelme"),
+        ("train.json", "{}", "There is train.json: if it is of COCO, set data.format to coco"),
+        ("0.txt", "a picture of 0.5", "but .*/set does not.$"),
+    ],
+)
+def test_boxes_laid_out_for_another_reader(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    root = tmp_path / "set"
+    fill(tmp_path / "elsewhere", root / "images", range(2))
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(content, newline="")
+    with pytest.raises(DataError, match=message):
+        voc.check(Source(str(root)))
 
 
 def test_xml_and_pictures_in_the_same_folders(tmp_path: Path, workspace: Workspace) -> None:
