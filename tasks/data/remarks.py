@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from tasks.data.losses import Loss, times
@@ -29,6 +29,10 @@ def warnings(manifest: Mapping[str, Any]) -> list[str]:
         few = ", ".join(names[:_SHOWN_NAMES])
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         said.append(f"{split} has nothing of {few}{more}.")
+    said += [
+        f"classes differ in case alone: {', '.join(alike)}."
+        for alike in _alike(manifest.get("classes", ()))
+    ]
     if "bit_depth" in manifest:
         depth = manifest["bit_depth"]
         said.append(
@@ -41,6 +45,14 @@ def warnings(manifest: Mapping[str, Any]) -> list[str]:
             "pictures use another range."
         )
     return said
+
+
+def _alike(classes: Sequence[str]) -> list[list[str]]:
+    """Names that a person may have meant to be one, together."""
+    found: dict[str, list[str]] = {}
+    for name in classes:
+        found.setdefault(name.casefold(), []).append(name)
+    return [names for names in found.values() if len(names) > 1]
 
 
 def _loss(record: Mapping[str, Any]) -> Loss:

@@ -53,6 +53,12 @@ def read(source: Source) -> RawData:
         split: samples_of_arrays(split, arrays[x], arrays[y], len(names) if names else None)
         for split, (x, y) in pairs.items()
     }
+    least = min(sample.label for sample in splits["train"])
+    if least > 0 and not names:
+        raise DataError(
+            f"train labels must count from 0, but the least is {least}. Subtract it, and save "
+            "again; or give the names of all classes as classes."
+        )
     top = max(sample.label for samples in splits.values() for sample in samples)
     return RawData(path.name, names or tuple(str(label) for label in range(top + 1)), splits)
 

@@ -150,6 +150,7 @@ def test_npz_layouts(tmp_path: Path, arrays: dict[str, Any], splits: set[str]) -
         ({"images": X, "labels": Y[:3]}, r"shape \[4\], one for each image, but got \[3\]"),
         ({"images": X, "labels": Y.astype(float)}, "labels must be integers, but got float64"),
         ({"images": X, "labels": Y - 1}, "within 0..K-1, but got -1..0"),
+        ({"images": X, "labels": Y + 1}, "labels must count from 0, but the least is 1. Subtract"),
         ({"images": X, "labels": Y, "classes": np.array(["one"])}, "within 0..0, but got 0..1"),
         ({"images": X, "labels": Y, "classes": Y}, "classes must be text"),
         ({"images": np.array([None] * 4), "labels": Y}, "Object arrays"),

@@ -80,6 +80,14 @@ def test_reasons_that_no_loss_tells_are_lines_of_their_own(manifest: Any) -> Non
     assert "3 times box clipped: x, first a." in remarks.lines(more)
 
 
+def test_classes_that_differ_in_case_are_said() -> None:
+    said = remarks.warnings({"classes": ["Cat", "cat", "dog", "STRASSE", "Straße"]})
+    assert said == [
+        "classes differ in case alone: Cat, cat.",
+        "classes differ in case alone: STRASSE, Straße.",
+    ]
+
+
 def test_missing_classes_and_depth_are_said() -> None:
     said = remarks.warnings({"classes_missing": {"train": list("abcdefg")}, "bit_depth": 12})
     assert said[0] == "train has nothing of a, b, c, d, e and 2 more."
