@@ -47,6 +47,17 @@ def test_streaming_comes_first_where_weights_do_not_fit() -> None:
     assert first.saving_ms == pytest.approx(latency(graph) - without, rel=0.1)
 
 
+def test_a_constant_as_large_as_a_map_is_named() -> None:
+    shape = (1, 128, 128, 32)
+    ops = (
+        conv("c", INPUT, shape, 32),
+        Op("sum", OpKind.ADD, ("c",), shape, shape, constant=shape),
+    )
+    (told,) = (change.text for change in advise(OpGraph(shape, ops)) if "MiB" in change.text)
+    assert told.startswith("these 0.5 MiB of weights and constant maps are not kept on chip")
+    assert "the heaviest layers are sum (0.5 MiB)" in told
+
+
 def test_an_op_on_the_host_is_named_and_several_subgraphs_are_tried() -> None:
     shape = (1, 28, 28, 64)
     ops = [conv("a", INPUT, shape, 64, 3)]

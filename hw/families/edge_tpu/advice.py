@@ -86,7 +86,9 @@ def _streaming(case: _Case) -> Iterator[Change]:
     streamed, exposed = float(case.parts.fetched_bytes[0]), float(case.parts.exposed_ms[0])
     if not streamed:
         return
-    sizes = {op.name: int(case.laws.package_bytes[row]) for op, row in case.ops()}
+    maps = case.laws.constant_bytes
+    sizes = {op.name: int(case.laws.package_bytes[row] + maps[row]) for op, row in case.ops()}
+    why = "and constant maps are not kept" if maps.any() else "do not fit"
     heaviest = sorted(sizes, key=lambda name: -sizes[name])[:2]
     kept = float(case.parts.streamed_bytes[0])
     again = f", fetched {streamed / kept:.0f} times as the maps are large" * (
@@ -94,7 +96,7 @@ def _streaming(case: _Case) -> Iterator[Change]:
     )
     yield Change(
         exposed,
-        f"these {kept / MIB:.1f} MiB of weights do not fit on chip{again} and cost "
+        f"these {kept / MIB:.1f} MiB of weights {why} on chip{again} and cost "
         f"{exposed:.2f} ms an inference; the heaviest layers are "
         f"{' and '.join(f'{short(n, 32)} ({sizes[n] / MIB:.1f} MiB)' for n in heaviest)}. Make "
         "those narrower.",
