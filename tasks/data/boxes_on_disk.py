@@ -39,6 +39,13 @@ def picture_folders(
     return [folder for folder in dict.fromkeys(ordered) if folder.is_dir()]
 
 
+def folder_called(root: Path, name: str) -> Path | None:
+    """The folder of a name in ``root``, in whatever case: as it is written, if it is there."""
+    exact = root / name
+    alike = [path for path in folders_in(root) if any_case(path.name) == any_case(name)]
+    return exact if exact in alike else next(iter(alike), None)
+
+
 @final
 class Pictures:
     """The pictures of one split, found by name or by stem.

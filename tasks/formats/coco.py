@@ -26,6 +26,7 @@ from tasks.data.box_forms import Given
 from tasks.data.boxes_on_disk import (
     LONGEST,
     Pictures,
+    folder_called,
     inside,
     picture_folders,
     too_long,
@@ -104,7 +105,7 @@ def _annotations(root: Path) -> tuple[dict[Split, Annotated], list[str]]:
         others: list[Path] = []
     else:
         found = _split_jsons(root)
-        lone = [path for folder in (root / "annotations", root) for path in _jsons(folder)]
+        lone = [path for folder in _holders(root) for path in _jsons(folder)]
         others = [path for path in lone if path not in found.values()]
         if "train" not in found:
             named = [p for p in others if p.name.lower().startswith(("annotations", "instances"))]
@@ -152,7 +153,7 @@ def _named_split(path: Path) -> Split | None:
 def _split_jsons(root: Path) -> dict[Split, Path]:
     """The JSON of each split, where their names or folders say which."""
     found: dict[Split, Path] = {}
-    for folder in (root / "annotations", root):
+    for folder in _holders(root):
         for path in _jsons(folder):
             split = _named_split(path)
             if split is not None and found.setdefault(split, path) != path:
@@ -167,9 +168,16 @@ def _split_jsons(root: Path) -> dict[Split, Path]:
     return found
 
 
+def _holders(root: Path) -> list[Path]:
+    """The folders in which the JSON of a split may lie."""
+    inner = folder_called(root, "annotations")
+    return [root] if inner is None else [inner, root]
+
+
 def _jsons(folder: Path) -> list[Path]:
-    """The JSON files in a folder, none if there is no such folder."""
-    return sorted(path for path in folder.glob("*.json") if not hidden(path.name))
+    """The JSON files in a folder."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() == ".json")
+    return sorted(path for path in files if not hidden(path.name))
 
 
 def _classes(files: Mapping[Split, Annotated]) -> tuple[tuple[str, ...], list[str]]:

@@ -22,7 +22,13 @@ from xml.etree.ElementTree import Element
 
 from tasks.data import box_forms, box_layouts
 from tasks.data.box_forms import Given, Numbers
-from tasks.data.boxes_on_disk import Pictures, inside, picture_folders, unmentioned
+from tasks.data.boxes_on_disk import (
+    Pictures,
+    folder_called,
+    inside,
+    picture_folders,
+    unmentioned,
+)
 from tasks.data.dataset import SPLITS, Box, BoxSample, DataError, RawData, Source, Split, split_of
 from tasks.data.files import (
     any_case,
@@ -101,6 +107,8 @@ def read(source: Source) -> RawData:
             for each in objects
         )
     listed = any(folder.stems is not None for folder in folders.values())
+    for split, samples in splits.items():
+        _refuse_shared(found[split], samples)
     for owner, lone in unmentioned(root, splits).items():
         skipped[owner or "train"][UNLISTED if listed else NO_XML] = lone
     return RawData(root.resolve().name, classes, splits, kind=KIND, skipped=skipped)
@@ -131,7 +139,7 @@ def _root(source: Source) -> Path:
 def _folders(root: Path) -> Mapping[Split, Folder]:
     """The splits on the disk."""
     found: dict[Split, Folder] = {}
-    if annotations := _annotations_in(root):
+    if annotations := folder_called(root, "Annotations"):
         xml = _xml_below(annotations)
         folders = picture_folders(root, annotations, None)
         pictures = Pictures(folders, None)
@@ -140,7 +148,7 @@ def _folders(root: Path) -> Mapping[Split, Folder]:
         for folder in folders_in(root):
             split = split_of(folder.name)
             if split is not None:
-                inner = _annotations_in(folder) or folder
+                inner = folder_called(folder, "Annotations") or folder
                 pictures = Pictures(picture_folders(folder, inner, None), None)
                 found[split] = Folder(_xml_below(inner), pictures, None)
         if not found and (xml := _xml_below(root)):
@@ -151,11 +159,6 @@ def _folders(root: Path) -> Mapping[Split, Folder]:
             f"pictures side by side, but {root} does not.{box_layouts.cure(root, 'voc')}"
         )
     return {split: found[split] for split in SPLITS if split in found}
-
-
-def _annotations_in(folder: Path) -> Path | None:
-    """``Annotations``, in whatever case."""
-    return next((one for one in folders_in(folder) if one.name.lower() == "annotations"), None)
 
 
 def _xml_below(folder: Path) -> dict[str, Path]:
@@ -327,6 +330,22 @@ def _boxes(
             edges = (ymin - 1, xmin - 1, ymax, xmax)
             boxes.append(Box(classes.index(name), edges, difficult))
     return boxes
+
+
+def _refuse_shared(objects: Sequence[Objects], samples: Sequence[BoxSample]) -> None:
+    """Refuse two XML of one picture, which would be two samples with half of the truth each.
+
+    Raises:
+        DataError: There are such.
+    """
+    owners: dict[object, Path] = {}
+    for each, sample in zip(objects, samples, strict=True):
+        first = owners.setdefault(sample.picture, each.path)
+        if first != each.path:
+            raise DataError(
+                f"each picture must have one XML, but {first.name} and {each.path.name} are both "
+                f"of {sample.name}. Name each as its picture, or put their objects into one."
+            )
 
 
 def _picture(pictures: Pictures, objects: Objects, alike: Mapping[str, int]) -> Path | None:

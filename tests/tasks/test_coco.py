@@ -106,6 +106,7 @@ def test_one_heap(root: Path, workspace: Workspace) -> None:
         ("{}.json", "{}"),
         ("{}/_annotations.coco.json", "{}"),
         ("{}/annotations.json", "{}/images"),
+        ("ANNOTATIONS/Instances_{}.JSON", "Images/{}"),
     ],
 )
 def test_layouts(tmp_path: Path, workspace: Workspace, annotations: str, images: str) -> None:

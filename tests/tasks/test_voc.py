@@ -249,6 +249,13 @@ def test_path_of_another_machine_names_the_picture(tmp_path: Path) -> None:
     assert [sample.name for sample in samples] == ["0.jpg", "1.jpg"]
 
 
+def test_two_xml_of_one_picture_are_refused(tmp_path: Path) -> None:
+    fill(tmp_path, tmp_path, range(2))
+    (tmp_path / "more.xml").write_text(xml(thing("cat"), "1.jpg"))
+    with pytest.raises(DataError, match=r"one XML, but 1.xml and more.xml are both of 1.jpg"):
+        voc.read(Source(str(tmp_path)))
+
+
 def test_two_xml_of_a_name_do_not_share_a_picture(tmp_path: Path) -> None:
     root = tmp_path / "x"
     fill(root / "Annotations" / "a", root / "JPEGImages", range(2))
