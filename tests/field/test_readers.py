@@ -154,20 +154,19 @@ OBJECT = st.tuples(st.one_of(NAMES, st.just("")), st.lists(NUMBER, min_size=4, m
 
 
 @QUICK
-@given(st.lists(st.lists(OBJECT, max_size=4), min_size=1, max_size=4))
-def test_objects_of_voc(pictures: list[list[tuple[str, list[Any]]]]) -> None:
+@given(st.lists(st.lists(OBJECT, max_size=4), min_size=1, max_size=4), st.booleans())
+def test_objects_of_voc(pictures: list[list[tuple[str, list[Any]]]], flat: bool) -> None:
     root = Path(tempfile.mkdtemp())
-    (root / "Annotations").mkdir()
+    annotations, images = (root, root) if flat else (root / "Annotations", root / "JPEGImages")
+    annotations.mkdir(exist_ok=True)
     for number, objects in enumerate(pictures):
-        picture(root / "JPEGImages" / f"{number}.png")
+        picture(images / f"{number}.png")
         text = ""
         for name, numbers in objects:
             edges = zip(("xmin", "ymin", "xmax", "ymax"), numbers, strict=True)
             box = "".join(f"<{edge}>{value}</{edge}>" for edge, value in edges)
             text += f"<object><name>{escape(name)}</name><bndbox>{box}</bndbox></object>"
-        (root / "Annotations" / f"{number}.xml").write_text(
-            f"<annotation>{text}</annotation>", "utf-8"
-        )
+        (annotations / f"{number}.xml").write_text(f"<annotation>{text}</annotation>", "utf-8")
     try:
         raw = voc.read(Source(str(root)))
     except DataError as error:
