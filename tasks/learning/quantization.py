@@ -119,7 +119,7 @@ def _full_integer(converter: Any) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    # One scale for the weights of a FULLY_CONNECTED: with several its version stays 4, so that
+    # One scale for the weights of a FULLY_CONNECTED: with several its version is the same, so
     # runtimes take the file which read one alone, and give wrong numbers without a word (TFLite
     # Micro until May 2024, tensorflow/tflite-micro #2602).
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
