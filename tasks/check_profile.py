@@ -103,7 +103,7 @@ class _Ahead:
     def of(params: Params, manifest: Any, workspace: Workspace) -> _Ahead:
         """From prepared data."""
         problem = open_problem(params.problem, workspace)
-        coster = Coster(params.space.name, manifest, params.cost, problem, params.space.choices)
+        coster = Coster(params.space.name, manifest, params.cost, problem, params.space.offers)
         space, within = coster.space, coster.within()
         baselines = offered(space, load_baselines(params.space.name))
         named = {space.smallest(): "smallest", space.largest(): "largest"}

@@ -111,7 +111,7 @@ class Search:
         self._manifest = read_json(workspace.data / "manifest.json")
         self._problem = open_problem(problem, workspace)
         self._objectives = objectives.parse(select.objectives, problem.name)
-        self._coster = Coster(space.name, self._manifest, cost, self._problem, space.choices)
+        self._coster = Coster(space.name, self._manifest, cost, self._problem, space.offers)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._facts = recipes.facts_of(self._manifest)
         self._plan = Rungs(search, self._facts, runtime.speed)

@@ -60,7 +60,7 @@ def run(
     train = read_npz(workspace.data / "train.npz")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
-    trained = reach(narrowed(network.space, space.choices), cost, opened)
+    trained = reach(narrowed(network.space, space.offers), cost, opened)
     losses = train_supernet(
         network,
         opened,

@@ -97,7 +97,7 @@ def check_space(wanted: SpaceParams, problem: str) -> None:
         SpaceError: The message lists those that do.
     """
     space = wanted.name
-    narrowed(load_trainable(space), wanted.choices)
+    narrowed(load_trainable(space), wanted.offers)
     if problem not in load_problems(space):
         fit = [name for name in names_in("catalog") if problem in load_problems(name)]
         raise SpaceError(
@@ -117,7 +117,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
     """
     manifest = read_json(workspace.data / "manifest.json")
     problem = open_problem(params.problem, workspace)
-    coster = Coster(params.space.name, manifest, params.cost, problem, params.space.choices)
+    coster = Coster(params.space.name, manifest, params.cost, problem, params.space.offers)
     coster.costs(coster.space.largest())
     check_teacher(params, coster, problem, workspace)
     if not coster.asked:

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     model_validator,
 )
@@ -106,11 +107,33 @@ class DataParams(Block):
         return self
 
 
+def _pairs(value: object) -> object:
+    """A mapping as pairs: parameters are hashed, so that worker processes can know them again."""
+    if isinstance(value, tuple):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be lists of values by name of choice, but got {short(value)}")
+    for name, values in value.items():
+        if not isinstance(values, list | tuple):
+            raise ValueError(f"{name} must be a list of values, but got {short(values)}")
+    return tuple((name, tuple(values)) for name, values in value.items())
+
+
 class SpaceParams(Block):
     """What can be built."""
 
     name: Name = "mobilenet_edgetpu_v2_small"
-    choices: dict[str, tuple[int | float | str, ...]] = {}
+    choices: Annotated[
+        tuple[tuple[str, tuple[int | float | str, ...]], ...],
+        Field(strict=False),
+        BeforeValidator(_pairs),
+        PlainSerializer(dict),
+    ] = ()
+
+    @property
+    def offers(self) -> dict[str, tuple[int | float | str, ...]]:
+        """Values by name or pattern of choice; empty: all that the space has."""
+        return dict(self.choices)
 
 
 class ProblemParams(Block):

@@ -144,6 +144,8 @@ def test_a_narrowed_space_is_all_that_is_searched(bench: Bench, tmp_path: Path) 
     ops = {v for one in records for k, v in one["architecture"].items() if k.endswith("/op")}
     assert len(records) == BUDGET and ops <= {"ibn_dw", "skip"}
     assert {one["name"] for one in records if one["name"]} >= {"depthwise_s", "smallest"}
+    assert hash(space) != hash(SpaceParams())  # worker processes know them again by it
+    assert SpaceParams.model_validate(space.model_dump()) == space
     with pytest.raises(SpaceError, match=r"'\*/ops' must fit the name of a choice"):
         check_space(SpaceParams(name=SPACE.name, choices={"*/ops": ("skip",)}), "classification")
 
