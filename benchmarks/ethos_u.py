@@ -105,13 +105,13 @@ def _int8(problem: Any, graph: OpGraph, ranges: Mapping[str, Any], seed: int) ->
 
 def _opened(drawn: Drawn) -> tuple[Any, Mapping[str, Any]]:
     """The problem on made-up samples, and some of them to observe."""
-    from tasks.learning.problem import Setting, load_problem
-    from tasks.run.params import ProblemParams
+    from tasks.learning.problem import load_problem
+    from tasks.learning.protocols import Setting
 
-    arrays = _arrays(drawn)
-    setting = Setting(CLASSES, drawn.shape, ProblemParams(name=drawn.problem), lambda: arrays)
+    arrays, kind = _arrays(drawn), load_problem(drawn.problem)
+    setting = Setting(CLASSES, drawn.shape, kind.options(), lambda: arrays)
     few = {name: array[:RANGES] for name, array in arrays.items()}
-    return load_problem(drawn.problem)(setting), few
+    return kind(setting), few
 
 
 def _arrays(drawn: Drawn, count: int = 12) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
-from tasks.learning.problem import Problem, open_problem
+from tasks.learning.problem import open_problem
+from tasks.learning.protocols import Problem
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace, read_json

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
 from spaces.graph import OpGraph, Shape
 from spaces.space import Architecture, TrainableSpace, sample
-from tasks.learning.problem import Arrays, Problem, problem_of_space
+from tasks.learning.problem import problem_of_space
+from tasks.learning.protocols import Arrays, Problem
 from tasks.run.params import Params
 from tasks.run.params_file import load_params
 

@@ -25,10 +25,9 @@ import numpy as np
 from benchmarks.results import ROOT, Result, machine, save, warn_if_busy
 from spaces.graph import Shape
 from spaces.space import TrainableSpace, load_baselines, load_trainable
-from tasks.candidates.architecture_table import default_classes
 from tasks.candidates.limits import reach
-from tasks.learning.problem import Arrays, Problem, Setting, load_problem, problem_of_space
-from tasks.run.params import ProblemParams
+from tasks.learning.problem import default_classes, load_problem, problem_of_space
+from tasks.learning.protocols import Arrays, Problem, Setting
 from tasks.run.params_file import load_params
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
@@ -67,10 +66,9 @@ def _labels(rng: np.random.Generator, classes: int, *shape: int) -> Any:
 
 def opened(space: TrainableSpace, classes: int, batch: Arrays) -> Problem:
     """The problem of a space with a batch as its train split."""
-    name = problem_of_space(space, classes).name
+    kind = load_problem(problem_of_space(space, classes).name)
     names = tuple(map(str, range(classes)))
-    setting = Setting(names, space.input_shape, ProblemParams(name=name), lambda: batch)
-    return load_problem(name)(setting)
+    return kind(Setting(names, space.input_shape, kind.options(), lambda: batch))
 
 
 def memory_gb() -> float:

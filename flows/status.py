@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tasks.learning.problem import load_problem
+from tasks.learning.problem import load_problem, problems_of
 from tasks.pipeline.session import ROOT
 from tasks.pipeline.stages import STAGES, is_running, timings
 from tasks.run.params import ParamsError
@@ -102,9 +102,13 @@ def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _front(front: Sequence[Mapping[str, Any]], workspace: Workspace) -> Iterator[str]:
     """What a front is scored by, and its best models, a line each."""
     manifest = workspace.data / "manifest.json"
-    problem = read_json(manifest)["problem"] if manifest.exists() else "classification"
-    metric = load_problem(problem).metric
-    scored = [record for record in front if metric.name in record]  # not those of another problem
+    kind = read_json(manifest)["problem"] if manifest.exists() else "classification"
+    # Several problems may learn from such data; a front of other data is not shown.
+    metrics = [load_problem(name).metric for name in problems_of(kind)]
+    metric = next((m for m in metrics if any(m.name in record for record in front)), None)
+    if metric is None:
+        return
+    scored = [record for record in front if metric.name in record]
     best = sorted(scored, key=lambda record: -float(record[metric.name]))
     if best:
         yield f"front by {metric.label}, shared weights, validation:"

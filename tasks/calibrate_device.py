@@ -28,10 +28,10 @@ from tasks.candidates.architecture_table import (
     ARCHITECTURE,
     Table,
     TableError,
-    default_classes,
     graphs,
     read_table,
 )
+from tasks.learning.problem import default_classes
 from tasks.run.workspace import write_bytes
 
 LATENCY, TFLITE = "latency_ms", "tflite"
@@ -56,7 +56,7 @@ def run(
     The table has a column ``latency_ms`` (warm, batch 1) and either ``architecture``, with
     ``space_name``, or ``tflite``, paths relative to the table. Other columns are ignored.
     ``classes`` are those of the head of the measured architectures; None: as
-    :func:`tasks.candidates.architecture_table.default_classes` has it.
+    :func:`tasks.learning.problem.default_classes` has it.
 
     Raises:
         TableError: The table cannot be read, lacks a column, names a network twice, or a cell is

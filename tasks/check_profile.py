@@ -55,7 +55,8 @@ def run(params: Params, progress: Progress) -> Iterator[str]:
         began = time.monotonic()
         manifest: Any = prepare(params.data.model_copy(update=lenient), workspace, progress)
         took = time.monotonic() - began
-        yield from data_sheet.lines(manifest, load_split(workspace, "train"), params)
+        problem, train = open_problem(params.problem, workspace), load_split(workspace, "train")
+        yield from data_sheet.lines(manifest, train, params, problem)
         yield from (f"  {line}" for line in remarks.lines(manifest))
         _refuse(manifest, params)
         preflight.check_target(params, workspace)

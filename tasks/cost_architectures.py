@@ -18,11 +18,11 @@ from spaces.space import SearchSpace, load_space
 from tasks.candidates.architecture_table import (
     Table,
     TableError,
-    default_classes,
     graphs,
     lowered,
     read_table,
 )
+from tasks.learning.problem import default_classes
 from tasks.run.workspace import write_bytes
 
 LATENCIES = ("latency_ms", "latency_low_ms", "latency_high_ms", "energy_mj")
@@ -43,7 +43,7 @@ def run(
 
     Columns of the table are kept; those that bear the name of a cost are replaced. ``classes`` are
     those of the head, which is costed, too; None: as
-    :func:`tasks.candidates.architecture_table.default_classes` has it.
+    :func:`tasks.learning.problem.default_classes` has it.
 
     Returns:
         Number of architectures.

@@ -29,7 +29,8 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import sized
-from tasks.learning.problem import Problem, open_problem
+from tasks.learning.problem import open_problem
+from tasks.learning.protocols import Problem
 from tasks.learning.quantization import Network
 from tasks.learning.shared_weights import is_trained, load_supernet, slice_of
 from tasks.learning.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher

@@ -15,7 +15,8 @@ from tasks.candidates.records import Record
 from tasks.candidates.volume import Corner, corner_of, volume
 from tasks.estimate_cost import estimate_file
 from tasks.learning.networks import deployed_graph
-from tasks.learning.problem import Problem, open_problem
+from tasks.learning.problem import open_problem
+from tasks.learning.protocols import Problem
 from tasks.run.params import CostParams, ProblemParams, SelectParams
 from tasks.run.progress import Progress
 from tasks.run.workspace import Workspace, read_json, write_json

@@ -18,7 +18,8 @@ from tasks.data import linear_floor
 from tasks.data.arrays import has_split, load_split
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import deployed_graph
-from tasks.learning.problem import Problem, open_problem
+from tasks.learning.problem import open_problem
+from tasks.learning.protocols import Problem
 from tasks.learning.samples import Sample
 from tasks.run.params import (
     CostParams,
@@ -180,7 +181,7 @@ def _page(
     origins = {record["id"]: record["origin"] for record in candidates}
     return report_page.ReportData(
         title=params.report.title,
-        problem=_problem(manifest),
+        problem=_problem(problem.name, manifest),
         metric=metric,
         device=params.cost.device,
         method=params.cost.method,
@@ -213,9 +214,9 @@ def _page(
     )
 
 
-def _problem(manifest: Mapping[str, Any]) -> str:
+def _problem(name: str, manifest: Mapping[str, Any]) -> str:
     """The problem and its data in a few words."""
-    name = str(manifest.get("problem", "classification")).replace("_", " ")
+    name = name.replace("_", " ")
     classes = len(manifest["classes"])
     return f"{name} of {manifest['source']}" + (f", {classes} classes" if classes else "")
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from spaces.graph import Shape
 from spaces.space import TrainableSpace, load_trainable
-from tasks.learning.problem import Problem, Setting, load_problem
-from tasks.run.params import ProblemParams
+from tasks.learning.problem import load_problem
+from tasks.learning.protocols import Problem, Setting
 
 VOCABULARY, CLASSES = 30, 3
 WORDS = 20
@@ -46,8 +46,8 @@ def opened(
     size = SMALL[name][1] if shape is None else shape
     arrays = samples(name, 12, size) if train is None else train
     classes = () if name == "question_answering" else ("apple", "bee", "cat")
-    setting = Setting(classes, size, ProblemParams(name=name, **options), lambda: arrays)
-    return load_problem(name)(setting)
+    kind = load_problem(name)
+    return kind(Setting(classes, size, kind.options(**options), lambda: arrays))
 
 
 def samples(name: str, count: int, shape: Shape | None = None, seed: int = 0) -> Arrays:

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 
 from spaces.graph import IntArray, OpBatch, OpGraph, Shape
 from spaces.notation import parser_of
-from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes, load_problems
-from tasks.learning.problem import Problem, completed, problem_of_space
+from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes
+from tasks.learning.problem import problem_of_space
+from tasks.learning.protocols import Head, completed
 
 ARCHITECTURE = "architecture"
 _CHUNK = 1024  # as many architectures at once as fit into a processor's cache
-_SMALL_SIDE = 96  # pixels
-_CLASSES = {"classification": 1001, "segmentation": 32, "detection": 90}
-"""Of ImageNet with background, of the part of ADE20K that the release used, and of COCO."""
 
 
 class TableError(ValueError):
@@ -137,14 +135,6 @@ def _records(file: IO[str]) -> Iterator[tuple[int, list[str]]]:
         line = reader.line_num + 1
 
 
-def default_classes(space: SearchSpace) -> int:
-    """What the released networks of a space had: see :data:`_CLASSES`; 10 for small pictures."""
-    problem = load_problems(space.name)[0]
-    if problem == "classification" and max(space.input_shape[1:3]) <= _SMALL_SIDE:
-        return 10
-    return _CLASSES.get(problem, 10)
-
-
 def lowered(table: Table, space: SearchSpace, classes: int) -> Iterator[tuple[IntArray, OpBatch]]:
     """The networks of a table with the heads of their problem, some rows at a time.
 
@@ -194,10 +184,10 @@ def _lowered(
     space: SearchSpace,
     points: Sequence[Architecture],
     rows: Sequence[int],
-    problem: Problem,
+    head: Head,
 ) -> OpBatch:
     try:
-        return completed(problem, space, [points[row] for row in rows])
+        return completed(head, space, [points[row] for row in rows])
     except SpaceError as refused:
         for row in rows:  # which one it was
             try:

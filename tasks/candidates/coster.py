@@ -19,7 +19,7 @@ from spaces.trainable.reach import family_limits
 from tasks.candidates.limits import cost_limits
 from tasks.candidates.records import Record, costs, describe
 from tasks.learning.networks import sized
-from tasks.learning.problem import Problem, completed
+from tasks.learning.protocols import Head, completed
 from tasks.run.params import CostParams
 
 
@@ -37,13 +37,13 @@ class Coster:
         space_name: str,
         manifest: Any,
         cost: CostParams,
-        problem: Problem,
+        head: Head,
         choices: Offers | None = None,
     ) -> None:
         self.space: TrainableSpace = sized(space_name, manifest, choices)
         self.device, self.method = cost.device, cost.method
         self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
-        self._problem = problem
+        self._head = head
         self._known: dict[Architecture, Record] = {}
         self.asked = cost_limits(cost)
         family = family_limits(load_baselines(space_name).values(), self.costs)
@@ -51,7 +51,7 @@ class Coster:
 
     def graph(self, point: Architecture) -> OpGraph:
         """The whole network, head included."""
-        return self._problem.complete(self.space.lower(point))
+        return self._head.complete(self.space.lower(point))
 
     def costs(self, point: Architecture) -> Record:
         """The numbers that :func:`tasks.candidates.records.describe` and ``costs`` there name."""
@@ -69,7 +69,7 @@ class Coster:
         from there. A cost that a network does not have is NaN.
         """
         try:
-            found = self._model.estimate_many(completed(self._problem, self.space, points))
+            found = self._model.estimate_many(completed(self._head, self.space, points))
         except CostModelError:  # a batch does not tell where ops of such networks run
             found = {}
         return {

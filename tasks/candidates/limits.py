@@ -10,7 +10,7 @@ from spaces.graph import OpGraph
 from spaces.space import Architecture, TrainableSpace, load_baselines
 from spaces.trainable.reach import MACS, PARAMETERS, Reach, family_limits
 from tasks.candidates.records import costs as costs_of
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Head
 from tasks.run.params import CostParams
 
 
@@ -20,13 +20,13 @@ def cost_limits(cost: CostParams) -> dict[str, float]:
     return {name: float(limit) for name, limit in limits.items() if limit is not None}
 
 
-def reach(space: TrainableSpace, cost: CostParams, problem: Problem) -> Reach:
+def reach(space: TrainableSpace, cost: CostParams, head: Head) -> Reach:
     """The networks that a supernet is trained for: in the limits of ``cost`` and of the family.
 
     Args:
         space: Sized for the data.
         cost: The device is asked only where there are limits.
-        problem: Its heads count.
+        head: It counts, too.
 
     Raises:
         DeviceError: There are limits, and no such device.
@@ -34,7 +34,7 @@ def reach(space: TrainableSpace, cost: CostParams, problem: Problem) -> Reach:
     """
 
     def graph(point: Architecture) -> OpGraph:
-        return problem.complete(space.lower(point))
+        return head.complete(space.lower(point))
 
     def sizes(point: Architecture) -> Mapping[str, float]:
         network = graph(point)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.learning.problem import ProblemError
+from tasks.learning.protocols import ProblemError
 from tasks.learning.samples import Segment, judged
 
 Tensor = Any  # tensorflow ships no types for it

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spaces.graph import OpGraph
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Criterion
 
 BATCH_BYTES = 2**23
 """Of inputs that are looked at together: 8 MiB, or 64 samples if that is more."""
 
 
 def inputs_in_batches(
-    problem: Problem, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
+    criterion: Criterion, arrays: Mapping[str, Any], graph: OpGraph, whole: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Inputs of a network in batches of equal size; with ``whole`` a rest is dropped."""
-    inputs = problem.inputs(arrays, graph)
+    inputs = criterion.inputs(arrays, graph)
     count = len(next(iter(inputs.values())))
     sample_bytes = sum(array.nbytes for array in inputs.values()) // max(1, count)
     size = min(count, max(64, min(256, BATCH_BYTES // max(1, sample_bytes))))

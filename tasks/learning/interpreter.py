@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import OpGraph
-from tasks.learning.problem import Outputs, Problem
+from tasks.learning.protocols import Outputs, Problem
 
 
 def predict(

@@ -9,7 +9,7 @@ from typing import Any
 from spaces.graph import OpGraph
 from spaces.narrowed import Offers, narrowed
 from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Head
 from tasks.run.workspace import read_json
 
 
@@ -36,8 +36,8 @@ def fitted(space: Any, manifest: Any) -> Any:
     return sized_space.for_vocabulary(manifest["vocabulary_size"], manifest["token_types"])
 
 
-def deployed_graph(folder: Path, manifest: Mapping[str, Any], problem: Problem) -> OpGraph:
+def deployed_graph(folder: Path, manifest: Mapping[str, Any], head: Head) -> OpGraph:
     """The graph of a finalist, head included, from the architecture beside its files."""
     decisions = read_json(folder / "architecture.json")
     point = Architecture.of(decisions.pop("space"), decisions)
-    return problem.complete(sized(point.space, manifest).lower(point))
+    return head.complete(sized(point.space, manifest).lower(point))

@@ -17,7 +17,7 @@ from spaces.graph import Op, OpGraph
 from spaces.space import Architecture
 from spaces.trainable.reach import Reach
 from tasks.learning.optimizer import Accumulator, Arrays, Optimizer, Recipe
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Criterion
 from tasks.learning.training import (
     GUARD_STEPS,
     Batches,
@@ -41,7 +41,7 @@ class SandwichStep:
     def __init__(
         self,
         net: Any,
-        problem: Problem,
+        problem: Criterion,
         recipe: Recipe,
         dropout: float,
         random_subnets: int,
@@ -120,7 +120,7 @@ def _drop(rate: float, seed: Any, op: Op, x: Any) -> Any:
 
 def train_supernet(
     net: Any,
-    problem: Problem,
+    problem: Criterion,
     batches: Batches,
     recipe: Recipe,
     dropout: float,

@@ -8,20 +8,20 @@ from spaces.graph import OpGraph
 from spaces.space import Architecture
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Criterion, Head
 from tasks.run.workspace import Workspace, read_json, read_npz
 
 
-def new_supernet(name: str, problem: Problem, workspace: Workspace, seed: int) -> Any:
+def new_supernet(name: str, head: Head, workspace: Workspace, seed: int) -> Any:
     """An untrained :class:`spaces.trainable.supernet.Supernet` for the data of a workspace."""
     from spaces.trainable.supernet import Supernet
 
     space = sized(name, read_json(workspace.data / "manifest.json"))
 
     def complete(backbone: OpGraph) -> OpGraph:
-        return problem.complete(backbone)
+        return head.complete(backbone)
 
-    return Supernet(space, complete, problem.trained, seed, problem.first_bias)
+    return Supernet(space, complete, head.trained, seed, head.first_bias)
 
 
 def is_trained(workspace: Workspace) -> bool:
@@ -29,17 +29,17 @@ def is_trained(workspace: Workspace) -> bool:
     return (workspace.supernet / "weights.npz").exists()
 
 
-def load_supernet(name: str, problem: Problem, workspace: Workspace) -> Any:
+def load_supernet(name: str, head: Head, workspace: Workspace) -> Any:
     """The trained :class:`spaces.trainable.supernet.Supernet` of a workspace."""
-    network = new_supernet(name, problem, workspace, seed=0)
+    network = new_supernet(name, head, workspace, seed=0)
     network.restore(read_npz(workspace.supernet / "weights.npz"))
     return network
 
 
-def slice_of(network: Any, problem: Problem, point: Architecture, samples: Any) -> Any:
+def slice_of(network: Any, criterion: Criterion, point: Architecture, samples: Any) -> Any:
     """Weights of one architecture, by the names of :mod:`spaces.trainable.keras_model`.
 
     Its batch statistics are recalibrated on ``samples``, arrays of train.
     """
-    batches = inputs_in_batches(problem, samples, network.graph(point), whole=True)
+    batches = inputs_in_batches(criterion, samples, network.graph(point), whole=True)
     return network.extract(point, network.recalibrate(point, batches))

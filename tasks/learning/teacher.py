@@ -21,7 +21,7 @@ from spaces.space import TrainableSpace, architecture
 from tasks.learning import foreign_network, sentences
 from tasks.learning.foreign_network import ForeignNetwork, ForeignNetworkError, Slot
 from tasks.learning.interpreter import quantize
-from tasks.learning.problem import Arrays, Outputs, Problem, ProblemError
+from tasks.learning.protocols import Arrays, Outputs, Problem, ProblemError
 from tasks.run.params import RuntimeParams
 from tasks.run.workspace import read_json, read_npz
 
@@ -48,7 +48,7 @@ class Teacher(Protocol):
     """Knows what to put out for a batch."""
 
     def __call__(self, batch: Arrays, graph: OpGraph) -> Outputs:
-        """Like outputs of :attr:`tasks.learning.problem.Problem.trained`, for one who learns."""
+        """Like outputs of :attr:`tasks.learning.protocols.Head.trained`, for one who learns."""
 
 
 def check_file(given: str | None) -> None:

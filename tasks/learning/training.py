@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spaces.graph import OpGraph
 from tasks.learning.batch_statistics import BATCHES, settle
 from tasks.learning.optimizer import Arrays, Average, Optimizer, Recipe
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Criterion
 from tasks.learning.teacher import SHARE, Teacher
 from tasks.run.params import AugmentParams
 from tasks.run.progress import Progress
@@ -45,7 +45,7 @@ class Batches:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: Criterion,
         arrays: Mapping[str, NDArray[Any]],
         batch_size: int,
         seed: int,
@@ -132,7 +132,7 @@ class DivergenceGuard:
         self._recent = list(recent)
 
 
-def as_tensors(problem: Problem, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:
+def as_tensors(problem: Criterion, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:
     """Inputs and targets of a batch for a network, by name."""
     import tensorflow as tf
 
@@ -146,7 +146,7 @@ def as_tensors(problem: Problem, batch: Arrays, graph: OpGraph) -> tuple[Any, An
 def train_model(
     model: Any,
     graph: OpGraph,
-    problem: Problem,
+    problem: Criterion,
     batches: Batches,
     recipe: Recipe,
     checkpoint: Checkpoint,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from hw.text import table
-from tasks.learning.problem import Arrays
+from tasks.learning.protocols import AdviceOnData, Arrays, Problem
 from tasks.run.params import Params
 
 _SHOWN: Final = 8  # classes; of more the first and the last
@@ -19,16 +19,21 @@ _FEW: Final = 0.01
 _SMALL_PIXELS: Final = 8  # a side that a network at stride 8 sees as one place
 
 
-def lines(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
-    """Counts by split, balance of classes, and what is special about this kind of data."""
+def lines(
+    manifest: Mapping[str, Any], train: Arrays, params: Params, problem: Problem
+) -> Iterator[str]:
+    """Counts by split, balance of classes, and what is special about this data and problem."""
     classes = manifest["classes"]
     of = f", {len(classes)} classes" if classes else ""
     yield f"data: {manifest['source']}, for {params.problem.name}{of}"
     yield from _counts(manifest)
     yield from _balance(manifest)
-    special = {"detection": _boxes, "segmentation": _masks}.get(str(manifest["problem"]))
-    if special is not None:
-        yield from special(manifest, train, params)
+    if "boxes" in train:
+        yield from _boxes(manifest, train)
+    if "masks" in train:
+        yield from _masks(manifest)
+    if isinstance(problem, AdviceOnData):
+        yield from (f"  {line}" for line in problem.advice(train))
     if "longest_tokens" in manifest["splits"]["train"]:
         yield from _texts(manifest, params)
 
@@ -63,8 +68,8 @@ def _balance(manifest: Mapping[str, Any]) -> Iterator[str]:
         yield f"  always saying the commonest class is right on {share:.1%} of validation"
 
 
-def _boxes(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
-    """Sizes of boxes in pixels of the network's input, and how many there are in a picture."""
+def _boxes(manifest: Mapping[str, Any], train: Arrays) -> Iterator[str]:
+    """Sizes of boxes in pixels of the network's input."""
     real = train["labels"] >= 0
     _, height, width, _ = manifest["input_shape"]
     sides = (train["boxes"][..., 2:] - train["boxes"][..., :2])[real] * (height, width)
@@ -80,14 +85,9 @@ def _boxes(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterat
             f"  {tiny:.1%} of them are narrower than {_SMALL_PIXELS} pixels: hard to find. A "
             "larger data.image_size, or space.name detection_small_fine, sees more of them"
         )
-    most, kept = int(real.sum(axis=1).max()), params.problem.detections
-    full = float((real.sum(axis=1) > kept).mean())
-    yield f"  at most {most} boxes in a picture; problem.detections keeps {kept}"
-    if full:
-        yield f"  {full:.1%} of the pictures have more than that: raise problem.detections"
 
 
-def _masks(manifest: Mapping[str, Any], train: Arrays, params: Params) -> Iterator[str]:
+def _masks(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Shares of the pixels that count."""
     counts = manifest["splits"]["train"]["pixels_per_class"]
     total, ignored = sum(counts.values()), manifest["splits"]["train"]["pixels_ignored"]

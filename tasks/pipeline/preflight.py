@@ -11,9 +11,7 @@ from spaces.space import (
     SpaceError,
     load_algorithm,
     load_baselines,
-    load_problems,
     load_trainable,
-    names_in,
 )
 from tasks.candidates import objectives
 from tasks.candidates.coster import Coster
@@ -22,7 +20,8 @@ from tasks.data import losses
 from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError, Source, check_source, format_names, kind_of
 from tasks.learning import start_from, teacher
-from tasks.learning.problem import Problem, load_problem, open_problem
+from tasks.learning.problem import load_problem, open_problem, spaces_for
+from tasks.learning.protocols import Problem
 from tasks.run.params import Params, SpaceParams
 from tasks.run.workspace import Workspace, read_json
 
@@ -81,9 +80,9 @@ def check_format(name: str, problem: str) -> None:
     Raises:
         DataError: The message lists the formats that fit.
     """
-    kind = kind_of(name)
-    if kind != problem:
-        fit = [known for known in format_names() if kind_of(known) == problem]
+    kind, kinds = kind_of(name), load_problem(problem).kinds
+    if kind not in kinds:
+        fit = [known for known in format_names() if kind_of(known) in kinds]
         raise DataError(
             f"data.format must be one for {problem} ({', '.join(fit)}), but got {name!r}, which "
             f"is for {kind}."
@@ -96,10 +95,9 @@ def check_space(wanted: SpaceParams, problem: str) -> None:
     Raises:
         SpaceError: The message lists those that do.
     """
-    space = wanted.name
+    space, fit = wanted.name, spaces_for(problem)
     narrowed(load_trainable(space), wanted.offers)
-    if problem not in load_problems(space):
-        fit = [name for name in names_in("catalog") if problem in load_problems(name)]
+    if space not in fit:
         raise SpaceError(
             f"space.name must name a space for {problem} ({', '.join(fit)}), but got {space!r}."
         )

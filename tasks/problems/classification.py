@@ -5,30 +5,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpBatch, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import classification as heads
 from tasks.learning import augment, categories
 from tasks.learning.pixels import normalise
-from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning.protocols import Arrays, Metric, Outputs, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, label_picture
-from tasks.run.params import AugmentParams
+from tasks.run.params import AugmentParams, Block
+
+_SMALL_SIDE = 96  # pixels
 
 
-@final
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """See :class:`tasks.learning.problem.Problem`."""
+    """See :class:`tasks.learning.protocols.Problem`."""
 
     name: ClassVar[str] = "classification"
     metric: ClassVar[Metric] = Metric("top1", "top-1 accuracy", "max")
+    options: ClassVar[type[Block]] = Block
+    kinds: ClassVar[tuple[str, ...]] = ("classification",)
+    backbones: ClassVar[tuple[str, ...]] = ("classification",)
     trained: ClassVar[tuple[str, ...]] = ("logits",)
     deployed: ClassVar[tuple[str, ...]] = ("probabilities",)
-    setting: Setting
+    setting: Setting[Block]
+
+    @staticmethod
+    def default_classes(input_shape: Shape) -> int:
+        """Those of ImageNet with background; of small pictures 10, as small data sets have."""
+        return 10 if max(input_shape[1:3]) <= _SMALL_SIDE else 1001
 
     @property
     def chance_loss(self) -> float:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpGraph, Shape
 from spaces.heads.ssd import ssd
 from tasks.learning import anchors, augment
 from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
 from tasks.learning.pixels import normalise
-from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.protocols import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, draw_boxes, legend
-from tasks.run.params import AugmentParams
+from tasks.run.params import AugmentParams, Block, Count
 
 FOCUS, POSITIVE_SHARE = 2.0, 0.75
 """Of the focal loss, as SpaghettiNet was trained (its released configuration)."""
@@ -29,18 +29,33 @@ _LEAST = 1e-4
 """A score that counts as none."""
 
 
-@final
+class Options(Block):
+    """What predicts, how many anchors each place of a level has, and how many finds are kept."""
+
+    predictor: Literal["ssdlite", "pointwise"] = "ssdlite"
+    anchors: Count = 3
+    detections: Count = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """See :class:`tasks.learning.problem.Problem`."""
+    """See :class:`tasks.learning.protocols.Problem`."""
 
     name: ClassVar[str] = "detection"
     metric: ClassVar[Metric] = Metric("map50", "mAP at IoU 0.5", "max")
+    options: ClassVar[type[Block]] = Options
+    kinds: ClassVar[tuple[str, ...]] = ("detection",)
+    backbones: ClassVar[tuple[str, ...]] = ("detection",)
     trained: ClassVar[tuple[str, ...]] = ("boxes", "class_logits")
     deployed: ClassVar[tuple[str, ...]] = ("boxes", "scores")
     chance_loss: ClassVar[None] = None
-    setting: Setting
+    setting: Setting[Options]
     _memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def default_classes(input_shape: Shape) -> int:
+        """Those of COCO."""
+        return 90
 
     def complete(self, backbone: OpGraph) -> OpGraph:
         """Predictors at each level, and the suppression of double finds on the host."""
@@ -188,6 +203,14 @@ class Detection:
         truth = Truth(*(arrays[part] for part in parts))
         metrics = coco_metrics(self.detections(outputs, graph), truth)
         return {"map50": metrics.map50, "map": metrics.map, "map75": metrics.map75}
+
+    def advice(self, train: Arrays) -> Iterator[str]:
+        """Whether ``problem.detections`` is enough."""
+        counts, kept = (train["labels"] >= 0).sum(axis=1), self.setting.options.detections
+        yield f"at most {counts.max()} boxes in a picture; problem.detections keeps {kept}"
+        full = float((counts > kept).mean())
+        if full:
+            yield f"{full:.1%} of the pictures have more than that: raise problem.detections"
 
     def samples(
         self, arrays: Arrays, outputs: Mapping[str, Outputs], graph: OpGraph

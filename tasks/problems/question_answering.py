@@ -9,33 +9,46 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpBatch, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
-from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.protocols import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, mark_span
-from tasks.run.params import AugmentParams
+from tasks.run.params import AugmentParams, Block, Count
 
 _OUTSIDE = -1e4
 """Added to the scores of tokens that cannot be an answer: on the host, in floating point."""
 _SHOWN = 200  # characters of a text that people see on both sides of an answer
 
 
-@final
+class Options(Block):
+    """How long an answer may be, in tokens."""
+
+    answer_tokens: Count = 16
+
+
 @dataclass(frozen=True, slots=True)
 class QuestionAnswering:
-    """See :class:`tasks.learning.problem.Problem`."""
+    """See :class:`tasks.learning.protocols.Problem`."""
 
     name: ClassVar[str] = "question_answering"
     metric: ClassVar[Metric] = Metric("f1", "F1 over words", "max")
+    options: ClassVar[type[Block]] = Options
+    kinds: ClassVar[tuple[str, ...]] = ("question_answering",)
+    backbones: ClassVar[tuple[str, ...]] = ("question_answering",)
     trained: ClassVar[tuple[str, ...]] = ("span_logits",)
     deployed: ClassVar[tuple[str, ...]] = ("span_logits",)
-    setting: Setting
+    setting: Setting[Options]
+
+    @staticmethod
+    def default_classes(input_shape: Shape) -> int:
+        """A head for spans has none."""
+        return 10
 
     @property
     def chance_loss(self) -> float:

@@ -5,32 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpBatch, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import segmentation as segmentation_head
 from tasks.learning import augment, categories
 from tasks.learning.pixels import normalise
-from tasks.learning.problem import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
+from tasks.learning.protocols import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, label_picture, legend, paint_mask
-from tasks.run.params import AugmentParams
+from tasks.run.params import AugmentParams, Block, Count
 
 IGNORE = augment.IGNORE
 
 
-@final
+class Options(Block):
+    """How scores become labels of the picture's size."""
+
+    finalize: Literal["resize_argmax", "argmax_resize"] = "resize_argmax"
+    argmax_side: Count | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Segmentation:
-    """See :class:`tasks.learning.problem.Problem`."""
+    """See :class:`tasks.learning.protocols.Problem`."""
 
     name: ClassVar[str] = "segmentation"
     metric: ClassVar[Metric] = Metric("mean_iou", "mean IoU", "max")
+    options: ClassVar[type[Block]] = Options
+    kinds: ClassVar[tuple[str, ...]] = ("segmentation",)
+    backbones: ClassVar[tuple[str, ...]] = ("segmentation",)
     trained: ClassVar[tuple[str, ...]] = (segmentation_head.LOGITS,)
     deployed: ClassVar[tuple[str, ...]] = (segmentation_head.LABELS,)
-    setting: Setting
+    setting: Setting[Options]
+
+    @staticmethod
+    def default_classes(input_shape: Shape) -> int:
+        """Those of the part of ADE20K that the release used."""
+        return 32
 
     @property
     def chance_loss(self) -> float:

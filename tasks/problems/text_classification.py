@@ -5,29 +5,36 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spaces.graph import Op, OpBatch, OpGraph
+from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
-from tasks.learning.problem import Arrays, Metric, Outputs, Setting, Tensor
+from tasks.learning.protocols import Arrays, Metric, Outputs, Setting, Tensor
 from tasks.learning.samples import Panel, Sample
-from tasks.run.params import AugmentParams
+from tasks.run.params import AugmentParams, Block
 
 
-@final
 @dataclass(frozen=True, slots=True)
 class TextClassification:
-    """See :class:`tasks.learning.problem.Problem`."""
+    """See :class:`tasks.learning.protocols.Problem`."""
 
     name: ClassVar[str] = "text_classification"
     metric: ClassVar[Metric] = Metric("accuracy", "accuracy", "max")
+    options: ClassVar[type[Block]] = Block
+    kinds: ClassVar[tuple[str, ...]] = ("text_classification",)
+    backbones: ClassVar[tuple[str, ...]] = ("text_classification",)
     trained: ClassVar[tuple[str, ...]] = ("logits",)
     deployed: ClassVar[tuple[str, ...]] = ("probabilities",)
-    setting: Setting
+    setting: Setting[Block]
+
+    @staticmethod
+    def default_classes(input_shape: Shape) -> int:
+        """As many as there may be of texts; nothing is published with a head."""
+        return 10
 
     @property
     def chance_loss(self) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hw.report import CostReport
-from tasks.learning.problem import Metric
+from tasks.learning.protocols import Metric
 from tasks.learning.samples import Sample
 from tasks.report.agreement import Gate, Rung
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -137,15 +137,20 @@ class SpaceParams(Block):
 
 
 class ProblemParams(Block):
-    """What is to be learned, and what of it is deployed."""
+    """What is to be learned; what stands beside the name is the problem's own.
+
+    Nothing here knows which problems there are: :mod:`tasks.run.params_file` has the rest of the
+    block checked, and filled in, by the ``options`` of the problem's file.
+    """
+
+    model_config = ConfigDict(extra="allow")
 
     name: Name = "classification"
-    finalize: Literal["resize_argmax", "argmax_resize"] = "resize_argmax"
-    argmax_side: Count | None = None
-    predictor: Literal["ssdlite", "pointwise"] = "ssdlite"
-    anchors: Count = 3
-    detections: Count = 20
-    answer_tokens: Count = 16
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What stands beside the name."""
+        return dict(self.model_extra or {})
 
 
 class AugmentParams(Block):

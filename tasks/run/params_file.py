@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import re
 import typing
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from pydantic import (
     ValidationError,
 )
 
-from tasks.run.params import Params, ParamsError, short
+from tasks.run.params import Block, Params, ParamsError, ProblemParams, short
+from tasks.run.things import names_in
 
 
 def load_params(path: Path, profile: str | None = None, overrides: Sequence[str] = ()) -> Params:
@@ -42,12 +44,15 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
         over = dict(overlay)
         effort = over.pop(_EFFORT, None)
         if effort is not None:
-            tree = merge(tree, _with_whole_goals(_profile(efforts, effort, path, _EFFORT)))
-        tree = merge(tree, over)
+            tree = _laid(tree, _with_whole_goals(_profile(efforts, effort, path, _EFFORT)))
+        tree = _laid(tree, over)
+    where += ", --set" if overrides else ""
+    tree = {key: {} if value is None else value for key, value in tree.items()}
+    tree["problem"] = _with_options(tree.get("problem", {}), where)
     try:
-        return Params.model_validate({k: {} if v is None else v for k, v in tree.items()})
+        return Params.model_validate(tree)
     except ValidationError as error:
-        raise ParamsError(_explain(error, where + (", --set" if overrides else ""))) from error
+        raise ParamsError(_explain(error, where, Params)) from error
 
 
 def profile_names(path: Path) -> tuple[str, ...]:
@@ -110,6 +115,45 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """As :func:`merge`; under another ``problem.name`` the options of the one below it go.
+
+    They are that problem's own. Were they kept, a profile could not name another problem than the
+    one that it is laid over without undoing each of them, and it cannot know which there are.
+    """
+    below, above = under.get("problem"), over.get("problem")
+    if isinstance(below, Mapping) and isinstance(above, Mapping) and "name" in above:
+        if above["name"] != below.get("name", _DEFAULT):
+            under = {**under, "problem": {}}
+    return merge(under, over)
+
+
+def _with_options(block: Any, where: str) -> Any:
+    """The block ``problem``, with all options of its problem; what is no block stays as it is.
+
+    Raises:
+        ParamsError: There is no such problem, or a key or a value is none of its options.
+    """
+    name = block.get("name", _DEFAULT) if isinstance(block, Mapping) else None
+    if not isinstance(name, str) or not name:
+        return block
+    if name not in names_in("problems"):
+        known = ", ".join(names_in("problems"))
+        raise ParamsError(f"problem.name must be one of {known}, but got {name!r} in {where}.")
+    given = {key: value for key, value in block.items() if key != "name"}
+    try:
+        options = _options(name).model_validate(given)
+    except ValidationError as error:
+        raise ParamsError(_explain(error, where, _options(name), ("problem",), name)) from error
+    return {"name": name, **options.model_dump()}
+
+
+def _options(problem: str) -> type[Block]:
+    """What a problem, a file of ``tasks/problems``, lets stand beside its name."""
+    options: type[Block] = importlib.import_module(f"tasks.problems.{problem}").PROBLEM.options
+    return options
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader, with ``1e-3`` a number (as in YAML 1.2) and repeated keys refused."""
 
@@ -150,6 +194,7 @@ def _read(path: Path) -> dict[str, Any]:
     return tree
 
 
+_DEFAULT: str = ProblemParams.model_fields["name"].default
 _EFFORT = "effort"
 """The key of a profile that names one of ``efforts``, to be laid right under the profile."""
 _EXTENDS = "extends"
@@ -205,14 +250,33 @@ def _override(text: str) -> dict[str, Any]:
     return dict(tree) if len(names) > 2 else _with_whole_goals(tree)
 
 
-def _explain(error: ValidationError, where: str) -> str:
-    """The first mistake in one line, and how many there are."""
+def _explain(
+    error: ValidationError,
+    where: str,
+    model: type[BaseModel],
+    above: Sequence[str] = (),
+    problem: str | None = None,
+) -> str:
+    """The first mistake in one line, and how many there are.
+
+    Args:
+        error: What ``model`` said.
+        where: The file, and what was laid over it.
+        model: The blocks, or one of them.
+        above: Names of the blocks that ``model`` stands in.
+        problem: Whose options ``model`` has, if it has those of one.
+    """
     details = error.errors()
     first = details[0]
     location = [str(part) for part in first["loc"]]
-    key, value, context = ".".join(location), short(first["input"]), first.get("ctx", {})
+    key, value, context = (
+        ".".join([*above, *location]),
+        short(first["input"]),
+        first.get("ctx", {}),
+    )
     if first["type"] == "extra_forbidden":
-        line = f"unknown key {key} in {where}.{_nearest(location)}"
+        near = _nearest(location, model) if problem is None else _own(location[0], problem)
+        line = f"unknown key {key} in {where}.{near}"
     elif first["type"] == "value_error":
         line = f"{key}: {context['error']}, in {where}."
     else:
@@ -246,9 +310,16 @@ def _bound(kind: str, context: Mapping[str, Any]) -> str:
     return _WANTED.get(kind, f"valid ({kind})").format(**plain)
 
 
-def _nearest(location: Sequence[str]) -> str:
+def _own(key: str, problem: str) -> str:
+    """The keys that a problem has, and whose the unknown one is."""
+    owners = [one for one in names_in("problems") if key in _options(one).model_fields]
+    theirs = f" That is one of {', '.join(owners)}." if owners else ""
+    names = ", ".join(["name", *_options(problem).model_fields])
+    return f"{theirs} Of {problem} there {'are' if ',' in names else 'is'} {names}."
+
+
+def _nearest(location: Sequence[str], block: type[BaseModel]) -> str:
     """The names that an unknown key may have been meant to be."""
-    block: type[BaseModel] = Params
     for name in location[:-1]:
         annotation = block.model_fields[name].annotation
         for inner in (annotation, *typing.get_args(annotation)):  # a block, or a block or None

@@ -26,7 +26,8 @@ from hw.tflite.reader import read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
 from spaces.space import Architecture, SearchSpace, load_problems, load_space, names_in, sample
 from tasks.estimate_cost import estimate_file
-from tasks.learning.problem import Problem, problem_of_space
+from tasks.learning.problem import problem_of_space
+from tasks.learning.protocols import Problem
 from tasks.run.params import CostParams
 from tests.samples import SMALL, VOCABULARY, opened, samples
 

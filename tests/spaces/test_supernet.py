@@ -14,7 +14,7 @@ from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUP
 from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph
 from spaces.space import Architecture, TrainableSpace, load_space, prune, sample
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Problem
 from tests.samples import SMALL, opened, samples, small_space
 
 SIDE = 16

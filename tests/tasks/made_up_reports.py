@@ -23,7 +23,7 @@ from spaces.heads import language as language_heads
 from spaces.heads.segmentation import segmentation
 from spaces.heads.ssd import ssd
 from spaces.space import Architecture, load_baselines, load_space, sample
-from tasks.learning.problem import Metric
+from tasks.learning.protocols import Metric
 from tasks.learning.samples import (
     Panel,
     Sample,

@@ -10,7 +10,8 @@ import pytest
 from spaces.graph import OpBatch
 from spaces.heads.classification import classification
 from spaces.space import load_baselines, load_input_shapes, load_space
-from tasks.candidates.architecture_table import TableError, default_classes, lowered, read_table
+from tasks.candidates.architecture_table import TableError, lowered, read_table
+from tasks.learning.problem import default_classes
 
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"
 CELLS = load_space("nas_bench_201")

@@ -11,9 +11,8 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.space import load_baselines, load_space, sample
-from tasks.candidates.architecture_table import default_classes
 from tasks.cost_architectures import COUNTS, run
-from tasks.learning.problem import problem_of_space
+from tasks.learning.problem import default_classes, problem_of_space
 
 SPACES = ("spaghettinet_edgetpu", "detection_small", "mobilebert_small", "segmentation_small")
 

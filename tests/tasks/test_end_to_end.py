@@ -16,7 +16,8 @@ from tasks import finetune_qat, search_architectures, select_pareto, train_super
 from tasks.data.arrays import load_split
 from tasks.learning.interpreter import predict
 from tasks.learning.networks import deployed_graph, sized
-from tasks.learning.problem import Problem, load_problem, open_problem, problem_names
+from tasks.learning.problem import load_problem, open_problem, problem_names
+from tasks.learning.protocols import Problem
 from tasks.run import workers
 from tasks.run.params import Params
 from tasks.run.progress import SilentProgress

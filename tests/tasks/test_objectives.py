@@ -12,7 +12,8 @@ import yaml
 
 from tasks.candidates import objectives
 from tasks.candidates.objectives import Objective, ObjectiveError, known, loss_table, losses, parse
-from tasks.learning.problem import Metric, load_problem
+from tasks.learning.problem import load_problem
+from tasks.learning.protocols import Metric
 from tasks.run.params import SelectParams
 
 RECORDS = [

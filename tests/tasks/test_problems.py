@@ -14,14 +14,8 @@ import pytest
 from spaces.graph import OpBatch, OpColumns, OpKind
 from spaces.space import sample
 from tasks.learning import anchors, categories
-from tasks.learning.problem import (
-    Problem,
-    ProblemError,
-    completed,
-    load_problem,
-    open_problem,
-    problem_names,
-)
+from tasks.learning.problem import load_problem, open_problem, problem_names
+from tasks.learning.protocols import Problem, ProblemError, completed
 from tasks.problems.question_answering import best_span, f1
 from tasks.problems.segmentation import confusion
 from tasks.run.params import ProblemParams

@@ -104,6 +104,39 @@ def test_extends_is_no_parameter(tmp_path: Path) -> None:
         load_params(FILE, None, ["extends=tiny"])
 
 
+OPTIONS = """
+problem: {name: detection, detections: 7}
+profiles:
+  more: {problem: {anchors: 2}}
+  named: {extends: more, problem: {name: detection, predictor: pointwise}}
+  other: {extends: named, problem: {name: segmentation, argmax_side: 16}}
+  back: {extends: other, problem: {name: detection}}
+  silent: {problem: {name: classification}}
+"""
+DETECTION = {"name": "detection", "predictor": "ssdlite", "anchors": 3, "detections": 20}
+
+
+@pytest.mark.parametrize(
+    ("profile", "overrides", "expected"),
+    [
+        (None, [], DETECTION | {"detections": 7}),
+        ("more", [], DETECTION | {"detections": 7, "anchors": 2}),
+        ("named", [], DETECTION | {"detections": 7, "anchors": 2, "predictor": "pointwise"}),
+        ("other", [], {"name": "segmentation", "finalize": "resize_argmax", "argmax_side": 16}),
+        ("back", [], DETECTION),
+        ("silent", [], {"name": "classification"}),
+        ("other", ["problem.name=detection", "problem.anchors=1"], DETECTION | {"anchors": 1}),
+        ("more", ["problem.anchors=1"], DETECTION | {"detections": 7, "anchors": 1}),
+    ],
+)
+def test_options_under_the_name_of_another_problem_do_not_count(
+    profile: str | None, overrides: list[str], expected: dict[str, object], tmp_path: Path
+) -> None:
+    found = load_params(write(tmp_path, OPTIONS), profile, overrides).problem
+    assert found.model_dump() == expected
+    assert list(found.model_dump()) == list(expected)
+
+
 @pytest.mark.parametrize("name", problem_names())
 def test_every_problem_has_shipped_parameters_that_fit_it(name: str) -> None:
     params = load_params(FILE, None if name == "classification" else name)

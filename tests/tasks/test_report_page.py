@@ -12,7 +12,7 @@ import pytest
 
 from spaces.families import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
-from tasks.learning.problem import Metric
+from tasks.learning.protocols import Metric
 from tasks.report import (
     Bias,
     Block,

@@ -32,6 +32,8 @@ from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
 from tasks.learning.inputs import inputs_in_batches
 from tasks.pipeline.preflight import check_space
+from tasks.problems.classification import Classification
+from tasks.problems.detection import Options
 from tasks.report import gate_of, rungs_of
 from tasks.run.params import (
     CostParams,
@@ -276,7 +278,7 @@ def test_larger_budget_evaluates_only_what_is_new(bench: Bench, tmp_path: Path) 
     ["weights", "data", "problem", "calibration_images", "validation_images", "threads"],
 )
 def test_scores_of_other_weights_data_or_settings_are_not_taken(
-    bench: Bench, tmp_path: Path, change: str
+    bench: Bench, tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = _workspace(tmp_path)
     _search(workspace, budget=6)
@@ -287,6 +289,7 @@ def test_scores_of_other_weights_data_or_settings_are_not_taken(
         splits = {**MANIFEST["splits"], "train": {"images": 4, "sha256": "2"}}  # type: ignore[dict-item]
         write_json(workspace.data / "manifest.json", {**MANIFEST, "splits": splits})
     elif change == "problem":
+        monkeypatch.setattr(Classification, "options", Options)  # that of itself has none
         blocks[0] = ProblemParams(detections=7)
     elif change == "threads":
         blocks[5] = RuntimeParams(threads=1)
