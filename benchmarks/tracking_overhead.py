@@ -52,9 +52,10 @@ def run_plain(overrides: Sequence[str]) -> dict[str, float]:
     """The search stage as one call, in the current folder."""
     from tasks import search_architectures
     from tasks.pipeline.session import open_session
+    from tasks.run.spec import RunSpec
 
     began = time.perf_counter()
-    session = open_session(None, overrides, tracking=False)
+    session = open_session(RunSpec(None, tuple(overrides), tracking=False))
     _import_tensorflow()
     p, start = session.params, time.perf_counter()
     search_architectures.run(
@@ -78,14 +79,17 @@ def run_tracked(overrides: Sequence[str]) -> dict[str, float]:
     with prefect_server():
         from prefect import flow
 
-        from flows.edge_nas import FLOWS
+        from flows.edge_nas import run_stage
+        from tasks.pipeline.session import open_session
+        from tasks.run.spec import RunSpec
 
         @flow(name="overhead")
         def stages() -> dict[str, float]:
-            FLOWS["prepare"](None, tuple(overrides), True)
+            session = open_session(RunSpec(None, tuple(overrides)))
+            run_stage("prepare", session)
             _import_tensorflow()
             start = time.perf_counter()
-            FLOWS["search"](None, tuple(overrides), True)
+            run_stage("search", session)
             return {"search_s": time.perf_counter() - start, "start_s": start - began}
 
         return stages()
@@ -95,8 +99,9 @@ def run_prepare(overrides: Sequence[str]) -> dict[str, float]:
     """Data and a supernet, in the current folder."""
     from tasks import prepare_dataset, train_supernet
     from tasks.pipeline.session import open_session
+    from tasks.run.spec import RunSpec
 
-    session = open_session(None, overrides, tracking=False)
+    session = open_session(RunSpec(None, tuple(overrides), tracking=False))
     p, workspace, progress = session.params, session.workspace, session.progress
     prepare_dataset.run(p.data, workspace, progress)
     train_supernet.run(p.problem, p.space, p.supernet, p.cost, p.runtime, workspace, progress)

@@ -20,12 +20,20 @@ from spaces import defect
 from tasks.pipeline import dvc_pipeline
 from tasks.pipeline.stages import STAGES, alone, check_reads
 from tasks.run.params import Params
+from tasks.run.spec import RunSpec
 from tasks.run.workspace import Workspace, check_writable
 
 _NO_ROOM_BYTES = 1_000_000  # SQLite asks for tens of kB at once
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _KEPT = Path(".edgenas")
 _ROOMS = frozenset({"spaces", "hw", "tasks", "flows"})
+
+
+def _spec(arguments: argparse.Namespace) -> RunSpec:
+    """The run that a command is about; not every command may set all of it."""
+    given = vars(arguments)
+    overrides = tuple(given.get("overrides", ()))
+    return RunSpec(given["profile"], overrides, given.get("tracking", True))
 
 
 def _check(arguments: argparse.Namespace) -> Params:
@@ -36,12 +44,12 @@ def _check(arguments: argparse.Namespace) -> Params:
     from tasks.run.params_file import load_params
 
     spare_loopback()
-    workspace = Workspace.of(arguments.profile)
-    params = load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+    spec, workspace = _spec(arguments), Workspace.of(arguments.profile)
+    params = load_params(Path("params.yaml"), spec.profile, spec.overrides)
     check(params)
     kept = (_KEPT / name for name in ("log", "mlflow", "prefect"))
     check_writable(workspace.root, workspace.state, workspace.store, *kept)
-    if getattr(arguments, "tracking", True):
+    if spec.tracking:
         check_mlflow_variables(Path())
     return params
 
@@ -70,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
             if is_ours:
                 close_killed_runs(arguments.profile)
-            run_all(arguments.profile, arguments.overrides, arguments.stage, arguments.tracking)
+            run_all(_spec(arguments), arguments.stage)
 
 
 def _look_ahead(arguments: argparse.Namespace) -> None:
@@ -99,7 +107,7 @@ def _schedule(arguments: argparse.Namespace) -> None:
     from flows.schedule import serve
 
     _check(arguments)
-    serve(arguments.cron, arguments.profile, arguments.overrides)
+    serve(arguments.cron, _spec(arguments))
 
 
 def _cost(arguments: argparse.Namespace) -> None:
@@ -213,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     dvc.add_argument(
         "--profile", required=True, metavar="NAME", help="a profile; its file is in runs/NAME/"
     )
-    dvc.set_defaults(call=_dvc, overrides=[])
+    dvc.set_defaults(call=_dvc)
 
     schedule = commands.add_parser("schedule", help="serve the flow on a schedule, until Ctrl-C")
     schedule.add_argument(

@@ -10,7 +10,7 @@ Which problem it runs is a matter of the parameters; nothing here depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID
 
@@ -40,6 +40,7 @@ from tasks.pipeline.stages import (
     stage_named,
     timed,
 )
+from tasks.run.spec import RunSpec
 from tasks.search_architectures import Chunk, Search
 
 Manifest = dict[str, Any]
@@ -78,9 +79,9 @@ def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Manif
 @task(cache_policy=NO_CACHE)
 def version_run(session: Session) -> str:
     """The outcome under DVC, where it is to be."""
-    if not session.is_as_written:
+    if not session.spec.is_as_written:
         return "not under DVC: parameters were set for this run alone"
-    return version_artifacts.run(ROOT, session.profile, session.params)
+    return version_artifacts.run(ROOT, session.spec.profile, session.params)
 
 
 @task(cache_policy=NO_CACHE)
@@ -113,26 +114,13 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     return manifest
 
 
-def run_stage(
-    name: str, profile: str | None, overrides: tuple[str, ...], tracking: bool
-) -> Session:
+def _unless_kept(name: str, session: Session) -> None:
     """Run a stage, unless nothing that it depends on has changed."""
-    try:
-        return _run_stage(name, profile, overrides, tracking)
-    except Exception as error:
-        error.add_note(f"stage {name}")
-        raise
-
-
-def _run_stage(
-    name: str, profile: str | None, overrides: tuple[str, ...], tracking: bool
-) -> Session:
-    session = open_session(profile, overrides, tracking)
     with claimed(name, session.params, session.workspace) as claim:
         if claim.kept is not None:
             print(f"{name}: nothing changed, kept", flush=True)
             remarks.tell(name, claim.kept)
-            return session
+            return
         with timed(name, session.workspace):
             if name == "search":
                 manifest = search_in_chunks(claim, session)
@@ -142,12 +130,13 @@ def _run_stage(
     remarks.tell(name, manifest)
     if session.tracking:
         session.tracking.log_stage(name, manifest)
-    return session
 
 
 def _run_name() -> str:
     """Of a flow run: its flow and its profile."""
-    return f"{flow_run.flow_name}, {flow_run.parameters['profile'] or 'default'}"
+    given = flow_run.parameters
+    spec = given["spec"] if "spec" in given else RunSpec(given["profile"])
+    return f"{flow_run.flow_name}, {spec.name}"
 
 
 def _show_front(session: Session) -> None:
@@ -169,15 +158,17 @@ SHOWN_AFTER: dict[str, Callable[[Session], None]] = {
 }
 """What Prefect and MLflow show of a stage that is done, beside its run."""
 
-StageFlow = Callable[[str | None, tuple[str, ...], bool], None]
 
-
-def _flow_of(name: str) -> StageFlow:
-    """The flow of a stage; it may be run alone."""
+def _flow_of(name: str) -> Any:
+    """The flow of a stage, as a method of a session; it may be run alone."""
 
     @flow(name=name, flow_run_name=_run_name, description=stage_named(name).does)
-    def stage_flow(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> None:
-        session = run_stage(name, profile, overrides, tracking)
+    def stage_flow(session: Any, spec: RunSpec) -> None:
+        try:
+            _unless_kept(name, session)
+        except Exception as error:
+            error.add_note(f"stage {name}")
+            raise
         if name in SHOWN_AFTER:
             SHOWN_AFTER[name](session)
 
@@ -187,33 +178,47 @@ def _flow_of(name: str) -> StageFlow:
 FLOWS = {name: _flow_of(name) for name in STAGES}
 
 
+def run_stage(name: str, session: Session) -> None:
+    """Run a stage as a flow, with what its run holds open.
+
+    The flow is bound to the session as a method is to its object: of such a flow Prefect stores
+    and shows the other arguments only, which is what was asked for.
+    """
+    FLOWS[name].__get__(session, Session)(session.spec)
+
+
 @flow(name="edge_nas", flow_run_name=_run_name)
 def edge_nas(
     profile: str | None = None, overrides: tuple[str, ...] = (), tracking: bool = True
 ) -> list[str]:
     """All stages in order; returns where the results are.
 
-    A scheduled run reads the annotations elsewhere: like those of the flows above they must be
-    made of builtins.
+    What a deployment (``prefect.yaml``), a schedule or a person at Prefect's page may set are the
+    fields of a :class:`RunSpec` one by one: a page has a box for each. A scheduled run reads the
+    annotations elsewhere, so they must be made of builtins.
+
+    Args:
+        profile: A profile of ``params.yaml``; null: the default.
+        overrides: ``block.key=value`` each, as after ``--set``.
+        tracking: Whether MLflow is told.
     """
     keep_native_output_in()
-    session = open_session(profile, overrides, tracking)
+    session = open_session(RunSpec(profile, tuple(overrides), tracking))
     with alone(session.workspace):
         with session.tracked():
-            for name, stage_flow in FLOWS.items():
-                stage_flow(profile, overrides, tracking)
+            for name in STAGES:
+                run_stage(name, session)
                 if name == "prepare":
                     check_target(session.params, session.workspace)
         versioned = version_run(session)
     return closing_lines(session, versioned)
 
 
-def run_all(
-    profile: str | None, overrides: Sequence[str], stage: str | None, tracking: bool
-) -> None:
+def run_all(spec: RunSpec, stage: str | None) -> None:
     """What ``python -m flows run`` does."""
     if stage:
-        with open_session(profile, overrides, tracking).tracked():
-            FLOWS[stage](profile, tuple(overrides), tracking)
+        session = open_session(spec)
+        with session.tracked():
+            run_stage(stage, session)
     else:
-        print("\n".join(edge_nas(profile, tuple(overrides), tracking)), flush=True)
+        print("\n".join(edge_nas(spec.profile, spec.overrides, spec.tracking)), flush=True)

@@ -22,7 +22,8 @@ def close_killed_runs(profile: str | None) -> int:
     closed = 0
     with get_client(sync_client=True) as client:
         for run in client.read_flow_runs(flow_run_filter=FlowRunFilter(state=running)):
-            if run.parameters.get("profile") == profile:
+            asked = run.parameters.get("spec") or run.parameters  # of a stage, or of all
+            if asked.get("profile") == profile:
                 crashed = Crashed(message="Its process was killed.")  # type: ignore[var-annotated]
                 client.set_flow_run_state(run.id, crashed, force=True)
                 closed += 1

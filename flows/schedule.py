@@ -6,10 +6,11 @@ takes its schedule from `prefect.yaml` instead.
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
 
 from flows.server import ROOT, prefect_server
+from tasks.run.spec import RunSpec
 
 
 class ScheduleError(ValueError):
@@ -33,13 +34,12 @@ def check_cron(cron: str) -> None:
         ) from error
 
 
-def serve(cron: str, profile: str | None, overrides: Sequence[str]) -> None:
+def serve(cron: str, spec: RunSpec) -> None:
     """Starts a run whenever ``cron`` says so, one at a time; returns on Ctrl-C.
 
     Args:
         cron: Five fields, UTC.
-        profile: A profile of `params.yaml`, or None for the default.
-        overrides: ``key=value`` each.
+        spec: What to run.
 
     Raises:
         ScheduleError: ``cron`` is no cron expression.
@@ -54,14 +54,12 @@ def serve(cron: str, profile: str | None, overrides: Sequence[str]) -> None:
 
         from flows.edge_nas import edge_nas
 
-        name = profile or "default"
-        print(
-            f"Serving edge-nas/{name} at {cron!r} (UTC) through {url}. Ctrl-C stops.", flush=True
-        )
+        said = f"Serving edge-nas/{spec.name} at {cron!r} (UTC) through {url}. Ctrl-C stops."
+        print(said, flush=True)
         edge_nas.serve(
-            name=name,
+            name=spec.name,
             cron=cron,
-            parameters={"profile": profile, "overrides": list(overrides)},
+            parameters={**dataclasses.asdict(spec), "overrides": list(spec.overrides)},
             limit=1,
             print_starting_message=False,
             entrypoint_type=EntrypointType.MODULE_PATH,

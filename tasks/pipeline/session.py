@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from tasks.pipeline import named_files
 from tasks.run.params import Params
 from tasks.run.params_file import load_params
 from tasks.run.progress import ConsoleProgress, Progress, RecordedProgress
+from tasks.run.spec import RunSpec
 from tasks.run.workspace import Workspace, read_json
 from tasks.tracking.tracker import (
     FinalistModel,
@@ -39,20 +39,18 @@ class Session:
     """One run.
 
     Attributes:
+        spec: What was asked for.
         params: All parameters, profile and overrides applied.
         workspace: Where its files are.
         progress: Told how far it is.
         tracking: The MLflow side, or None where the run is not tracked.
-        profile: Its name; None: the default.
-        is_as_written: No parameter was set for this run alone: what DVC versions.
     """
 
+    spec: RunSpec
     params: Params
     workspace: Workspace
     progress: Progress
     tracking: Tracking | None
-    profile: str | None
-    is_as_written: bool
 
     def mirrored(self) -> AbstractContextManager[Callable[[Sequence[Mapping[str, Any]]], None]]:
         """See :meth:`Tracking.mirrored`; without tracking, a function that does nothing."""
@@ -147,30 +145,24 @@ def _is_metric(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def open_session(profile: str | None, overrides: Sequence[str], tracking: bool) -> Session:
-    """Read the parameters and open what a run needs.
+def open_session(spec: RunSpec) -> Session:
+    """Read the parameters and open what a run needs; once a run, which hands it to its stages.
 
     Raises:
         ParamsError: The parameters cannot be used.
     """
-    return _open(profile, tuple(overrides), tracking)
-
-
-@functools.lru_cache(maxsize=8)
-def _open(profile: str | None, overrides: tuple[str, ...], tracking: bool) -> Session:
-    params = load_params(ROOT / "params.yaml", profile, overrides)
-    workspace = Workspace.of(profile, ROOT)
+    params = load_params(ROOT / "params.yaml", spec.profile, spec.overrides)
+    workspace = Workspace.of(spec.profile, ROOT)
     return Session(
+        spec=spec,
         params=params,
         workspace=workspace,
         progress=RecordedProgress(ConsoleProgress(), workspace.state / "progress.json"),
-        tracking=_track(params, profile) if tracking else None,
-        profile=profile,
-        is_as_written=not overrides,
+        tracking=_track(params, spec) if spec.tracking else None,
     )
 
 
-def _track(params: Params, profile: str | None) -> Tracking:
+def _track(params: Params, spec: RunSpec) -> Tracking:
     store, problem = prepare_store(ROOT), params.problem.name
     tracker = Tracker(store, experiment_name(problem), load_problem(problem).metric.name)
     settings = {
@@ -180,15 +172,14 @@ def _track(params: Params, profile: str | None) -> Tracking:
         if not isinstance(value, dict)
     }
     parent = tracker.start_run(
-        profile or "default", settings, _tags(params), run_key=run_key(profile, params)
+        spec.name, settings, _tags(params), run_key=run_key(spec.name, params)
     )
     return Tracking(store, tracker, parent)
 
 
-def run_key(profile: str | None, params: Params) -> str:
+def run_key(name: str, params: Params) -> str:
     """What a search is known by in MLflow: its parameters, and what the files they name hold."""
-    named = named_files.all_contents(params)
-    return digest(profile or "default", params.model_dump(), named)
+    return digest(name, params.model_dump(), named_files.all_contents(params))
 
 
 def table_of(session: Session) -> list[dict[str, Any]]:

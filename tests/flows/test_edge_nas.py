@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
+import sqlite3
 import subprocess
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -127,6 +130,21 @@ def test_status_tells_counts_and_front(
     assert "6 proposed, 6 done, 0 failed" in told
     best = max(record["top1"] for record in checkout.json("search", "candidates.json"))
     assert f"{100 * best:.2f} %" in told
+
+
+def test_prefect_shows_what_was_asked_for_and_nothing_that_a_run_holds_open(
+    first: subprocess.CompletedProcess[str], checkout: Any
+) -> None:
+    query = (
+        "SELECT flow.name, flow_run.name, parameters FROM flow_run JOIN flow ON flow.id = flow_id"
+    )
+    with closing(sqlite3.connect(checkout.root / ".edgenas" / "prefect" / "prefect.db")) as found:
+        shown = {flow: (name, json.loads(given)) for flow, name, given in found.execute(query)}
+    spec = {"profile": "smoke", "overrides": [], "tracking": True}
+    assert shown == {
+        "edge_nas": ("edge_nas, smoke", spec),
+        **{name: (f"{name}, smoke", {"spec": spec}) for name in STAGES},
+    }
 
 
 def test_second_run_keeps_every_stage(

@@ -19,6 +19,7 @@ from flows import __main__ as cli
 from flows import server
 from tasks.learning.problem import load_problem, problem_names
 from tasks.pipeline.session import closing_lines, open_session, table_of
+from tasks.run.spec import RunSpec
 from tasks.run.workspace import Workspace, write_json
 from tasks.tracking.tracker import prepare_store
 
@@ -120,19 +121,10 @@ def finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
         write_json(workspace.selection / "metrics.json", {"front": 1, "models": 1})
         scores = {"best": "abc", "best_int8": 0.625, "split": "test"}
         write_json(workspace.report / "metrics.json", scores)
-        return open_session(problem, (), tracking=False)
+        return open_session(RunSpec(problem, tracking=False))
 
     monkeypatch.setattr("tasks.pipeline.session.ROOT", folder)
-    monkeypatch.setattr("tasks.pipeline.session._open", cli_open())
     return make
-
-
-def cli_open() -> Callable[..., Any]:
-    """The uncached opening of a session: folders differ from test to test."""
-    from tasks.pipeline import session
-
-    opened: Callable[..., Any] = session._open.__wrapped__
-    return opened
 
 
 @pytest.mark.parametrize("problem", OTHERS)

@@ -198,7 +198,7 @@ def test_a_search_with_another_board_at_the_same_path_is_another_run_in_mlflow(
     params = Params.model_validate({"cost": {"device": str(file)}})
     before = run_key("mine", params)
     assert run_key("mine", params) == before
-    assert run_key(None, params) != before
+    assert run_key("default", params) != before
     file.write_text(file.read_text() + "\n")
     assert run_key("mine", params) != before
 
