@@ -27,6 +27,7 @@ from tasks.estimate_cost import estimate_file
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.pipeline import stages
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.params_file import load_params
 from tasks.run.progress import ConsoleProgress, SilentProgress
@@ -57,7 +58,7 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
     from tasks.finetune_qat import Trainer
 
     outcome = read_json(workspace.state / "finetune.json")["manifest"]
-    facts = recipes.facts_of(read_json(workspace.data / "manifest.json"))
+    facts = recipes.facts_of(DataManifest.read(workspace))
     floating = recipes.plan(facts, params.finetune, int(outcome["training"]["epochs"]))
     plans = (floating, recipes.quantized_plan(facts, params.finetune, floating))
     trainer = Trainer(

@@ -31,6 +31,7 @@ from tasks.data.arrays import load_split
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params_file import load_params
 from tasks.run.workspace import Workspace, read_json
 
@@ -61,7 +62,7 @@ def peer(floating: bytes, samples: Mapping[str, NDArray[Any]], algorithm: str) -
 def measure(workspace: Workspace, params: Any, algorithm: str) -> Result:
     """A row a finalist, printed as it comes."""
     problem = open_problem(params.problem, workspace)
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     held = load_split(workspace, "validation")
     seen = load_split(workspace, "train", params.finetune.calibration_images)
     metric, rows = problem.metric.name, []

@@ -40,10 +40,11 @@ from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import Bench, load_evaluator
 from tasks.candidates.records import Record
 from tasks.learning.problem import open_problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import Workspace, read_json
+from tasks.run.workspace import Workspace
 
 PACKAGES = ("tensorflow", "tf-keras", "numpy")
 
@@ -70,7 +71,7 @@ def measure(
     workspace = Workspace(folder / "results", folder / "state", folder)
     prepare_dataset.run(params.data, workspace, SilentProgress())
     problem = open_problem(params.problem, workspace)
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     coster = Coster(params.space.name, manifest, params.cost, problem)
     points = gate.networks(
         coster.space,

@@ -31,9 +31,10 @@ from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import Workspace, read_json
+from tasks.run.workspace import Workspace
 
 
 def by_recipe(
@@ -111,7 +112,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "results", Path(folder) / "state", Path(folder))
         prepare_dataset.run(params.data, workspace, SilentProgress())
-        manifest = read_json(workspace.data / "manifest.json")
+        manifest = DataManifest.read(workspace)
         problem = open_problem(params.problem, workspace)
         space = sized(params.space.name, manifest)
         graph = problem.complete(space.lower(load_baselines(space.name)[given.network]))

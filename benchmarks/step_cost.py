@@ -189,7 +189,7 @@ def main() -> None:
     options = parser().parse_args()
     warn_if_busy()
     about = machine(PACKAGES)
-    from tasks.learning.networks import sized
+    from spaces.space import load_trainable
     from tasks.learning.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")
@@ -198,7 +198,7 @@ def main() -> None:
     name = options.space or params.space.name
     results = []
     for side in options.image_size:
-        space = sized(name, {"input_shape": [1, side, side, options.channels]})
+        space = load_trainable(name).for_input((1, side, side, options.channels))
         shape = f"{side}x{side}x{options.channels}"
         print(f"{name}, {shape}, batch {options.batch_size}, {threads} threads", flush=True)
         results.append(measure(params, space, options))

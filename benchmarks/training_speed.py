@@ -32,10 +32,11 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import Workspace, read_json
+from tasks.run.workspace import Workspace
 
 PROFILES = (None, "segmentation", "detection", "text_classification", "question_answering")
 STEPS, FIRST = 16, 4
@@ -71,7 +72,7 @@ def measure(params: Params, folder: Path) -> list[float]:
 
     workspace = Workspace(folder / "results", folder / "state", folder)
     prepare_dataset.run(params.data, workspace, SilentProgress())
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     problem = open_problem(params.problem, workspace)
     space = sized(params.space.name, manifest)
     plan = recipes.plan(recipes.facts_of(manifest), params.finetune, EPOCHS)

@@ -9,6 +9,7 @@ from typing import Any
 from tasks.learning.problem import load_problem, problems_of
 from tasks.pipeline.session import ROOT
 from tasks.pipeline.stages import STAGES, is_running, timings
+from tasks.run.manifest import DataManifest, manifest_path
 from tasks.run.params import ParamsError
 from tasks.run.params_file import profile_names
 from tasks.run.progress import duration
@@ -101,8 +102,8 @@ def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _front(front: Sequence[Mapping[str, Any]], workspace: Workspace) -> Iterator[str]:
     """What a front is scored by, and its best models, a line each."""
-    manifest = workspace.data / "manifest.json"
-    kind = read_json(manifest)["problem"] if manifest.exists() else "classification"
+    prepared = manifest_path(workspace.data).exists()
+    kind = DataManifest.read(workspace).kind if prepared else "classification"
     # Several problems may learn from such data; a front of other data is not shown.
     metrics = [load_problem(name).metric for name in problems_of(kind)]
     metric = next((m for m in metrics if any(m.name in record for record in front)), None)

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.pipeline import data_sheet, preflight
 from tasks.prepare_dataset import run as prepare
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.progress import Progress, duration
 from tasks.run.workspace import Workspace
@@ -53,11 +54,12 @@ def run(params: Params, progress: Progress) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="edgenas-check-") as folder:
         workspace = Workspace(Path(folder, "run"), Path(folder, "state"), Path(folder, "store"))
         began = time.monotonic()
-        manifest: Any = prepare(params.data.model_copy(update=lenient), workspace, progress)
+        told = prepare(params.data.model_copy(update=lenient), workspace, progress)
+        manifest = DataManifest.of(told)
         took = time.monotonic() - began
         problem, train = open_problem(params.problem, workspace), load_split(workspace, "train")
         yield from data_sheet.lines(manifest, train, params, problem)
-        yield from (f"  {line}" for line in remarks.lines(manifest))
+        yield from (f"  {line}" for line in remarks.lines(told))
         _refuse(manifest, params)
         preflight.check_target(params, workspace)
         ahead = _Ahead.of(params, manifest, workspace)
@@ -67,18 +69,18 @@ def run(params: Params, progress: Progress) -> Iterator[str]:
         yield from ahead.stages(took)
 
 
-def _refuse(manifest: Any, params: Params) -> None:
+def _refuse(manifest: DataManifest, params: Params) -> None:
     """Refuse what a run would stop at.
 
     Raises:
         DataError: It would.
     """
-    losses.check([Loss(**one) for one in manifest["lost"]], params.data.allowed_loss)
-    unusable = manifest["unreadable"]
-    if unusable["count"] and params.data.on_unreadable == "fail":
+    losses.check([Loss(**one) for one in manifest.lost], params.data.allowed_loss)
+    unusable = manifest.unreadable
+    if unusable is not None and unusable.count and params.data.on_unreadable == "fail":
         raise DataError(
-            f"every sample must be usable, but {unusable['count']} are not, the first "
-            f"{unusable['names'][0]!r}. Repair or remove them, or set data.on_unreadable to skip."
+            f"every sample must be usable, but {unusable.count} are not, the first "
+            f"{unusable.names[0]!r}. Repair or remove them, or set data.on_unreadable to skip."
         )
 
 
@@ -101,7 +103,7 @@ class _Ahead:
     drawn: tuple[Architecture, ...]
 
     @staticmethod
-    def of(params: Params, manifest: Any, workspace: Workspace) -> _Ahead:
+    def of(params: Params, manifest: DataManifest, workspace: Workspace) -> _Ahead:
         """From prepared data."""
         problem = open_problem(params.problem, workspace)
         coster = Coster(params.space.name, manifest, params.cost, problem, params.space.offers)

@@ -36,6 +36,7 @@ from tasks.learning.shared_weights import is_trained, load_supernet, slice_of
 from tasks.learning.teacher import SETTLED, SHARE, FinalistTeacher, OwnTeacher, Teacher
 from tasks.learning.word_vectors import WordVectors
 from tasks.run import workers
+from tasks.run.manifest import DataManifest
 from tasks.run.params import (
     CostParams,
     FinetuneParams,
@@ -123,7 +124,7 @@ def _graphs(
 ) -> list[OpGraph]:
     """The whole network of each."""
     opened = open_problem(problem, workspace)
-    sized_space = sized(space.name, read_json(workspace.data / "manifest.json"))
+    sized_space = sized(space.name, DataManifest.read(workspace))
     points = [architecture(sized_space, record["architecture"]) for record in chosen]
     return [opened.complete(sized_space.lower(point)) for point in points]
 
@@ -161,7 +162,7 @@ def _plans(
     workspace: Workspace,
 ) -> Plans:
     """The same trainings for all: as many epochs as fit into the minutes, unless set."""
-    facts = recipes.facts_of(read_json(workspace.data / "manifest.json"))
+    facts = recipes.facts_of(DataManifest.read(workspace))
     epochs = finetune.epochs
     if epochs is None:
         size = finetune.batch_size or recipes.batch_size(facts)
@@ -309,7 +310,7 @@ class Trainer:
         device = load_device(cost.device)
         self._split = family_of(device).splits_groups(device)
         self._problem: Problem = open_problem(problem, workspace)
-        self._space = sized(space.name, read_json(workspace.data / "manifest.json"))
+        self._space = sized(space.name, DataManifest.read(workspace))
         self._net = load_supernet(space.name, self._problem, workspace) if sliced else None
         self._calibration = load_split(workspace, "train", search.calibration_images)
         self._ranges = load_split(workspace, "train", finetune.calibration_images)

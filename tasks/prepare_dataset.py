@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,9 +45,10 @@ from tasks.data.splits import (
     drop_duplicates,
     interleave,
 )
+from tasks.run.manifest import DataManifest
 from tasks.run.params import DataParams
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, explain_full_disk, write_bytes, write_json, write_npz
+from tasks.run.workspace import Workspace, explain_full_disk, write_bytes, write_npz
 
 _NAMED = 20  # unusable samples that the manifest names; the rest is only counted
 
@@ -102,7 +103,7 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         "mirrored": looks_mirrored(finished.arrays["train"]),
         **finished.facts,
     }
-    _replace_folder(workspace.data, finished, manifest)
+    _replace_folder(workspace.data, finished, DataManifest.of(manifest))
     return manifest
 
 
@@ -285,7 +286,7 @@ def _split_rule(raw: RawData, kind: Kind, params: DataParams) -> str:
     return "; ".join(parts)
 
 
-def _replace_folder(folder: Path, finished: Finished, manifest: Mapping[str, object]) -> None:
+def _replace_folder(folder: Path, finished: Finished, manifest: DataManifest) -> None:
     """Write everything beside the folder, then put it in the folder's place."""
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for left_over in (fresh, old):
@@ -297,7 +298,7 @@ def _replace_folder(folder: Path, finished: Finished, manifest: Mapping[str, obj
             write_npz(fresh / f"{split}.npz", arrays)
         for name, text in finished.files.items():
             write_bytes(fresh / name, text.encode())
-        write_json(fresh / "manifest.json", manifest)
+        manifest.write(fresh)
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)

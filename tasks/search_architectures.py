@@ -36,6 +36,7 @@ from tasks.candidates.volume import corner_of, volume
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import is_trained
+from tasks.run.manifest import DataManifest
 from tasks.run.params import (
     CostParams,
     ProblemParams,
@@ -45,7 +46,7 @@ from tasks.run.params import (
     SpaceParams,
 )
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, write_json
+from tasks.run.workspace import Workspace, write_json
 
 Manifest = dict[str, object]
 SHOWN = "now.json"
@@ -108,7 +109,7 @@ class Search:
     ) -> None:
         """Load what is needed to propose and to cost; TensorFlow only when first evaluating."""
         self._params, self._runtime, self._workspace = search, runtime, workspace
-        self._manifest = read_json(workspace.data / "manifest.json")
+        self._manifest = DataManifest.read(workspace)
         self._problem = open_problem(problem, workspace)
         self._objectives = objectives.parse(select.objectives, problem.name)
         self._coster = Coster(space.name, self._manifest, cost, self._problem, space.offers)

@@ -17,6 +17,7 @@ from tasks.estimate_cost import estimate_file
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams, ProblemParams, SelectParams
 from tasks.run.progress import Progress
 from tasks.run.workspace import Workspace, read_json, write_json
@@ -46,7 +47,7 @@ def run(
     folders = sorted(workspace.finalists.glob("*/metrics.json"))
     progress.start("select", len(folders))
     candidates = {record["id"]: record for record in read_json(_candidates(workspace))}
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     opened = open_problem(problem, workspace)
     models = []
     for done, path in enumerate(folders, 1):

@@ -14,9 +14,10 @@ from tasks.learning import recipes, start_from
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import new_supernet
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams, ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, read_npz, write_json, write_npz
+from tasks.run.workspace import Workspace, read_npz, write_json, write_npz
 
 Manifest = dict[str, object]
 LOSSES = ("loss_largest", "loss_smallest")
@@ -49,7 +50,7 @@ def run(
     from tasks.learning.training import Batches, Checkpoint, configure_tensorflow
 
     opened = open_problem(problem, workspace)
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     if not supernet.steps:
         return _untrained(sized(space.name, manifest), workspace)
     facts = recipes.facts_of(manifest)

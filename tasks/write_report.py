@@ -21,6 +21,7 @@ from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
 from tasks.learning.samples import Sample
+from tasks.run.manifest import DataManifest
 from tasks.run.params import (
     CostParams,
     DataParams,
@@ -160,7 +161,7 @@ def _samples(
 
 
 def _graph(name: str, problem: Problem, workspace: Workspace) -> OpGraph:
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     return deployed_graph(workspace.finalists / name, manifest, problem)
 
 
@@ -173,7 +174,7 @@ def _page(
     samples: tuple[Sample, ...] = (),
 ) -> report_page.ReportData:
     """All of the page; ``samples`` are of the best finalist's float and int8 files."""
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     candidates = read_json(workspace.search / "candidates.json")
     metric = problem.metric
     found = read_json(workspace.search / "fidelity.json")
@@ -207,23 +208,18 @@ def _page(
         chosen=scores["best"],
         samples=samples,
         most_samples=params.report.samples,
-        things=_things(manifest),
+        things=manifest.things,
         linear_floor=scores["linear_floor"],
         gate=report_page.gate_of(found, candidates),
         rungs=report_page.rungs_of(found, candidates, metric.name),
     )
 
 
-def _problem(name: str, manifest: Mapping[str, Any]) -> str:
+def _problem(name: str, manifest: DataManifest) -> str:
     """The problem and its data in a few words."""
     name = name.replace("_", " ")
-    classes = len(manifest["classes"])
-    return f"{name} of {manifest['source']}" + (f", {classes} classes" if classes else "")
-
-
-def _things(manifest: Mapping[str, Any]) -> str:
-    """What the data consists of, by its shape."""
-    return "texts" if len(manifest.get("input_shape", ())) == 2 else "pictures"
+    classes = len(manifest.classes)
+    return f"{name} of {manifest.source}" + (f", {classes} classes" if classes else "")
 
 
 def _finalist(
@@ -272,7 +268,7 @@ def _stages(
 
     seconds = timings(Workspace(workspace.root, workspace.state.parent))
     subnets = 2 + params.supernet.random_subnets
-    things = _things(read_json(workspace.data / "manifest.json"))
+    things = DataManifest.read(workspace).things
     reading = "read, cut into tokens" if things == "texts" else "decoded, resized"
     work = {
         "prepare": f"{things} {reading} and split",
@@ -290,32 +286,24 @@ def _stages(
     )
 
 
-def _data(manifest: Mapping[str, Any]) -> Manifest:
+def _data(manifest: DataManifest) -> Manifest:
     """The manifest with counts where the page looks for them."""
-    splits = manifest["splits"]
-    keys = [key for split in splits.values() for key in split if key.endswith("_per_class")]
-    by_class = next(iter(keys), "")
+    splits = manifest.splits
+    counted = next((split.counted for split in splits.values() if split.counted), "")
     return {
-        **manifest,
-        "counts": {name: _counts(split, by_class) for name, split in splits.items()},
-        "counted": by_class.removesuffix("_per_class") or _things(manifest),
+        **manifest.told,
+        "counts": {name: split.per_class or split.items or 0 for name, split in splits.items()},
+        "counted": counted or manifest.things,
         "sha256": {
             name: {
                 key.removesuffix("_sha256"): value
-                for key, value in split.items()
+                for key, value in split.told.items()
                 if key.endswith("_sha256")
             }
             for name, split in splits.items()
         },
-        "splits": {
-            name: "carved" if split.get("carved") else "given" for name, split in splits.items()
-        },
+        "splits": {name: "carved" if split.carved else "given" for name, split in splits.items()},
     }
-
-
-def _counts(split: Mapping[str, Any], by_class: str) -> Any:
-    """How many of each class; where nobody counted those, how many in all."""
-    return split.get(by_class) or next((split[k] for k in ("items", "images") if k in split), 0)
 
 
 def _versions() -> dict[str, str]:

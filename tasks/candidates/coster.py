@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from tasks.candidates.limits import cost_limits
 from tasks.candidates.records import Record, costs, describe
 from tasks.learning.networks import sized
 from tasks.learning.protocols import Head, completed
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams
 
 
@@ -35,7 +36,7 @@ class Coster:
     def __init__(
         self,
         space_name: str,
-        manifest: Any,
+        manifest: DataManifest,
         cost: CostParams,
         head: Head,
         choices: Offers | None = None,

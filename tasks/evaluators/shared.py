@@ -12,7 +12,8 @@ from tasks.data.arrays import load_split
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import load_supernet
-from tasks.run.workspace import read_json, sha256_file
+from tasks.run.manifest import DataManifest
+from tasks.run.workspace import sha256_file
 
 
 @final
@@ -30,7 +31,7 @@ class Shared:
         bench, workspace = self._bench, self._bench.workspace
         return {
             "supernet": sha256_file(workspace.supernet / "weights.npz"),
-            "data": read_json(workspace.data / "manifest.json")["splits"],
+            "data": DataManifest.read(workspace).told_of_splits,
             "problem": bench.problem.model_dump(mode="json"),
             "calibration_images": bench.search.calibration_images,
             "validation_images": bench.search.validation_images,

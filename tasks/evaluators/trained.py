@@ -23,8 +23,8 @@ from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.word_vectors import WordVectors
 from tasks.run import workers
+from tasks.run.manifest import DataManifest
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import read_json
 
 
 @final
@@ -35,9 +35,9 @@ class Trained:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        manifest = read_json(bench.workspace.data / "manifest.json")
+        manifest = DataManifest.read(bench.workspace)
         self.plan = recipes.brief_plan(recipes.facts_of(manifest), bench.search, bench.epochs)
-        self._data = manifest["splits"]
+        self._data = manifest.told_of_splits
 
     def context(self) -> Mapping[str, object]:
         """The data and the training."""
@@ -98,7 +98,7 @@ class BriefTrainer:
         configure_tensorflow(workers.threads(bench.runtime.threads), bench.runtime.deterministic)
         self._plan, self._workspace = plan, workspace
         self._problem = open_problem(bench.problem, workspace)
-        self._space = sized(bench.space, read_json(workspace.data / "manifest.json"))
+        self._space = sized(bench.space, DataManifest.read(workspace))
         self._held = load_split(workspace, "validation", bench.search.validation_images)
         train = load_split(workspace, "train")
         self._words = WordVectors(train)

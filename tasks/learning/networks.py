@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ from spaces.graph import OpGraph
 from spaces.narrowed import Offers, narrowed
 from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
 from tasks.learning.protocols import Head
+from tasks.run.manifest import DataManifest
 from tasks.run.workspace import read_json
 
 
-def sized(name: str, manifest: Any, choices: Offers | None = None) -> TrainableSpace:
+def sized(name: str, manifest: DataManifest, choices: Offers | None = None) -> TrainableSpace:
     """A space for the data of a manifest, narrowed to ``choices``.
 
     Raises:
@@ -23,20 +23,20 @@ def sized(name: str, manifest: Any, choices: Offers | None = None) -> TrainableS
     return narrowed(fitted(load_trainable(name), manifest), choices or {})
 
 
-def fitted(space: Any, manifest: Any) -> Any:
+def fitted(space: Any, manifest: DataManifest) -> Any:
     """Any space for the inputs, and the vocabulary if there is one, of a manifest."""
-    sized_space: SearchSpace = space.for_input(tuple(manifest["input_shape"]))
-    if "vocabulary_size" not in manifest:
+    sized_space: SearchSpace = space.for_input(manifest.input_shape)
+    if manifest.vocabulary_size is None:
         return sized_space
     if not hasattr(sized_space, "for_vocabulary"):
         raise SpaceError(
-            f"space.name must name a space of language networks for {manifest['problem']}, but "
+            f"space.name must name a space of language networks for {manifest.kind}, but "
             f"got {space.name!r}."
         )
-    return sized_space.for_vocabulary(manifest["vocabulary_size"], manifest["token_types"])
+    return sized_space.for_vocabulary(manifest.vocabulary_size, manifest.token_types)
 
 
-def deployed_graph(folder: Path, manifest: Mapping[str, Any], head: Head) -> OpGraph:
+def deployed_graph(folder: Path, manifest: DataManifest, head: Head) -> OpGraph:
     """The graph of a finalist, head included, from the architecture beside its files."""
     decisions = read_json(folder / "architecture.json")
     point = Architecture.of(decisions.pop("space"), decisions)

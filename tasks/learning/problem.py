@@ -11,9 +11,10 @@ import importlib
 from spaces.space import SearchSpace, load_problems
 from spaces.space import names_in as names_in_spaces
 from tasks.learning.protocols import Problem, ProblemError, ProblemKind, Setting
+from tasks.run.manifest import DataManifest
 from tasks.run.params import ProblemParams
 from tasks.run.things import names_in
-from tasks.run.workspace import Workspace, read_json, read_npz
+from tasks.run.workspace import Workspace, read_npz
 
 
 def problem_names() -> tuple[str, ...]:
@@ -56,16 +57,16 @@ def open_problem(params: ProblemParams, workspace: Workspace) -> Problem:
     Raises:
         ProblemError: There is no such problem, or the data was prepared for another.
     """
-    kind, manifest = load_problem(params.name), read_json(workspace.data / "manifest.json")
-    if manifest["problem"] not in kind.kinds:
+    kind, manifest = load_problem(params.name), DataManifest.read(workspace)
+    if manifest.kind not in kind.kinds:
         raise ProblemError(
-            f"problem.name must fit the data, which is for {manifest['problem']}, "
+            f"problem.name must fit the data, which is for {manifest.kind}, "
             f"but got {params.name!r}."
         )
     return kind(
         Setting(
-            classes=tuple(manifest["classes"]),
-            input_shape=tuple(manifest["input_shape"]),
+            classes=manifest.classes,
+            input_shape=manifest.input_shape,
             options=kind.options.model_validate(params.options),
             train=lambda: read_npz(workspace.data / "train.npz"),
         )

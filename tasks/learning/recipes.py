@@ -8,11 +8,11 @@ is left null follows from this file, and is written to the manifest of the stage
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tasks.learning.optimizer import Recipe
+from tasks.run.manifest import DataManifest
 from tasks.run.params import AugmentParams, FinetuneParams, SearchParams, SupernetParams
 
 PICTURES, LABELLED_TEXTS, OTHER_TEXTS = (0.006, 0.2), (0.008, 1.0), (0.005, 0.5)
@@ -91,18 +91,14 @@ class Plan:
         }
 
 
-def facts_of(manifest: Mapping[str, Any]) -> Facts:
+def facts_of(manifest: DataManifest) -> Facts:
     """The facts of prepared data."""
-    shape = manifest["input_shape"]
-    texts = len(shape) == 2
-    split = manifest["splits"]["train"]
-    items = next(int(split[key]) for key in ("items", "images") if key in split)
     return Facts(
-        texts=texts,
-        labelled=str(manifest["problem"]).endswith("classification"),
-        items=items,
-        side=0 if texts else int(min(shape[1:3])),
-        mirrored=bool(manifest.get("mirrored", False)),
+        texts=manifest.is_of_texts,
+        labelled=manifest.kind.endswith("classification"),
+        items=manifest.splits["train"].items or 0,
+        side=0 if manifest.is_of_texts else min(manifest.input_shape[1:3]),
+        mirrored=manifest.mirrored,
     )
 
 

@@ -9,14 +9,15 @@ from spaces.space import Architecture
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.protocols import Criterion, Head
-from tasks.run.workspace import Workspace, read_json, read_npz
+from tasks.run.manifest import DataManifest
+from tasks.run.workspace import Workspace, read_npz
 
 
 def new_supernet(name: str, head: Head, workspace: Workspace, seed: int) -> Any:
     """An untrained :class:`spaces.trainable.supernet.Supernet` for the data of a workspace."""
     from spaces.trainable.supernet import Supernet
 
-    space = sized(name, read_json(workspace.data / "manifest.json"))
+    space = sized(name, DataManifest.read(workspace))
 
     def complete(backbone: OpGraph) -> OpGraph:
         return head.complete(backbone)

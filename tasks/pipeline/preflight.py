@@ -22,8 +22,9 @@ from tasks.data.dataset import DataError, Source, check_source, format_names, ki
 from tasks.learning import start_from, teacher
 from tasks.learning.problem import load_problem, open_problem, spaces_for
 from tasks.learning.protocols import Problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params, SpaceParams
-from tasks.run.workspace import Workspace, read_json
+from tasks.run.workspace import Workspace
 
 
 def check(params: Params) -> None:
@@ -113,7 +114,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
         Infeasible: No architecture was found within the limits of ``cost``.
         TeacherError: It fits no network of the space.
     """
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     problem = open_problem(params.problem, workspace)
     coster = Coster(params.space.name, manifest, params.cost, problem, params.space.offers)
     coster.costs(coster.space.largest())

@@ -17,6 +17,7 @@ from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 from spaces.heads.classification import classification
 from spaces.space import load_space, sample
 from tasks.candidates.coster import Coster
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams
 from tests.devices import devices_of
 from tests.samples import SMALL as SAMPLES
@@ -220,8 +221,8 @@ def test_batches_of_nothing_cost_nothing(name):
 @pytest.mark.parametrize("problem", ["classification", "segmentation", "detection"])
 def test_a_search_costs_its_candidates_on_it(problem):
     space, shape = SAMPLES[problem]
-    manifest = {"input_shape": list(shape), "problem": problem}
-    coster = Coster(space, manifest, CostParams(device=SMALL), opened(problem))
+    told = {"input_shape": shape, "problem": problem, "classes": (), "splits": {}}
+    coster = Coster(space, DataManifest.of(told), CostParams(device=SMALL), opened(problem))
     rng = np.random.default_rng(0)
     for point in (sample(coster.space, rng) for _ in range(3)):
         known = coster.costs(point)

@@ -22,6 +22,7 @@ from spaces.graph import OpBatch
 from spaces.space import sample
 from tasks import calibrate_device
 from tasks.candidates.coster import Coster
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams
 from tests.samples import SMALL, opened
 
@@ -221,8 +222,8 @@ def test_one_network_and_many_cost_the_same(board, networks):
 
 def test_a_search_costs_its_candidates_on_it(board):
     problem, (space, shape) = opened("classification"), SMALL["classification"]
-    manifest = {"input_shape": list(shape), "problem": "classification"}
-    coster = Coster(space, manifest, CostParams(device=str(board)), problem)
+    told = {"input_shape": shape, "problem": "classification", "classes": (), "splits": {}}
+    coster = Coster(space, DataManifest.of(told), CostParams(device=str(board)), problem)
     rng = np.random.default_rng(0)
     for point in (sample(coster.space, rng) for _ in range(3)):
         known = coster.costs(point)

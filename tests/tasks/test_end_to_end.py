@@ -19,6 +19,7 @@ from tasks.learning.networks import deployed_graph, sized
 from tasks.learning.problem import load_problem, open_problem, problem_names
 from tasks.learning.protocols import Problem
 from tasks.run import workers
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace, read_json, write_json, write_npz
@@ -42,6 +43,10 @@ class Finished:
 
     def json(self, *path: str) -> Any:
         return read_json(self.workspace.root.joinpath(*path))
+
+    @property
+    def manifest(self) -> DataManifest:
+        return DataManifest.read(self.workspace)
 
     @property
     def finalist(self) -> Path:
@@ -190,8 +195,7 @@ def test_finalist_is_scored_in_every_kind_of_file(finished: Finished) -> None:
 
 def test_integer_outputs_follow_the_float_ones(finished: Finished) -> None:
     arrays = load_split(finished.workspace, "test")
-    manifest = finished.json("data", "manifest.json")
-    graph = deployed_graph(finished.finalist, manifest, finished.problem)
+    graph = deployed_graph(finished.finalist, finished.manifest, finished.problem)
     inputs = finished.problem.inputs(arrays, graph)
     floating, integer = (
         predict(finished.finalist / f"{kind}.tflite", inputs, finished.problem.deployed)
@@ -218,7 +222,7 @@ def test_report_shows_the_problem(finished: Finished) -> None:
 
 
 def test_space_of_the_run_is_sized_for_its_data(finished: Finished) -> None:
-    space = sized(finished.params.space.name, finished.json("data", "manifest.json"))
+    space = sized(finished.params.space.name, finished.manifest)
     assert space == small_space(finished.problem.name)
 
 

@@ -181,7 +181,7 @@ def test_failure_leaves_the_old_data_whole(
     def fail(path: Path, obj: object) -> None:
         raise WorkspaceError("full")
 
-    monkeypatch.setattr("tasks.prepare_dataset.write_json", fail)
+    monkeypatch.setattr("tasks.run.manifest.write_json", fail)
     with pytest.raises(WorkspaceError):
         prepare(folder, workspace, seed=5)
     assert files(workspace) == before

@@ -438,6 +438,7 @@ def test_unknown_problem_lists_what_there_is() -> None:
 def test_data_of_another_problem_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path, tmp_path / "state", tmp_path / "store")
     manifest = {"problem": "detection", "classes": ["a"], "input_shape": [1, 32, 32, 3]}
+    manifest["splits"] = {}
     write_json(workspace.data / "manifest.json", manifest)
     with pytest.raises(ProblemError, match="is for detection, but got 'segmentation'"):
         open_problem(ProblemParams(name="segmentation"), workspace)

@@ -23,9 +23,10 @@ from tasks.learning.training import Batches, Checkpoint, train_model
 from tasks.pipeline import preflight
 from tasks.pipeline.stages import STAGES, claimed, stage_named
 from tasks.run import workers
+from tasks.run.manifest import DataManifest
 from tasks.run.params import AugmentParams, FinetuneParams, Params, ProblemParams, SearchParams
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import Workspace, read_json, write_bytes, write_json
+from tasks.run.workspace import Workspace, write_bytes, write_json
 from tests.prepared import prepared
 from tests.samples import SMALL, opened, samples, small_space
 
@@ -327,7 +328,7 @@ def test_other_classes_and_other_tasks_are_refused_before_training(tmp_path: Pat
 
     def refused(path: Path) -> str:
         params = Params(finetune=FinetuneParams(teacher=str(path)))
-        manifest = read_json(workspace.data / "manifest.json")
+        manifest = DataManifest.read(workspace)
         coster = Coster(params.space.name, manifest, params.cost, problem)
         with pytest.raises(TeacherError) as told:
             preflight.check_teacher(params, coster, problem, workspace)
@@ -346,7 +347,7 @@ def test_other_classes_and_other_tasks_are_refused_before_training(tmp_path: Pat
     assert "must take pictures [n, height, width, 3], but got [None, 7]" in refused(table)
     preflight.check_teacher(
         Params(finetune=FinetuneParams(teacher=str(_saved(_model(), tmp_path / "d.keras")))),
-        Coster(SPACE.name, read_json(workspace.data / "manifest.json"), Params().cost, problem),
+        Coster(SPACE.name, DataManifest.read(workspace), Params().cost, problem),
         problem,
         workspace,
     )
@@ -370,7 +371,7 @@ def test_outputs_of_another_shape_are_refused(name: str) -> None:
 def _finalists(workspace: Workspace, given: str | None) -> dict[str, Any]:
     """Two finalists; their floating-point outputs by id, the larger one's first."""
     points = [SPACE.largest(), SPACE.smallest()]
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     coster = Coster(SPACE.name, manifest, Params().cost, PROBLEM)
     records = [
         {
