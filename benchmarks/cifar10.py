@@ -23,6 +23,7 @@ import numpy as np
 
 from spaces.search_support.dominance import hypervolume
 from spaces.space import load_baselines, load_space
+from tasks.candidates.candidate import BASELINE, Candidate
 from tasks.estimate_cost import estimate_file
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
@@ -80,8 +81,8 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
         graph = problem.complete(space.lower(point))
         folder = workspace.state / "finished" / point.id
         if not folder.exists():
-            record = {"id": point.id, "name": width, "top1": None}
-            trainer.train_and_export(record, point, graph, None, SilentProgress())
+            hand_made = Candidate(point.id, point.values, width, BASELINE, metric="top1")
+            trainer.train_and_export(hand_made, point, graph, None, SilentProgress())
         metrics = read_json(folder / "metrics.json")
         cost = estimate_file(folder / "int8.tflite", params.cost, graph, problem.deployed)
         scores = {key: metrics[key] for key in ("top1_float", "top1_ptq", "top1_int8")}

@@ -36,6 +36,7 @@ from benchmarks.results import Result, machine, save, warn_if_busy
 from spaces.space import Architecture
 from tasks import prepare_dataset, train_supernet
 from tasks.candidates import gate
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import Bench, load_evaluator
 from tasks.candidates.records import Record
@@ -91,7 +92,7 @@ def measure(
     for way, epochs in _ways(params, workspace, shorter):
         scores = scored(way, bench, points, epochs)
         rows = [
-            {"id": point.id, **coster.costs(point), metric: None, **score}
+            Candidate(point.id, {}, metric=metric, **coster.costs(point)).scored(score)
             for point, score in zip(points, scores, strict=True)
         ]
         name = way if way == "shared" else f"{way}, {epochs} epochs"

@@ -27,6 +27,7 @@ from prefect.runtime import flow_run
 
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
+from tasks.candidates.candidate import Candidate
 from tasks.data import remarks
 from tasks.pipeline.preflight import check_target
 from tasks.pipeline.session import ROOT, Session, closing_lines, open_session, table_of
@@ -71,8 +72,8 @@ def do_stage(name: str, claim: Claim, session: Session) -> Manifest:
     retry_delay_seconds=5,
     retry_condition_fn=is_transient,
 )
-def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Manifest]:
-    """A chunk of candidates; one that fails is a record with its reason."""
+def evaluate_candidates(number: int, search: Search, chunk: Chunk) -> list[Candidate]:
+    """A chunk of candidates; one that fails has its reason."""
     return search.evaluate(chunk)
 
 
@@ -99,17 +100,18 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     with session.mirrored() as log:
         for chunk in search.chunks():
             session.progress.advance(search.told, search.note())
-            records = evaluate_candidates(search.told, search, chunk)
-            search.tell(chunk, records)
+            found = evaluate_candidates(search.told, search, chunk)
+            search.tell(chunk, found)
             if chunk.rung >= 0:
-                log(records)
+                log([one.told() for one in found])
             session.progress.advance(search.told, search.note())
             if search.crossed_a_tenth():
                 update_progress_artifact(shown, search.percent())
     session.progress.finish()
     manifest = search.finish()
     if session.tracking:
-        session.tracking.tracker.sync(session.tracking.parent, search.records)
+        told = [one.told() for one in search.candidates]
+        session.tracking.tracker.sync(session.tracking.parent, told)
         session.tracking.log_stage("search", {}, [claim.workspace.search / "fidelity.json"])
     return manifest
 

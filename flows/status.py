@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.learning.problem import load_problem, problems_of
 from tasks.pipeline.session import ROOT
 from tasks.pipeline.stages import STAGES, is_running, timings
@@ -81,41 +82,41 @@ def _search(workspace: Workspace) -> Iterator[str]:
     ended = workspace.search / "candidates.json"
     if states:
         shown = read_json(states[0])
+        proposed, done, failed = (shown[key] for key in ("proposed", "done", "failed"))
+        front = [Candidate.of(one) for one in shown["front"]]
     elif ended.exists():
-        shown = _summary(read_json(ended))
+        found = read_candidates(workspace)
+        proposed, done = len(found), sum(one.is_done for one in found)
+        failed, front = proposed - done, [one for one in found if one.on_pareto]
     else:
         return
-    yield f"{shown['proposed']} proposed, {shown['done']} done, {shown['failed']} failed"
-    yield from _front(shown["front"], workspace)
+    yield f"{proposed} proposed, {done} done, {failed} failed"
+    yield from _front(front, workspace)
 
 
-def _summary(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the search itself keeps while it goes on, from its result."""
-    done = sum(record["status"] == "done" for record in records)
-    return {
-        "proposed": len(records),
-        "done": done,
-        "failed": len(records) - done,
-        "front": [record for record in records if record["on_pareto"]],
-    }
+def _front(front: Sequence[Candidate], workspace: Workspace) -> Iterator[str]:
+    """What a front is scored by, and its best models, a line each.
 
-
-def _front(front: Sequence[Mapping[str, Any]], workspace: Workspace) -> Iterator[str]:
-    """What a front is scored by, and its best models, a line each."""
+    Several problems may learn from such data; a front of other data is not shown.
+    """
     prepared = manifest_path(workspace.data).exists()
     kind = DataManifest.read(workspace).kind if prepared else "classification"
-    # Several problems may learn from such data; a front of other data is not shown.
     metrics = [load_problem(name).metric for name in problems_of(kind)]
-    metric = next((m for m in metrics if any(m.name in record for record in front)), None)
+    scores = {metric: _scores(front, metric.name) for metric in metrics}
+    metric = next((metric for metric, found in scores.items() if found), None)
     if metric is None:
         return
-    scored = [record for record in front if metric.name in record]
-    best = sorted(scored, key=lambda record: -float(record[metric.name]))
-    if best:
-        yield f"front by {metric.label}, shared weights, validation:"
-    names = [str(record["name"] or record["id"]) for record in best[:_SHOWN_MODELS]]
-    wide = max([len(_INDENT), *(len(name) + 1 for name in names)])
-    for name, record in zip(names, best, strict=False):
-        yield f"{name:<{wide}}{100 * record[metric.name]:6.2f} %{record['latency_ms']:9.3f} ms"
+    best = sorted(scores[metric], key=lambda pair: -pair[0])
+    yield f"front by {metric.label}, shared weights, validation:"
+    shown = best[:_SHOWN_MODELS]
+    wide = max([len(_INDENT), *(len(one.label) + 1 for _, one in shown)])
+    for score, one in shown:
+        yield f"{one.label:<{wide}}{100 * score:6.2f} %{one.latency_ms or 0.0:9.3f} ms"
     if len(best) > _SHOWN_MODELS:
         yield f"and {len(best) - _SHOWN_MODELS} more on the front"
+
+
+def _scores(front: Sequence[Candidate], metric: str) -> list[tuple[float, Candidate]]:
+    """Those that have a score of a metric, with it."""
+    pairs = ((one.value(metric), one) for one in front)
+    return [(score, one) for score, one in pairs if score is not None]

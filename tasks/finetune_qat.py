@@ -23,13 +23,15 @@ from hw.device import load_device
 from hw.family import family_of
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
-from tasks.candidates.finalists import SearchError, choose_finalists
+from tasks.candidates.candidate import Candidate, read_candidates
+from tasks.candidates.finalist import Finalist
+from tasks.candidates.finalists import SearchError, choose_finalists, hand_made
 from tasks.candidates.workload import epochs_within, step_seconds, training_seconds
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import sized
-from tasks.learning.problem import open_problem
+from tasks.learning.problem import load_problem, open_problem
 from tasks.learning.protocols import Problem
 from tasks.learning.quantization import Network
 from tasks.learning.shared_weights import is_trained, load_supernet, slice_of
@@ -77,9 +79,10 @@ def run(
     Returns:
         The finalists' ids.
     """
-    records = read_json(workspace.search / "candidates.json")
-    chosen = choose_finalists(records, finetune.finalists, select)
-    chosen += hand_made(records, chosen, finetune.baselines)
+    metric = load_problem(problem.name).metric.name
+    candidates = read_candidates(workspace, metric)
+    chosen = choose_finalists(candidates, finetune.finalists, select)
+    chosen += hand_made(candidates, chosen, finetune.baselines)
     graphs = _graphs(chosen, problem, space, workspace)
     _check_teacher(graphs, problem, finetune, runtime, workspace)
     plans = _plans(graphs, finetune, runtime, workspace)
@@ -88,23 +91,23 @@ def run(
     sliced = begins_from_slice(finetune, workspace)
     shared = (problem, space, search, cost, finetune, runtime, workspace, plans, sliced)
     began, fresh = time.monotonic(), not any(_finished(workspace, one).exists() for one in chosen)
-    for records, taught_by in _in_turn(chosen, finetune, workspace):
-        todo = [record for record in records if not _finished(workspace, record).exists()]
-        before = per_model * sum(_finished(workspace, record).exists() for record in chosen)
+    for together, taught_by in _in_turn(chosen, finetune, workspace):
+        todo = [one for one in together if not _finished(workspace, one).exists()]
+        before = per_model * sum(_finished(workspace, one).exists() for one in chosen)
         workers.run_all(
             finish_one,
-            [(record, *shared, taught_by) for record in todo],
+            [(one, *shared, taught_by) for one in todo],
             workers.count(len(todo)),
             functools.partial(_advanced, progress, before),
         )
     progress.advance(per_model * len(chosen))
-    _publish(workspace, [str(record["id"]) for record in chosen])
+    _publish(workspace, [one.id for one in chosen])
     progress.finish()
     if fresh and finetune.epochs is None:
         _tell_speed(time.monotonic() - began, graphs, plans, runtime)
     floating, quantized = plans
     return {
-        "finalists": [record["id"] for record in chosen],
+        "finalists": [one.id for one in chosen],
         "training": floating.told(),
         "qat_training": quantized.told(),
         "start": "slice" if sliced else "scratch",
@@ -120,12 +123,15 @@ WORTH_TELLING = 1.5
 
 
 def _graphs(
-    chosen: Sequence[Any], problem: ProblemParams, space: SpaceParams, workspace: Workspace
+    chosen: Sequence[Candidate],
+    problem: ProblemParams,
+    space: SpaceParams,
+    workspace: Workspace,
 ) -> list[OpGraph]:
     """The whole network of each."""
     opened = open_problem(problem, workspace)
     sized_space = sized(space.name, DataManifest.read(workspace))
-    points = [architecture(sized_space, record["architecture"]) for record in chosen]
+    points = [architecture(sized_space, one.architecture) for one in chosen]
     return [opened.complete(sized_space.lower(point)) for point in points]
 
 
@@ -145,13 +151,13 @@ def _check_teacher(
 
 
 def _in_turn(
-    chosen: Sequence[Any], finetune: FinetuneParams, workspace: Workspace
-) -> list[tuple[list[Any], Path | None]]:
+    chosen: Sequence[Candidate], finetune: FinetuneParams, workspace: Workspace
+) -> list[tuple[list[Candidate], Path | None]]:
     """Who is trained side by side, and by whom they are taught: the path of a network."""
     if finetune.teacher != teacher.LARGEST:
         return [(list(chosen), teacher.own(finetune.teacher))]
-    first = max(chosen, key=lambda record: (record["macs"], record["id"]))
-    rest = [record for record in chosen if record is not first]
+    first = max(chosen, key=lambda one: (one.macs or 0, one.id))
+    rest = [one for one in chosen if one is not first]
     return [([first], None), (rest, _finished(workspace, first))]
 
 
@@ -217,9 +223,9 @@ def _advanced(progress: Progress, before: int, done: int, note: str) -> None:
 
 
 def finish_one(piece: Any, report: workers.Report) -> None:
-    """One finalist, from its record to its folder; runs in a process of its own."""
-    record, *params = piece
-    _trainer(*params).finish(record, _Reported(report))
+    """One finalist, from its candidate to its folder; runs in a process of its own."""
+    candidate, *params = piece
+    _trainer(*params).finish(candidate, _Reported(report))
 
 
 @functools.lru_cache(maxsize=1)
@@ -228,8 +234,8 @@ def _trainer(*params: Any) -> Trainer:
     return Trainer(*params)
 
 
-def _finished(workspace: Workspace, record: Any) -> Path:
-    return workspace.state / "finished" / str(record["id"])
+def _finished(workspace: Workspace, candidate: Candidate) -> Path:
+    return workspace.state / "finished" / candidate.id
 
 
 def _publish(workspace: Workspace, ids: list[str]) -> None:
@@ -329,11 +335,11 @@ class Trainer:
             return OwnTeacher(path, self._problem, threads)
         return FinalistTeacher(path, self._problem, self._space)
 
-    def finish(self, record: Any, progress: Progress) -> None:
+    def finish(self, candidate: Candidate, progress: Progress) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done."""
-        point = architecture(self._space, record["architecture"])
+        point = architecture(self._space, candidate.architecture)
         graph = self._problem.complete(self._space.lower(point))
-        self.train_and_export(record, point, graph, self._slice(point), progress)
+        self.train_and_export(candidate, point, graph, self._slice(point), progress)
 
     def _slice(self, point: Architecture) -> Any:
         """Weights of the supernet for a network, or None."""
@@ -343,7 +349,7 @@ class Trainer:
 
     def train_and_export(
         self,
-        record: Any,
+        candidate: Candidate,
         point: Architecture,
         graph: OpGraph,
         weights: Any,
@@ -373,7 +379,7 @@ class Trainer:
             "ptq": self._deployed(export_post_training(network, ranges)),
             "qat": self._deployed(self._quantize_aware(network, ranges, point, progress)),
         }
-        self._write(record, point, graph, files, get_weights(model))
+        self._write(candidate, point, graph, files, get_weights(model))
 
     def _network(self, model: Any, graph: OpGraph) -> Network:
         return Network(model, graph, self._problem.trained, self._problem.deployed)
@@ -404,7 +410,7 @@ class Trainer:
 
     def _write(
         self,
-        record: Any,
+        candidate: Candidate,
         point: Architecture,
         graph: OpGraph,
         files: dict[str, bytes],
@@ -414,21 +420,21 @@ class Trainer:
         final = self._workspace.state / "finished" / point.id
         partial = self._workspace.state / f"{point.id}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        metrics = self._metrics(record, graph, files)
-        chosen = {**files, "int8": files[metrics["quantized_by"]]}
+        finalist = self._finalist(candidate, graph, files)
+        chosen = {**files, "int8": files[str(finalist.quantized_by)]}
         for name, content in chosen.items():
             write_bytes(partial / f"{name}.tflite", content)
         write_npz(partial / "weights.npz", weights)
         if decoding := self._problem.decoding(graph):
             write_npz(partial / "decoding.npz", decoding)
         write_json(partial / "architecture.json", {"space": point.space, **point.values})
-        write_json(partial / "metrics.json", metrics)
+        finalist.write(partial)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, final)
         for checkpoint in self._workspace.state.glob(f"{point.id}-*.npz"):
             checkpoint.unlink()
 
-    def _metrics(self, record: Any, graph: OpGraph, files: dict[str, bytes]) -> dict[str, Any]:
+    def _finalist(self, candidate: Candidate, graph: OpGraph, files: dict[str, bytes]) -> Finalist:
         """Scores of all files on validation; the better quantized one is what int8 stands for."""
         metric, held = self._problem.metric, load_split(self._workspace, "validation")
         scores = {
@@ -438,35 +444,14 @@ class Trainer:
         sign = 1 if metric.goal == "max" else -1
         better = max(("qat", "ptq"), key=lambda kind: sign * scores[kind][metric.name])
         scores["int8"] = scores[better]
-        return {
-            "id": record["id"],
-            "name": record["name"],
-            "origin": record["origin"],
-            f"supernet_{metric.name}": record[metric.name],
-            **{
-                f"{name}_{kind}": value
-                for kind, found in scores.items()
-                for name, value in found.items()
-            },
-            "quantized_by": better,
-            "bytes": {kind: len(content) for kind, content in files.items()}
+        return Finalist(
+            id=candidate.id,
+            name=candidate.name,
+            origin=candidate.origin,
+            metric=metric.name,
+            search_score=candidate.score,
+            scores=scores,
+            quantized_by=better,
+            file_bytes={kind: len(content) for kind, content in files.items()}
             | {"int8": len(files[better])},
-        }
-
-
-def hand_made(records: Any, chosen: Any, count: int) -> list[Any]:
-    """Up to ``count`` baselines beside ``chosen``, spread over latency, the best of each part.
-
-    What they reach with equal training is what a search must beat.
-    """
-    known = {record["id"] for record in chosen}
-    rest = [
-        record
-        for record in records
-        if record["origin"] == "baseline"
-        and record["status"] == "done"
-        and record["id"] not in known
-    ]
-    rest.sort(key=lambda record: float(record["latency_ms"]))
-    parts = [rest[len(rest) * i // count : len(rest) * (i + 1) // count] for i in range(count)]
-    return [min(part, key=lambda record: (record["rank"], record["id"])) for part in parts if part]
+        )

@@ -26,6 +26,7 @@ from spaces.space import (
 )
 from tasks.candidates import gate, objectives
 from tasks.candidates.board import Board
+from tasks.candidates.candidate import Candidate, write_candidates
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
 from tasks.candidates.objectives import COSTS
@@ -125,7 +126,7 @@ class Search:
         self._numbers: dict[Architecture, int] = {}
         self._left_behind: set[Architecture] = set()
         self.told = 0
-        self._board = Board(self._problem.metric.name, self._objectives)
+        self._board = Board(self._objectives)
 
     # -- proposing ------------------------------------------------------------------------------
 
@@ -192,9 +193,9 @@ class Search:
         return {name: -columns[name] if goals[name] == "max" else columns[name] for name in goals}
 
     @property
-    def records(self) -> list[Record]:
-        """Candidates told so far; those of a higher rung in the place of their earlier ones."""
-        return self._board.records
+    def candidates(self) -> list[Candidate]:
+        """Those told so far; those of a higher rung in the place of their earlier ones."""
+        return self._board.candidates
 
     @property
     def total(self) -> int:
@@ -237,7 +238,7 @@ class Search:
             if longer <= self._epochs:
                 return
             self._epochs = longer
-            points = [self._point(record) for record in kept]
+            points = [self._point(one) for one in kept]
             self._algorithm = self._new_algorithm(points, rung)
             self._left_behind = set(self._numbers) - set(points)
             yield from self._asked(rung, len(kept))
@@ -284,68 +285,60 @@ class Search:
         )
         return tuple(Trial(number, point) for number, point in enumerate(found))
 
-    def _graphs(self, records: Sequence[Record]) -> list[OpGraph]:
-        return [self._coster.graph(self._point(one)) for one in records]
+    def _graphs(self, candidates: Sequence[Candidate]) -> list[OpGraph]:
+        return [self._coster.graph(self._point(one)) for one in candidates]
 
-    def _point(self, record: Record) -> Architecture:
-        return Architecture.of(self._coster.space.name, record["architecture"])
+    def _point(self, one: Candidate) -> Architecture:
+        return Architecture.of(self._coster.space.name, one.architecture)
 
     # -- evaluating -----------------------------------------------------------------------------
 
-    def evaluate(self, chunk: Chunk) -> list[Record]:
-        """One record a trial; a failure is a record with its reason."""
+    def evaluate(self, chunk: Chunk) -> list[Candidate]:
+        """One a trial; a failure is one with its reason."""
         points = [trial.architecture for trial in chunk.trials]
+        name = self.evaluator if chunk.rung == 0 or self.evaluator == "sliced" else "trained"
         if chunk.rung == GATE:
             self._alone(points)
-            return self._scores.of(points, "shared", self._epochs)
-        name = self.evaluator if chunk.rung == 0 or self.evaluator == "sliced" else "trained"
+            name = "shared"
         scores = self._scores.of(points, name, self._epochs)
-        rows = zip(chunk.trials, scores, strict=True)
         return [
-            self._record(trial.architecture, chunk.rung, name) | score for trial, score in rows
+            self._unscored(point, chunk.rung, name).scored(score)
+            for point, score in zip(points, scores, strict=True)
         ]
 
-    def _record(self, point: Architecture, rung: int, evaluator: str) -> Record:
+    def _unscored(self, point: Architecture, rung: int, evaluator: str) -> Candidate:
         number = self._numbers.get(point)
         name, origin = self._names.get(point, (None, self._params.algorithm))
-        return {
-            "id": point.id,
-            "architecture": point.values,
-            "name": name,
-            "origin": origin,
-            "trial": number,
-            "generation": None if number is None else number // self._params.chunk,
-            "rung": rung,
-            "evaluator": evaluator,
-            "epochs": None if evaluator == "shared" else self._epochs,
-            "status": "done",
-            "reason": None,
-            self._problem.metric.name: None,
+        return Candidate(
+            id=point.id,
+            architecture=point.values,
+            name=name,
+            origin=origin,
+            trial=number,
+            generation=None if number is None else number // self._params.chunk,
+            rung=rung,
+            evaluator=evaluator,
+            epochs=None if evaluator == "shared" else self._epochs,
+            metric=self._problem.metric.name,
             **self._coster.costs(point),
-        }
+        )
 
-    def tell(self, chunk: Chunk, records: Sequence[Record]) -> None:
+    def tell(self, chunk: Chunk, candidates: Sequence[Candidate]) -> None:
         """Take the results; the algorithm is told of new candidates, in the order of asking."""
         self.told += len(chunk.trials)
         if chunk.rung == GATE:
-            self._judge(chunk, records)
+            self._judge(chunk, candidates)
         else:
-            for trial, record in zip(chunk.trials, records, strict=True):
-                good = record["status"] == "done"
-                losses = objectives.losses(record, self._objectives) if good else None
+            for trial, one in zip(chunk.trials, candidates, strict=True):
+                losses = objectives.losses(one, self._objectives) if one.is_done else None
                 self._algorithm.tell(trial, losses)
-                self._board.add(record)
+                self._board.add(one)
         self._show()
 
-    def _judge(self, chunk: Chunk, shared: Sequence[Record]) -> None:
+    def _judge(self, chunk: Chunk, shared: Sequence[Candidate]) -> None:
         """Train the gate's networks alone, and decide on the evaluator."""
-        points = [trial.architecture for trial in chunk.trials]
-        alone, repeated = self._alone(points)
-        rows = [
-            self._record(point, GATE, "shared") | score
-            for point, score in zip(points, shared, strict=True)
-        ]
-        found = gate.verdict(rows, alone, self._problem.metric.name, repeated)
+        alone, repeated = self._alone([trial.architecture for trial in chunk.trials])
+        found = gate.verdict(shared, alone, self._problem.metric.name, repeated)
         self.evaluator = "shared" if found["passed"] else "trained"
         self._gate = {**found, "epochs": self._epochs, "evaluator": self.evaluator}
         print(gate.told(found), flush=True)
@@ -370,7 +363,7 @@ class Search:
                 "proposed": len(self._numbers),
                 "done": len(self._board.good),
                 "failed": self._board.failed,
-                "front": self._board.front,
+                "front": [one.told() for one in self._board.front],
             },
         )
 
@@ -380,7 +373,7 @@ class Search:
         self._board.rank()
         front = self._board.front
         largest = {name: self._coster.costs(self._coster.space.largest())[name] for name in COSTS}
-        write_json(self._workspace.search / "candidates.json", self.records)
+        write_candidates(self._workspace, self.candidates)
         write_json(
             self._workspace.search / "fidelity.json",
             {
@@ -393,9 +386,9 @@ class Search:
             },
         )
         summary = {
-            "candidates": len(self.records),
+            "candidates": len(self.candidates),
             "failed": self._board.failed,
-            "front": [record["id"] for record in front],
+            "front": [one.id for one in front],
             "hypervolume": volume(front, self._objectives, corner_of(self._objectives, largest)),
             "largest": largest,
             "evaluator": self.evaluator,

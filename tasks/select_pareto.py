@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spaces.graph import OpGraph
+from hw.report import CostReport
 from spaces.search_support.dominance import pareto_ranks
 from tasks.candidates import objectives
+from tasks.candidates.candidate import Candidate, read_candidates
+from tasks.candidates.finalist import Finalist, finished_folders
+from tasks.candidates.finished import FILE, FinishedModel, write_front
 from tasks.candidates.objectives import Objective
-from tasks.candidates.records import Record
 from tasks.candidates.volume import Corner, corner_of, volume
 from tasks.estimate_cost import estimate_file
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
-from tasks.learning.protocols import Problem
 from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams, ProblemParams, SelectParams
 from tasks.run.progress import Progress
@@ -44,76 +44,60 @@ def run(
     Raises:
         TargetMissedError: Every exported file costs more than the target.
     """
-    folders = sorted(workspace.finalists.glob("*/metrics.json"))
+    folders = finished_folders(workspace)
     progress.start("select", len(folders))
-    candidates = {record["id"]: record for record in read_json(_candidates(workspace))}
-    manifest = DataManifest.read(workspace)
     opened = open_problem(problem, workspace)
+    metric = opened.metric.name
+    candidates = {one.id: one for one in read_candidates(workspace, metric)}
+    manifest = DataManifest.read(workspace)
     models = []
-    for done, path in enumerate(folders, 1):
-        graph = deployed_graph(path.parent, manifest, opened)
-        models.append(_model(path, candidates[path.parent.name], cost, opened, graph))
+    for done, folder in enumerate(folders, 1):
+        graph = deployed_graph(folder, manifest, opened)
+        report = estimate_file(folder / FILE, cost, graph, opened.deployed)
+        finalist = Finalist.read(folder, metric)
+        models.append(_finished(finalist, candidates[folder.name], report))
         progress.advance(done)
     models = _within(models, cost)
     goals = objectives.parse(select.objectives, problem.name)
     ranks = pareto_ranks(objectives.loss_table(models, goals))
-    for model, rank in zip(models, ranks, strict=True):
-        model.update(rank=int(rank), on_pareto=bool(rank == 0))
-    models.sort(key=lambda model: float(model["latency_ms"]))
-    metric = opened.metric.name
+    models = [
+        dataclasses.replace(model, rank=int(rank))
+        for model, rank in zip(models, ranks, strict=True)
+    ]
+    models.sort(key=lambda model: model.cost.known_latency_ms)
     corner = corner_of(goals, read_json(workspace.search / "front.json")["largest"])
     summary = _summary(models, goals, metric, corner)
-    write_json(workspace.selection / "front.json", models)
+    write_front(workspace, models)
     write_json(workspace.selection / "metrics.json", summary)
-    write_json(workspace.selection / "plots" / "front.json", _points(models, metric))
-    write_json(
-        workspace.selection / "plots" / "candidates.json", _points(candidates.values(), metric)
-    )
+    plots = workspace.selection / "plots"
+    write_json(plots / "front.json", [_point(model.told(), metric) for model in models])
+    scored = [one for one in candidates.values() if one.is_done]
+    write_json(plots / "candidates.json", [_point(one.told(), metric) for one in scored])
     progress.finish()
     return summary
 
 
-def _candidates(workspace: Workspace) -> Path:
-    return workspace.search / "candidates.json"
+def _finished(finalist: Finalist, candidate: Candidate, report: CostReport) -> FinishedModel:
+    """A finalist with the cost of its int8 file, beside what the search knew of it."""
+    return FinishedModel(
+        finalist=finalist,
+        architecture=candidate.architecture,
+        parameters=candidate.parameters,
+        graph_latency_ms=candidate.latency_ms,
+        cost=report,
+    )
 
 
-def _model(
-    path: Path, candidate: Record, cost: CostParams, problem: Problem, graph: OpGraph
-) -> Record:
-    """A finalist's record: scores of its files, cost of its int8 file."""
-    metrics, metric = read_json(path), problem.metric.name
-    report = estimate_file(path.parent / "int8.tflite", cost, graph, problem.deployed)
-    return {
-        **metrics,
-        metric: metrics[f"{metric}_int8"],
-        "architecture": candidate["architecture"],
-        "file": "int8.tflite",
-        "parameters": candidate["parameters"],
-        "graph_latency_ms": candidate["latency_ms"],
-        "latency_ms": report.latency_ms,
-        "energy_mj": report.energy_mj,
-        "peak_memory_bytes": report.peak_memory_bytes,
-        "weight_bytes": report.weight_bytes,
-        "streamed_bytes": report.streamed_bytes,
-        "macs": report.macs,
-        "cost": dataclasses.asdict(report),
-    }
-
-
-def _within(models: list[Record], cost: CostParams) -> list[Record]:
+def _within(models: list[FinishedModel], cost: CostParams) -> list[FinishedModel]:
     """Models whose exported file keeps to the limits.
 
     Raises:
         TargetMissedError: There is none.
     """
     limits = {"latency_ms": cost.target_latency_ms, "weight_bytes": cost.max_weight_bytes}
-    kept = [
-        model
-        for model in models
-        if all(limit is None or model[name] <= limit for name, limit in limits.items())
-    ]
+    kept = [model for model in models if _keeps(model, limits)]
     if not kept:
-        least = min((float(model["latency_ms"]) for model in models), default=float("nan"))
+        least = min((model.cost.known_latency_ms for model in models), default=float("nan"))
         raise TargetMissedError(
             f"at least one finalist must keep to {limits}, but got none; the fastest exported "
             f"file takes {least:.3f} ms. Raise cost.target_latency_ms or finetune.finalists."
@@ -121,28 +105,33 @@ def _within(models: list[Record], cost: CostParams) -> list[Record]:
     return kept
 
 
+def _keeps(model: FinishedModel, limits: Mapping[str, float | None]) -> bool:
+    """Whether no cost is above its limit; one that is unknown keeps to none."""
+    pairs = ((model.value(name), limit) for name, limit in limits.items() if limit is not None)
+    return all(value is not None and value <= limit for value, limit in pairs)
+
+
 def _summary(
-    models: Sequence[Record], goals: Sequence[Objective], metric: str, corner: Corner
+    models: Sequence[FinishedModel], goals: Sequence[Objective], metric: str, corner: Corner
 ) -> Manifest:
     """Of all models; the volume also of those that a search found, and of hand-made ones."""
     parts = {
-        "searched": [model for model in models if model.get("origin") != "baseline"],
-        "hand_made": [model for model in models if model.get("origin") == "baseline"],
+        "searched": [model for model in models if not model.finalist.is_baseline],
+        "hand_made": [model for model in models if model.finalist.is_baseline],
     }
-    best = max(models, key=lambda model: (model[metric], -model["latency_ms"]))
+    best = max(models, key=lambda model: (model.score, -model.cost.known_latency_ms))
     return {
-        "best": best["id"],
-        f"best_{metric}": best[metric],
-        "best_latency_ms": best["latency_ms"],
+        "best": best.id,
+        f"best_{metric}": best.score,
+        "best_latency_ms": best.cost.latency_ms,
         "models": len(models),
-        "front": sum(bool(model["on_pareto"]) for model in models),
+        "front": sum(model.on_pareto for model in models),
         "hypervolume": volume(models, goals, corner),
         **{f"hypervolume_{name}": volume(part, goals, corner) for name, part in parts.items()},
     }
 
 
-def _points(records: Any, metric: str) -> list[Record]:
-    """What a scatter plot needs."""
+def _point(told: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """What a scatter plot needs of a candidate or a model."""
     keys = ("id", "name", "latency_ms", "macs", metric, "on_pareto")
-    good = [record for record in records if record.get("status", "done") == "done"]
-    return [{key: record.get(key) for key in keys} for record in good]
+    return {key: told.get(key) for key in keys}

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from hw.report import CostReport, OpCost
 from spaces.graph import OpGraph
 from tasks import report as report_page
 from tasks.candidates import gate
+from tasks.candidates.candidate import Candidate, read_candidates
+from tasks.candidates.finished import FILE, FinishedModel, read_front
 from tasks.data import linear_floor
 from tasks.data.arrays import has_split, load_split
 from tasks.learning.interpreter import score_file
@@ -66,9 +67,9 @@ def run(
     Returns:
         Accuracies of the finalists by kind of file.
     """
-    models = read_json(workspace.selection / "front.json")
-    chosen = read_json(workspace.selection / "metrics.json")["best"]
     opened = open_problem(problem, workspace)
+    models = read_front(workspace, opened.metric.name)
+    chosen = read_json(workspace.selection / "metrics.json")["best"]
     scores = _scores(models, chosen, opened, workspace, progress)
     write_json(workspace.report / "metrics.json", scores)
     params = Params(
@@ -90,7 +91,11 @@ def run(
 
 
 def _scores(
-    models: Sequence[Any], chosen: str, problem: Problem, workspace: Workspace, progress: Progress
+    models: Sequence[FinishedModel],
+    chosen: str,
+    problem: Problem,
+    workspace: Workspace,
+    progress: Progress,
 ) -> Manifest:
     """Metrics of every file; ``chosen`` was the best on validation, whatever the test says."""
     split = "test" if has_split(workspace, "test") else "validation"
@@ -98,18 +103,18 @@ def _scores(
     finalists: list[Manifest] = []
     progress.start("report", len(models) * len(KINDS))
     for model in models:
-        scores: Manifest = {"id": model["id"], "on_pareto": model["on_pareto"]}
+        scores: Manifest = {"id": model.id, "on_pareto": model.on_pareto}
         more: dict[str, dict[str, float]] = {}
-        graph = _graph(model["id"], problem, workspace)
+        graph = _graph(model.id, problem, workspace)
         for kind in KINDS:
-            path = workspace.finalists / model["id"] / f"{kind}.tflite"
+            path = workspace.finalists / model.id / f"{kind}.tflite"
             found = score_file(problem, path, arrays, graph)
             scores[kind], more[kind] = found.pop(metric), found
-            progress.advance(len(finalists) * len(KINDS) + KINDS.index(kind) + 1, model["id"])
+            progress.advance(len(finalists) * len(KINDS) + KINDS.index(kind) + 1, model.id)
         finalists.append({**scores, "more": more})
     progress.finish()
     best = next(scores for scores in finalists if scores["id"] == chosen)
-    floor = _floor(arrays, problem, workspace)
+    floor = _floor(arrays, models[0], problem, workspace)
     return {
         "linear_floor": floor,
         "beats_linear_floor": None if floor is None else float(str(best["int8"])) > floor,
@@ -122,22 +127,21 @@ def _scores(
     }
 
 
-def _floor(held: Any, problem: Problem, workspace: Workspace) -> float | None:
-    """The metric of a linear model on the same split; None: the data has no such model."""
+def _floor(
+    held: Any, any_model: FinishedModel, problem: Problem, workspace: Workspace
+) -> float | None:
+    """The metric of a linear model on the same split; None: the data has no such model.
+
+    A score of masks or labels asks for a graph, and does not depend on which.
+    """
     found = linear_floor.predictions(load_split(workspace, "train"), held)
     if found is None:
         return None
     if "masks" not in held:
         # As scores of classes: the problem looks for the greatest.
         found = np.eye(len(problem.setting.classes), dtype=np.float32)[found]
-    graph = _any_graph(workspace, problem)
+    graph = _graph(any_model.id, problem, workspace)
     return problem.score((found,), held, graph)[problem.metric.name]
-
-
-def _any_graph(workspace: Workspace, problem: Problem) -> OpGraph:
-    """Of a finalist: what a score of masks or labels asks for, and does not depend on."""
-    name = read_json(workspace.selection / "front.json")[0]["id"]
-    return _graph(name, problem, workspace)
 
 
 def _samples(
@@ -167,7 +171,7 @@ def _graph(name: str, problem: Problem, workspace: Workspace) -> OpGraph:
 
 def _page(
     params: Params,
-    models: Sequence[Any],
+    models: Sequence[FinishedModel],
     scores: Mapping[str, Any],
     problem: Problem,
     workspace: Workspace,
@@ -175,11 +179,11 @@ def _page(
 ) -> report_page.ReportData:
     """All of the page; ``samples`` are of the best finalist's float and int8 files."""
     manifest = DataManifest.read(workspace)
-    candidates = read_json(workspace.search / "candidates.json")
     metric = problem.metric
+    candidates = read_candidates(workspace, metric.name)
     found = read_json(workspace.search / "fidelity.json")
     tested = {entry["id"]: entry for entry in scores["finalists"]}
-    origins = {record["id"]: record["origin"] for record in candidates}
+    origins = {one.id: one.origin for one in candidates}
     return report_page.ReportData(
         title=params.report.title,
         problem=_problem(problem.name, manifest),
@@ -187,13 +191,11 @@ def _page(
         device=params.cost.device,
         method=params.cost.method,
         target_latency_ms=params.cost.target_latency_ms,
-        candidates=tuple(
-            report_page.Candidate.from_record(record, metric.name) for record in candidates
-        ),
+        candidates=candidates,
         finalists=tuple(
             dataclasses.replace(
-                _finalist(model, tested[model["id"]], scores, problem, workspace),
-                origin=origins.get(model["id"], "search"),
+                _finalist(model, tested[model.id], scores, problem, workspace),
+                origin=origins.get(model.id, "search"),
             )
             for model in models
         ),
@@ -211,7 +213,7 @@ def _page(
         things=manifest.things,
         linear_floor=scores["linear_floor"],
         gate=report_page.gate_of(found, candidates),
-        rungs=report_page.rungs_of(found, candidates, metric.name),
+        rungs=report_page.rungs_of(found, candidates),
     )
 
 
@@ -223,46 +225,35 @@ def _problem(name: str, manifest: DataManifest) -> str:
 
 
 def _finalist(
-    model: Mapping[str, Any],
+    model: FinishedModel,
     tested: Mapping[str, Any],
     scores: Mapping[str, Any],
     problem: Problem,
     workspace: Workspace,
 ) -> report_page.Finalist:
-    path = workspace.finalists / model["id"] / "int8.tflite"
-    graph = _graph(model["id"], problem, workspace)
+    path = workspace.finalists / model.id / FILE
+    graph = _graph(model.id, problem, workspace)
     return report_page.Finalist(
-        id=model["id"],
-        name=model["name"] or model["id"][:6],  # as MLflow shows it
+        id=model.id,
+        name=model.finalist.name or model.id[:6],  # as MLflow shows it
         score_float=tested["float"],
         score_ptq=tested["ptq"],
         score_int8=tested["int8"],
         split=scores["split"],
-        cost=_cost(model["cost"]),
+        cost=model.cost,
         blocks=report_page.blocks_of(graph),
         file=str(path),
         file_bytes=path.stat().st_size,
-        supernet_score=model[f"supernet_{scores['metric']}"],
+        supernet_score=model.finalist.search_score,
         more=tested["more"],
     )
 
 
-def _cost(record: Mapping[str, Any]) -> CostReport:
-    """A cost report as it was before JSON."""
-    interval = record["latency_interval_ms"]
-    return CostReport(
-        **{
-            **record,
-            "latency_interval_ms": None if interval is None else tuple(interval),
-            "host_ops": tuple(tuple(pair) for pair in record["host_ops"]),
-            "per_op": tuple(OpCost(**op) for op in record["per_op"]),
-            "out_of_range": tuple(record["out_of_range"]),
-        }
-    )
-
-
 def _stages(
-    params: Params, workspace: Workspace, candidates: Sequence[Any], models: Sequence[Any]
+    params: Params,
+    workspace: Workspace,
+    candidates: Sequence[Candidate],
+    models: Sequence[FinishedModel],
 ) -> tuple[report_page.StageCost, ...]:
     from tasks.pipeline.stages import timings
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.candidates.candidate import Candidate
 
 Values = NDArray[np.float64]
 RESAMPLES = 1000
@@ -103,10 +105,11 @@ def judged(
     }
 
 
-def kind_of(record: Mapping[str, Any]) -> str:
+def kind_of(candidate: Candidate) -> str:
     """The kind of op that most blocks of a candidate are, or ``mixed``."""
-    shares = {"depthwise": "share_dw", "fused": "share_fused", "grouped": "share_grouped"}
-    for kind, key in shares.items():
-        if (record.get(key) or 0.0) > 0.6:
-            return kind
-    return "mixed"
+    shares = {
+        "depthwise": candidate.share_dw,
+        "fused": candidate.share_fused,
+        "grouped": candidate.share_grouped,
+    }
+    return next((kind for kind, share in shares.items() if (share or 0.0) > 0.6), "mixed")

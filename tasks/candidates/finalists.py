@@ -8,7 +8,7 @@ import numpy as np
 
 from spaces.search_support.dominance import hypervolume
 from tasks.candidates import objectives
-from tasks.candidates.records import Record
+from tasks.candidates.candidate import Candidate
 from tasks.run.params import SelectParams
 
 
@@ -16,7 +16,9 @@ class SearchError(ValueError):
     """A search that scored nothing."""
 
 
-def choose_finalists(records: Sequence[Record], count: int, select: SelectParams) -> list[Record]:
+def choose_finalists(
+    candidates: Sequence[Candidate], count: int, select: SelectParams
+) -> list[Candidate]:
     """At most ``count`` candidates that keep most of the front's hypervolume.
 
     Greedy: each one adds most to what is already there (within (1 - 1/e) of the best subset,
@@ -25,11 +27,11 @@ def choose_finalists(records: Sequence[Record], count: int, select: SelectParams
     Raises:
         SearchError: No candidate was scored.
     """
-    good = [record for record in records if record["status"] == "done"]
+    good = [one for one in candidates if one.is_done]
     if not good:
-        reason = next((record["reason"] for record in records), "no candidates")
+        reason = next((one.reason for one in candidates), "no candidates")
         raise SearchError(
-            f"a candidate must have been scored to be trained on, but got {len(records)} that "
+            f"a candidate must have been scored to be trained on, but got {len(candidates)} that "
             f"failed, the first with: {reason}. Train the supernet longer (supernet.steps), or "
             "read search/candidates.json."
         )
@@ -38,12 +40,37 @@ def choose_finalists(records: Sequence[Record], count: int, select: SelectParams
     low, span = table.min(axis=0), np.ptp(table, axis=0)
     scaled = (table - low) / np.where(span > 0, span, 1.0)
     corner = np.full(scaled.shape[1], 1.1)
-    order = sorted(range(len(good)), key=lambda index: (good[index]["rank"], good[index]["id"]))
+    ranks = [_rank(one) for one in good]
+    order = sorted(range(len(good)), key=lambda index: (ranks[index], good[index].id))
     chosen: list[int] = []
-    for rank in sorted({record["rank"] for record in good}):
-        pool = [index for index in order if good[index]["rank"] == rank]
+    for rank in sorted(set(ranks)):
+        pool = [index for index in order if ranks[index] == rank]
         while pool and len(chosen) < count:
             best = max(pool, key=lambda i: hypervolume(scaled[[*chosen, i]], corner))
             chosen.append(best)
             pool.remove(best)
-    return sorted((good[index] for index in chosen), key=lambda record: record["latency_ms"])
+    return sorted((good[index] for index in chosen), key=lambda one: one.latency_ms or 0.0)
+
+
+def hand_made(
+    candidates: Sequence[Candidate], chosen: Sequence[Candidate], count: int
+) -> list[Candidate]:
+    """Up to ``count`` baselines beside ``chosen``, spread over latency, the best of each part.
+
+    What they reach with equal training is what a search must beat.
+    """
+    known = {one.id for one in chosen}
+    rest = [one for one in candidates if one.is_baseline and one.is_done and one.id not in known]
+    rest.sort(key=lambda one: one.latency_ms or 0.0)
+    parts = [rest[len(rest) * i // count : len(rest) * (i + 1) // count] for i in range(count)]
+    return [min(part, key=lambda one: (_rank(one), one.id)) for part in parts if part]
+
+
+def _rank(one: Candidate) -> int:
+    """Of a candidate that is done, and so has one."""
+    if one.rank is None:
+        raise SearchError(
+            f"candidate {one.id} must have a rank, but got none. Run the search anew: python -m "
+            "flows run --stage search."
+        )
+    return one.rank

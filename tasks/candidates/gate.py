@@ -15,6 +15,7 @@ import numpy as np
 
 from spaces.space import Architecture, Choice, TrainableSpace, Value, sample, walk
 from tasks.candidates import fidelity
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.records import Record
 
 OP = "/op"
@@ -63,27 +64,30 @@ def _uniform(space: TrainableSpace, kind: Value, large: bool) -> Architecture:
 
 
 def verdict(
-    records: Sequence[Record], truth: Sequence[Record], metric: str, repeated: Sequence[Record]
+    candidates: Sequence[Candidate],
+    truth: Sequence[Record],
+    metric: str,
+    repeated: Sequence[Record],
 ) -> dict[str, Any]:
     """What the gate found.
 
     Args:
-        records: Candidates with costs and kinds, their ``metric`` by shared weights.
-        truth: The same networks, trained alone.
+        candidates: Scored by shared weights.
+        truth: What evaluators said of the same networks, trained alone.
         metric: Name of the metric.
         repeated: The first networks of ``truth`` trained once more with another seed.
     """
     good = [
         (one, other)
-        for one, other in zip(records, truth, strict=True)
-        if one.get(metric) is not None and other.get(metric) is not None
+        for one, other in zip(candidates, truth, strict=True)
+        if one.score is not None and other.get(metric) is not None
     ]
     if len(good) < 4:
         reason = f"too few networks could be trained alone ({len(good)})"
         return {"networks": len(good), "passed": False, "reasons": [reason], "points": []}
-    score = np.array([one[metric] for one, _ in good])
+    score = np.array([one.score for one, _ in good], np.float64)
     alone = np.array([other[metric] for _, other in good])
-    macs = np.array([float(one["macs"]) for one, _ in good])
+    macs = np.array([float(one.macs or 0) for one, _ in good])
     kinds = [fidelity.kind_of(one) for one, _ in good]
     pairs = [
         (one[metric], other[metric])
@@ -93,7 +97,7 @@ def verdict(
     noise = float(np.sqrt(np.mean([(a - b) ** 2 / 2 for a, b in pairs]))) if pairs else None
     found = fidelity.judged(score, alone, macs, kinds, noise)
     points = [
-        {"id": one["id"], "kind": kind, "score": one[metric], "trained": other[metric]}
+        {"id": one.id, "kind": kind, "score": one.score, "trained": other[metric]}
         for (one, other), kind in zip(good, kinds, strict=True)
     ]
     return {**found, "points": points}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.learning.problem import load_problem, problem_names
 
-Record = Mapping[str, Any]
 COSTS = (
     "latency_ms",
     "energy_mj",
@@ -28,26 +27,45 @@ class ObjectiveError(ValueError):
     """An objective that nothing reports, or a value that is missing."""
 
 
+class Valued(Protocol):
+    """What can be compared: a candidate, or a finished model."""
+
+    @property
+    def id(self) -> str:
+        """Of its architecture."""
+
+    def value(self, name: str) -> float | None:
+        """A metric or a cost; None: unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """One column of a candidate record, and which way is better."""
+    """A metric or a cost by name, and which way is better."""
 
     name: str
     goal: Literal["max", "min"]
 
-    def loss(self, record: Record) -> float:
-        """The value of ``record``, lower being better.
+    def of(self, one: Valued) -> float:
+        """The value itself.
 
         Raises:
-            ObjectiveError: The record has no value.
+            ObjectiveError: There is none.
         """
-        value = record.get(self.name)
+        value = one.value(self.name)
         if value is None:
             raise ObjectiveError(
                 f"{self.name} must have a value to be an objective, but candidate "
-                f"{record.get('id')} has none. Choose another one under select.objectives."
+                f"{one.id} has none. Choose another one under select.objectives."
             )
-        return -float(value) if self.goal == "max" else float(value)
+        return float(value)
+
+    def loss(self, one: Valued) -> float:
+        """The value, lower being better.
+
+        Raises:
+            ObjectiveError: There is none.
+        """
+        return -self.of(one) if self.goal == "max" else self.of(one)
 
 
 @functools.cache
@@ -96,12 +114,12 @@ def _check(name: str, texts: Sequence[str], problem: str | None) -> None:
     )
 
 
-def losses(record: Record, objectives: Sequence[Objective]) -> dict[str, float]:
-    """Losses of one record by objective name."""
-    return {objective.name: objective.loss(record) for objective in objectives}
+def losses(one: Valued, objectives: Sequence[Objective]) -> dict[str, float]:
+    """Losses of one by objective name."""
+    return {objective.name: objective.loss(one) for objective in objectives}
 
 
-def loss_table(records: Sequence[Record], objectives: Sequence[Objective]) -> NDArray[np.float64]:
-    """Losses [n_records, n_objectives]."""
-    rows = [[objective.loss(record) for objective in objectives] for record in records]
+def loss_table(several: Sequence[Valued], objectives: Sequence[Objective]) -> NDArray[np.float64]:
+    """Losses [n, n_objectives]."""
+    rows = [[objective.loss(one) for objective in objectives] for one in several]
     return np.asarray(rows, np.float64).reshape(len(rows), len(objectives))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spaces.search_support.dominance import hypervolume
-from tasks.candidates.objectives import COSTS, Objective
+from tasks.candidates.objectives import COSTS, Objective, Valued
 
 Corner = Mapping[str, float]
 
@@ -26,10 +26,8 @@ def corner_of(objectives: Sequence[Objective], largest: Mapping[str, Any]) -> di
     }
 
 
-def volume(
-    records: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], corner: Corner
-) -> float:
-    """Share in 0..1 of the box that ``records`` dominate; those beyond the corner add nothing.
+def volume(several: Sequence[Valued], objectives: Sequence[Objective], corner: Corner) -> float:
+    """Share in 0..1 of the box that ``several`` dominate; those beyond the corner add nothing.
 
     A cost that the largest network does not have either (a model without memory) parts nobody and
     is left out.
@@ -37,12 +35,10 @@ def volume(
     used = [one for one in objectives if one.name not in COSTS or corner[one.name] > 0]
     rows = [
         [
-            float(record[one.name]) / corner[one.name]
-            if one.name in COSTS
-            else 1 - float(record[one.name])
-            for one in used
+            goal.of(one) / corner[goal.name] if goal.name in COSTS else 1 - goal.of(one)
+            for goal in used
         ]
-        for record in records
+        for one in several
     ]
     table = np.asarray(rows, np.float64).reshape(len(rows), len(used))
     return float(hypervolume(table, np.ones(len(used)))) if used else 0.0

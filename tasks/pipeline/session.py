@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.candidates.finished import FILE, read_front
 from tasks.candidates.records import digest
 from tasks.learning.problem import load_problem, open_problem
 from tasks.pipeline import named_files
@@ -109,17 +110,17 @@ class Tracking:
         tested = read_json(workspace.report / "metrics.json")
         scores = {entry["id"]: entry for entry in tested["finalists"]}
         addresses = []
-        for model in read_json(workspace.selection / "front.json"):
-            if not model["on_pareto"]:
+        for model in read_front(workspace, problem.metric.name):
+            if not model.on_pareto:
                 continue
-            score = scores[model["id"]]
+            score = scores[model.id]
             entry = FinalistModel(
                 registered_name=registered_name(problem.name, device),
-                candidate_id=model["id"],
-                tflite=workspace.finalists / model["id"] / model["file"],
+                candidate_id=model.id,
+                tflite=workspace.finalists / model.id / FILE,
                 labels=problem.setting.classes,
                 metrics={
-                    "latency_ms": model["latency_ms"],
+                    "latency_ms": model.cost.known_latency_ms,
                     **{f"{tested['split']}_{kind}": score[kind] for kind in KINDS},
                 },
                 tags=_tags(session.params),
@@ -187,14 +188,14 @@ def table_of(session: Session) -> list[dict[str, Any]]:
     metric = load_problem(session.params.problem.name).metric.name
     return [
         {
-            "model": model["name"] or model["id"],
-            "on front": "yes" if model["on_pareto"] else "no",
-            **{f"{metric} {kind} %": round(100 * model[f"{metric}_{kind}"], 2) for kind in KINDS},
-            "latency ms": round(model["latency_ms"], 3),
-            "million MACs": round(model["macs"] / 1e6, 2),
-            "weights kB": round(model["weight_bytes"] / 1e3, 1),
+            "model": model.finalist.name or model.id,
+            "on front": "yes" if model.on_pareto else "no",
+            **{f"{metric} {kind} %": round(100 * model.finalist.score(kind), 2) for kind in KINDS},
+            "latency ms": round(model.cost.known_latency_ms, 3),
+            "million MACs": round((model.cost.macs or 0) / 1e6, 2),
+            "weights kB": round((model.cost.weight_bytes or 0) / 1e3, 1),
         }
-        for model in read_json(session.workspace.selection / "front.json")
+        for model in read_front(session.workspace, metric)
     ]
 
 

@@ -5,13 +5,12 @@ security policy forbids every request. Tables and drawings of networks are there
 JavaScript; the interactive front needs it.
 """
 
+from tasks.candidates.candidate import BASELINE, Candidate
 from tasks.report.agreement import Bias, Gate, Pair, Rung, gate_of, rungs_of
 from tasks.report.blocks import blocks_of
 from tasks.report.page import render
 from tasks.report.records import (
-    BASELINE,
     Block,
-    Candidate,
     Finalist,
     ReportData,
     StageCost,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.candidates import fidelity
+from tasks.candidates.candidate import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +85,17 @@ class Rung:
     tau_macs: float | None
 
 
-def gate_of(found: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Gate | None:
+def gate_of(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> Gate | None:
     """The gate of ``search/fidelity.json``; None where no supernet was judged.
 
     Args:
         found: That file.
-        records: Those of ``search/candidates.json``, for names.
+        candidates: All of the search, for names.
     """
     seen = found["gate"]
     if seen is None:
         return None
-    names = {record["id"]: record.get("name") for record in records}
+    names = {one.id: one.name for one in candidates}
     pairs = (
         _pair(one["id"], names.get(one["id"]), one["kind"], one["score"], one["trained"])
         for one in seen["points"]
@@ -112,23 +113,20 @@ def gate_of(found: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> G
     )
 
 
-def rungs_of(
-    found: Mapping[str, Any], records: Sequence[Mapping[str, Any]], metric: str
-) -> tuple[Rung, ...]:
+def rungs_of(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> tuple[Rung, ...]:
     """The rungs of ``search/fidelity.json``, lowest first; empty where nobody was promoted.
 
     Args:
         found: That file.
-        records: Those of ``search/candidates.json``, with ``lower_rungs``: earlier scores.
-        metric: The key of a candidate's score.
+        candidates: All of the search.
     """
-    words = _how_scored(found, records)
+    words = _how_scored(found, candidates)
     return tuple(
         Rung(
             number=one["rung"],
             before=words.get(one["rung"] - 1, f"rung {one['rung'] - 1}"),
             after=words[one["rung"]],
-            pairs=_moved(one["rung"], records, metric),
+            pairs=_moved(one["rung"], candidates),
             tau=one["tau"],
             tau_macs=one["tau_macs"],
         )
@@ -136,14 +134,14 @@ def rungs_of(
     )
 
 
-def _how_scored(found: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+def _how_scored(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> dict[int, str]:
     """Rung to how its scores came about; the first rung's is told by who stayed there."""
     words = {one["rung"]: f"trained for {_epochs(one['epochs'])}" for one in found["rungs"]}
     if found["evaluator"] != "trained":
         words[0] = "by shared weights"
-    for record in records:
-        if record.get("rung") == 0 and record.get("evaluator") == "trained":
-            words[0] = f"trained for {_epochs(record['epochs'])}"
+    for one in candidates:
+        if one.rung == 0 and one.evaluator == "trained" and one.epochs is not None:
+            words[0] = f"trained for {_epochs(one.epochs)}"
     return words
 
 
@@ -151,16 +149,14 @@ def _epochs(number: int) -> str:
     return "1 epoch" if number == 1 else f"{number} epochs"
 
 
-def _moved(rung: int, records: Sequence[Mapping[str, Any]], metric: str) -> tuple[Pair, ...]:
+def _moved(rung: int, candidates: Sequence[Candidate]) -> tuple[Pair, ...]:
     """Scores of all who reached ``rung``, and theirs of the rung below."""
     pairs = []
-    for record in records:
-        scores = [*record.get("lower_rungs", ()), record.get(metric)]
-        if record.get("status") == "done" and len(scores) > rung:
-            kind = fidelity.kind_of(record)
-            pairs.append(
-                _pair(record["id"], record.get("name"), kind, scores[rung - 1], scores[rung])
-            )
+    for one in candidates:
+        scores = (*one.lower_rungs, one.score)
+        if one.is_done and len(scores) > rung:
+            kind = fidelity.kind_of(one)
+            pairs.append(_pair(one.id, one.name, kind, scores[rung - 1], scores[rung]))
     return tuple(pair for pair in pairs if pair is not None)
 
 

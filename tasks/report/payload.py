@@ -7,7 +7,8 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 
-from tasks.report.records import Candidate, Finalist, ReportData
+from tasks.candidates.candidate import Candidate
+from tasks.report.records import Finalist, ReportData
 
 FIELDS = (
     "id",

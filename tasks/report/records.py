@@ -2,92 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from hw.report import CostReport
+from tasks.candidates.candidate import BASELINE, Candidate
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import Sample
 from tasks.report.agreement import Gate, Rung
-
-BASELINE = "baseline"
-"""Origin of what people designed, as the search writes it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One proposal of the search and its results; numbers that do not exist are None.
-
-    Attributes:
-        id: Twelve hexadecimal digits of the architecture.
-        architecture: Its decisions by name.
-        name: Of a baseline; None for others.
-        origin: Where it came from: ``"random"``, ``"local_search"``, ``"baseline"``, ...
-        status: ``"done"``, ``"failed"`` or ``"infeasible"``.
-        reason: Why it is not done.
-        trial, generation: Numbers within the search.
-        score: The metric as the search found it on the validation split, 0..1.
-        latency_ms, peak_memory_bytes, weight_bytes, streamed_bytes, macs, parameters, energy_mj:
-            Costs on the device.
-        depth: Number of blocks.
-        mean_kernel, mean_expansion, mean_width: Over its blocks.
-        share_dw, share_fused, share_grouped: Shares of its blocks, 0..1.
-        on_pareto: It is on the front of the objectives searched.
-        rank: Pareto rank; 0 is the front.
-    """
-
-    id: str
-    architecture: Mapping[str, object]
-    name: str | None = None
-    origin: str = "random"
-    status: str = "done"
-    reason: str | None = None
-    trial: int | None = None
-    generation: int | None = None
-    score: float | None = None
-    latency_ms: float | None = None
-    peak_memory_bytes: int | None = None
-    weight_bytes: int | None = None
-    streamed_bytes: int | None = None
-    macs: int | None = None
-    parameters: int | None = None
-    energy_mj: float | None = None
-    depth: int | None = None
-    mean_kernel: float | None = None
-    mean_expansion: float | None = None
-    share_dw: float | None = None
-    share_fused: float | None = None
-    share_grouped: float | None = None
-    mean_width: float | None = None
-    on_pareto: bool = False
-    rank: int | None = None
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any], metric: str) -> Candidate:
-        """A candidate from a JSON object of ``search/candidates.json``; further keys are ignored.
-
-        Args:
-            record: The object.
-            metric: The key that holds its score.
-
-        Raises:
-            ValueError: ``id`` or ``architecture`` is missing.
-        """
-        missing = [key for key in ("id", "architecture") if key not in record]
-        if missing:
-            raise ValueError(
-                f"a candidate record must have id and architecture, but got none of {missing}."
-            )
-        names = [field.name for field in dataclasses.fields(Candidate)]
-        known = {name: record[name] for name in names if name in record}
-        known["score"] = record.get(metric)
-        decisions = known["architecture"]
-        if isinstance(decisions.get("decisions"), Mapping):
-            known["architecture"] = decisions["decisions"]
-        return Candidate(**known)
 
 
 @dataclass(frozen=True, slots=True)

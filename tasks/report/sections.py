@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
+from tasks.candidates.candidate import Candidate
 from tasks.data import remarks
 from tasks.report.markup import (
     NONE,
@@ -19,7 +20,7 @@ from tasks.report.markup import (
     size,
     tag,
 )
-from tasks.report.records import Candidate, Finalist, ReportData, StageCost
+from tasks.report.records import Finalist, ReportData, StageCost
 
 METHODS = {
     "analytic": "computed by an analytic model of the device: estimated, not measured",

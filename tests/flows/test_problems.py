@@ -17,6 +17,9 @@ import pytest
 
 from flows import __main__ as cli
 from flows import server
+from hw.report import CostReport
+from tasks.candidates.finalist import Finalist
+from tasks.candidates.finished import FinishedModel, write_front
 from tasks.learning.problem import load_problem, problem_names
 from tasks.pipeline.session import closing_lines, open_session, table_of
 from tasks.run.spec import RunSpec
@@ -106,21 +109,18 @@ def finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
     def make(problem: str) -> Any:
         workspace = Workspace.of(problem, folder)
         metric = load_problem(problem).metric.name
-        model = {
-            "id": "abc",
-            "name": None,
-            "on_pareto": True,
-            f"{metric}_float": 0.75,
-            f"{metric}_ptq": 0.5,
-            f"{metric}_int8": 0.625,
-            "latency_ms": 1.5,
-            "macs": 2_000_000,
-            "weight_bytes": 3000,
-        }
-        write_json(workspace.selection / "front.json", [model])
+        known = {"float": 0.75, "ptq": 0.5, "int8": 0.625}
+        scores = {kind: {metric: score} for kind, score in known.items()}
+        finalist = Finalist("abc", None, "random", metric, None, scores, "qat", {})
+        report = CostReport(
+            *("coral_usb3", "analytic", 1.5, None, None, None, None, 3000, 0, 2_000_000),
+            host_ops=(),
+            per_op=(),
+        )
+        write_front(workspace, [FinishedModel(finalist, {}, None, None, report, rank=0)])
         write_json(workspace.selection / "metrics.json", {"front": 1, "models": 1})
-        scores = {"best": "abc", "best_int8": 0.625, "split": "test"}
-        write_json(workspace.report / "metrics.json", scores)
+        tested = {"best": "abc", "best_int8": 0.625, "split": "test"}
+        write_json(workspace.report / "metrics.json", tested)
         return open_session(RunSpec(problem, tracking=False))
 
     monkeypatch.setattr("tasks.pipeline.session.ROOT", folder)

@@ -13,8 +13,8 @@ from tasks.pipeline.stages import STAGES, alone
 from tasks.run.workspace import Workspace, write_json
 
 FRONT = [
-    {"id": "aaa", "name": None, "top1": 0.9, "latency_ms": 0.5},
-    {"id": "bbb", "name": "largest", "top1": 0.95, "latency_ms": 1.25},
+    {"id": "aaa", "architecture": {}, "name": None, "top1": 0.9, "latency_ms": 0.5},
+    {"id": "bbb", "architecture": {}, "name": "largest", "top1": 0.95, "latency_ms": 1.25},
 ]
 
 

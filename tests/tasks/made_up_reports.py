@@ -169,7 +169,7 @@ def candidates_of(amount: int, seed: int = 0) -> tuple[Candidate, ...]:
             "on_pareto": False,
             "rank": int(rng.integers(0, 9)),
         }
-        made.append(Candidate.from_record(record | _fate(trial, amount), "top1"))
+        made.append(Candidate.of(record | _fate(trial, amount), "top1"))
     return tuple(made)
 
 
@@ -285,6 +285,11 @@ def fidelity_files(
     return {**found, "gate": judged if networks else None}, records
 
 
+def as_candidates(records: Sequence[Mapping[str, Any]]) -> list[Candidate]:
+    """Objects of ``search/candidates.json`` as the page reads them."""
+    return [Candidate.of({"architecture": {}, **record}, "top1") for record in records]
+
+
 def report(amount: int = 60, seed: int = 0) -> ReportData:
     """A rich report."""
     candidates = candidates_of(amount, seed)
@@ -338,8 +343,8 @@ def report(amount: int = 60, seed: int = 0) -> ReportData:
         machine="2 CPU threads",
         code_digest="sha256:5be1c0ffee",
         linear_floor=0.493,
-        gate=gate_of(found, records),
-        rungs=rungs_of(found, records, "top1"),
+        gate=gate_of(found, as_candidates(records)),
+        rungs=rungs_of(found, as_candidates(records)),
     )
 
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
 
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.finalists import choose_finalists
 from tasks.run.params import SelectParams
 
 
-def _record(name: str, top1: float, latency_ms: float, rank: int) -> dict[str, Any]:
-    return {
-        "id": name,
-        "top1": top1,
-        "latency_ms": latency_ms,
-        "rank": rank,
-        "status": "done",
-        "reason": None,
-    }
+def _candidate(name: str, top1: float, latency_ms: float, rank: int) -> Candidate:
+    return Candidate(
+        name, {}, metric="top1", score=top1, latency_ms=latency_ms, rank=rank, on_pareto=rank == 0
+    )
 
 
 HAND_MADE = [
-    _record("a", 0.1, 1.0, 0),
-    _record("b", 0.6, 2.0, 0),
-    _record("c", 0.62, 3.0, 0),
-    _record("d", 0.9, 5.0, 0),
-    _record("e", 0.5, 2.5, 1),
-    _record("f", 0.1, 4.0, 2),
-    {**_record("x", 1.0, 0.5, 0), "status": "failed", "rank": None, "top1": None},
+    _candidate("a", 0.1, 1.0, 0),
+    _candidate("b", 0.6, 2.0, 0),
+    _candidate("c", 0.62, 3.0, 0),
+    _candidate("d", 0.9, 5.0, 0),
+    _candidate("e", 0.5, 2.5, 1),
+    _candidate("f", 0.1, 4.0, 2),
+    dataclasses.replace(_candidate("x", 1.0, 0.5, 0), status="failed", rank=None, score=None),
 ]
 
 
 def _ids(count: int) -> list[str]:
-    return [record["id"] for record in choose_finalists(HAND_MADE, count, SelectParams())]
+    return [one.id for one in choose_finalists(HAND_MADE, count, SelectParams())]
 
 
 def test_finalists_are_those_that_cover_most_in_order_of_latency() -> None:

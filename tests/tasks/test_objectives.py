@@ -11,14 +11,15 @@ import pytest
 import yaml
 
 from tasks.candidates import objectives
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.objectives import Objective, ObjectiveError, known, loss_table, losses, parse
 from tasks.learning.problem import load_problem
 from tasks.learning.protocols import Metric
 from tasks.run.params import SelectParams
 
-RECORDS = [
-    {"id": "a", "top1": 0.9, "latency_ms": 2.0, "energy_mj": None},
-    {"id": "b", "top1": 0.8, "latency_ms": 1.0, "energy_mj": None},
+CANDIDATES = [
+    Candidate("a", {}, metric="top1", score=0.9, latency_ms=2.0),
+    Candidate("b", {}, metric="top1", score=0.8, latency_ms=1.0),
 ]
 
 
@@ -36,11 +37,11 @@ def test_default_objectives_are_known() -> None:
 def test_lower_losses_are_better_for_either_goal() -> None:
     goals = parse(["top1:max", "latency_ms:min"])
     # derived: what is to be large changes its sign
-    assert losses(RECORDS[0], goals) == {"top1": -0.9, "latency_ms": 2.0}
-    np.testing.assert_array_equal(loss_table(RECORDS, goals), [[-0.9, 2.0], [-0.8, 1.0]])
+    assert losses(CANDIDATES[0], goals) == {"top1": -0.9, "latency_ms": 2.0}
+    np.testing.assert_array_equal(loss_table(CANDIDATES, goals), [[-0.9, 2.0], [-0.8, 1.0]])
 
 
-def test_table_of_no_records_has_the_columns_all_the_same() -> None:
+def test_table_of_no_candidates_has_the_columns_all_the_same() -> None:
     assert loss_table([], parse(["top1:max", "macs:min"])).shape == (0, 2)
 
 
@@ -94,4 +95,4 @@ def test_unknown_name_lists_what_there_is() -> None:
 @pytest.mark.parametrize("name", ["energy_mj", "macs"])
 def test_missing_value_names_the_candidate(name: str) -> None:
     with pytest.raises(ObjectiveError, match=f"{name} must have a value .* candidate b has none"):
-        losses(RECORDS[1], parse([f"{name}:min"]))
+        losses(CANDIDATES[1], parse([f"{name}:min"]))

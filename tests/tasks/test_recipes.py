@@ -9,6 +9,7 @@ import pytest
 
 from spaces.space import load_trainable
 from tasks.candidates import fidelity, gate
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
 from tasks.data import linear_floor
 from tasks.data.mirror import looks_mirrored
@@ -186,10 +187,13 @@ def test_gate_looks_at_small_and_large_networks_of_each_kind() -> None:
 
 
 def test_verdict_is_told_in_one_line() -> None:
-    records = [{"id": str(n), "macs": n, "top1": 0.1 * n, "share_dw": 1.0} for n in range(1, 7)]
+    candidates = [
+        Candidate(str(n), {}, metric="top1", score=0.1 * n, macs=n, share_dw=1.0)
+        for n in range(1, 7)
+    ]
     truth = [{"top1": 0.1 * n} for n in (1, 2, 3, 4, 6, 5)]
-    found = gate.verdict(records, truth, "top1", truth[:2])
+    found = gate.verdict(candidates, truth, "top1", truth[:2])
     line = gate.told(found)
     assert "\n" not in line and "tau 0.87" in line and "MACs 0.87" in line
-    few = gate.verdict(records[:2], truth[:2], "top1", [])
+    few = gate.verdict(candidates[:2], truth[:2], "top1", [])
     assert not few["passed"] and "too few" in gate.told(few)

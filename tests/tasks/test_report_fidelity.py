@@ -14,7 +14,7 @@ import pytest
 from tasks.report import Gate, ReportData, gate_of, render, rungs_of
 from tasks.report.scatter import MARKS, draw_pairs, ticks
 from tasks.write_report import _fidelity_notes
-from tests.tasks.made_up_reports import fidelity_files, report
+from tests.tasks.made_up_reports import as_candidates, fidelity_files, report
 from tests.tasks.test_report_page import Page
 
 BROWSER = next(
@@ -31,7 +31,9 @@ def part(page: str, name: str) -> str:
 
 def with_files(found: dict[str, Any], records: list[dict[str, Any]]) -> ReportData:
     return dataclasses.replace(
-        report(), gate=gate_of(found, records), rungs=rungs_of(found, records, "top1")
+        report(),
+        gate=gate_of(found, as_candidates(records)),
+        rungs=rungs_of(found, as_candidates(records)),
     )
 
 
@@ -45,7 +47,8 @@ def marks(svg: str) -> list[tuple[str, str, float, float, str]]:
 
 
 def gate(count: int = 8) -> Gate:
-    made = gate_of(*fidelity_files(count))
+    found, records = fidelity_files(count)
+    made = gate_of(found, as_candidates(records))
     assert made is not None
     return made
 
@@ -83,7 +86,7 @@ def test_figures_of_the_gate_are_beside_it() -> None:
 def test_without_a_supernet_there_is_no_gate_and_no_empty_frame() -> None:
     found, records = fidelity_files(0, promoted=())
     page = render(with_files(found, records))
-    assert gate_of(found, records) is None
+    assert gate_of(found, as_candidates(records)) is None
     assert part(page, "gate") == part(page, "rungs") == ""
     assert "pairs-plot" not in page.partition("</style>")[2]
 
@@ -114,7 +117,7 @@ def test_unknown_scores_are_left_out() -> None:
 
 def test_each_rung_is_drawn_with_both_its_trainings() -> None:
     found, records = fidelity_files(0, promoted=(9, 4))
-    first, second = rungs_of(found, records, "top1")
+    first, second = rungs_of(found, as_candidates(records))
     assert (len(first.pairs), len(second.pairs)) == (9, 4)
     reached = records[0]
     assert (first.pairs[0].before, first.pairs[0].after) == tuple(reached["lower_rungs"])
@@ -131,7 +134,7 @@ def test_each_rung_is_drawn_with_both_its_trainings() -> None:
 def test_a_first_rung_by_shared_weights_is_called_so() -> None:
     found, records = fidelity_files(0, promoted=(6,))
     shared = [{**record, "evaluator": "shared", "epochs": None} for record in records]
-    (rung,) = rungs_of({**found, "evaluator": "shared"}, shared, "top1")
+    (rung,) = rungs_of({**found, "evaluator": "shared"}, as_candidates(shared))
     assert (rung.before, rung.after) == ("by shared weights", "trained for 6 epochs")
 
 

@@ -252,7 +252,7 @@ def test_page_of_500_candidates_is_small() -> None:
 
 def test_candidate_record_must_have_an_id() -> None:
     with pytest.raises(ValueError, match=r"must have id and architecture, but got none of \['id'"):
-        Candidate.from_record({"architecture": {}}, "top1")
+        Candidate.of({"architecture": {}}, "top1")
 
 
 def test_blocks_name_their_kind() -> None:

@@ -24,6 +24,7 @@ from spaces.space import (
     neighbours,
 )
 from tasks import search_architectures
+from tasks.candidates.candidate import read_candidates
 from tasks.candidates.evaluator import EvaluatorError
 from tasks.candidates.fidelity import kendall
 from tasks.candidates.finalists import SearchError, choose_finalists
@@ -329,7 +330,7 @@ def test_search_may_fail_altogether(bench: Bench, tmp_path: Path) -> None:
     summary = read_json(workspace.search / "front.json")
     assert (summary["front"], summary["hypervolume"], summary["failed"]) == ([], 0.0, 6)
     with pytest.raises(SearchError, match="got 6 that failed, the first with: ArithmeticError"):
-        choose_finalists(records, 2, SelectParams())
+        choose_finalists(read_candidates(workspace, "top1"), 2, SelectParams())
 
 
 class ResourceExhaustedError(Exception):
@@ -387,8 +388,8 @@ def test_note_tells_the_best_and_the_front(bench: Bench, tmp_path: Path) -> None
     assert session.note() == "none scored yet"
     for chunk in session.chunks():
         session.tell(chunk, session.evaluate(chunk))
-    best = max(session.records, key=lambda record: float(record["top1"]))
-    assert session.note().startswith(f"best {best['top1']:.3f} at {best['latency_ms']:.2f} ms, ")
+    best = max(session.candidates, key=lambda one: one.score or 0.0)
+    assert session.note().startswith(f"best {best.score:.3f} at {best.latency_ms:.2f} ms, ")
 
 
 def test_target_latency_is_kept_by_every_candidate(bench: Bench, tmp_path: Path) -> None:
@@ -491,7 +492,8 @@ def test_best_and_their_neighbours_are_trained_longer(alone: list[int], tmp_path
     summary = read_json(workspace.search / "front.json")
     assert summary["rung_tau"] == [one["tau"] for one in found["rungs"]]
     assert summary["gate_tau"] is summary["gate_passed"] is None
-    for rung, told in zip(rungs_of(found, records, "top1"), found["rungs"], strict=True):
+    rungs = rungs_of(found, read_candidates(workspace, "top1"))
+    for rung, told in zip(rungs, found["rungs"], strict=True):
         before, after = (np.array([getattr(p, n) for p in rung.pairs]) for n in ENDS)
         assert len(rung.pairs) == told["candidates"]
         assert kendall(before, after) == pytest.approx(told["tau"])
@@ -513,7 +515,7 @@ def test_gate_lets_a_supernet_pass_that_orders_networks(
     for name in ("tau", "tau_macs", "tau_ceiling", "passed"):
         assert summary[f"gate_{name}"] == found["gate"][name] is not None
     assert (summary["evaluator"], summary["rung_tau"]) == ("shared", [])
-    drawn = gate_of(found, records)
+    drawn = gate_of(found, read_candidates(workspace, "top1"))
     assert drawn is not None and drawn.passed
     assert sum(one.networks for one in drawn.biases) == len(drawn.pairs) == 8
     assert {record["evaluator"] for record in records} == {"shared"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.candidates.candidate import Candidate
 from tasks.candidates.objectives import parse
 from tasks.candidates.volume import corner_of, volume
 
@@ -27,11 +28,13 @@ def test_corner_is_no_score_and_what_the_largest_costs() -> None:
     ],
 )
 def test_volume_is_the_share_of_the_box(rows: list[tuple[float, float]], share: float) -> None:
-    records = [{"top1": top1, "latency_ms": latency} for top1, latency in rows]
-    assert volume(records, GOALS, CORNER) == pytest.approx(share)
+    several = [
+        Candidate("", {}, metric="top1", score=top1, latency_ms=latency) for top1, latency in rows
+    ]
+    assert volume(several, GOALS, CORNER) == pytest.approx(share)
 
 
 def test_cost_that_nobody_has_is_left_out() -> None:
     goals = parse(["top1:max", "weight_bytes:min"])
     corner = corner_of(goals, {"weight_bytes": None})
-    assert volume([{"top1": 0.5, "weight_bytes": None}], goals, corner) == 0.5
+    assert volume([Candidate("", {}, metric="top1", score=0.5)], goals, corner) == 0.5
