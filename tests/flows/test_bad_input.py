@@ -55,7 +55,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("search.budget=many", "search.budget must be a whole number, but got 'many'"),
         ("search.budget", "--set must be given as block.key=value"),
         ("space.name=mobilenet_v9", "a search space must be one of autoseg_edgetpu, "),
-        ("search.algorithm=oracle", "a search algorithm must be one of local_search, "),
+        ("search.algorithm=oracle", "a search algorithm must be one of coarse_to_fine, "),
         ("cost.device=coral_usb9", "device must be one of coral_dev_board, "),
         ("cost.device=mine/board.yaml", "or a path to a YAML file, but got 'mine/board.yaml'"),
         ("cost.method=guess", "cost model must be one of analytic, "),
