@@ -26,7 +26,8 @@ import numpy as np
 from benchmarks.results import machine, save
 from benchmarks.validation.section import LATENCY, Section, latency_row
 from hw.benches.vela import Vela
-from hw.calibrating.calibration import Measured, fit_macs_line, judge
+from hw.calibrating.calibration import fit_macs_line, judge
+from hw.calibrating.fitting import Measured
 from hw.columns import FloatArray
 from hw.device import load_device
 from hw.families.ethos_u.parts import parts_of, place

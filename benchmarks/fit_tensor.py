@@ -28,13 +28,8 @@ import numpy as np
 from benchmarks.hosts import CHIP, with_coefficients
 from benchmarks.pixel6 import PixelRow, families_of, rows_of, tasks_of
 from benchmarks.profile_text import number, numbers, section_text, with_leaf, with_section
-from hw.calibrating.calibration import (
-    Measured,
-    conformal_quantile,
-    fit,
-    fit_macs_line,
-    judge,
-)
+from hw.calibrating.calibration import conformal_quantile, fit_macs_line, judge
+from hw.calibrating.fitting import Measured, fit
 from hw.columns import FloatArray
 from hw.device import DEVICES, load_device
 from hw.families.edge_tpu.analytic import Analytic

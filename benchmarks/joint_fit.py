@@ -15,7 +15,7 @@ from typing import final
 import numpy as np
 
 from benchmarks.published import PublishedRow
-from hw.calibrating.calibration import Measured, scaled
+from hw.calibrating.fitting import Measured, scaled
 from hw.columns import FloatArray
 from hw.families.edge_tpu.analytic import Analytic
 from hw.families.edge_tpu.features import FEATURES, features

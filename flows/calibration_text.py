@@ -25,6 +25,7 @@ def told(found: Calibrated, target: Path) -> str:
             f"90 % interval: {-100 * math.expm1(-calibration.error_90):.1f} % below to "
             f"{100 * wide:.1f} % above, wider outside the {calibration.count} networks' range; "
             f"{100 * found.coverage:.0f} % of the left-out networks lie within",
+            *([f"to know more: {found.wanting}. Measure more of those"] if found.wanting else []),
             *(f"far off the others, {row}. Measure it again." for row in found.odd),
             f"profile: {target}",
         ]

@@ -73,6 +73,10 @@ class Bench(Protocol):
     def summary(self) -> str:
         """One line for listings."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether several files may be measured at once: nothing is timed."""
+
     def missing(self) -> str | None:
         """What this machine must have for it and has not; None: it can measure."""
 
@@ -187,6 +191,10 @@ class Laws(Protocol[Asked, N]):
 
     def latency_ms(self, networks: N, device: Asked) -> FloatArray:
         """By the laws alone, ``[n]``."""
+
+    @property
+    def known_by(self) -> tuple[str, ...]:
+        """Names of the :meth:`features`."""
 
     def features(self, networks: N, device: Asked) -> FloatArray:
         """What a calibration knows networks by, ``[n, f]``: it corrects between them."""

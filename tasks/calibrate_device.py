@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hw.calibrating.calibration import (
-    LEAST_MEASUREMENTS,
-    Calibrated,
-    CalibrationError,
-    Measured,
-    calibrate,
-    laws_of,
-)
+from hw.calibrating.calibration import LEAST_MEASUREMENTS, Calibrated, calibrate
+from hw.calibrating.fitting import CalibrationError, Measured, laws_of
 from hw.columns import FloatArray
 from hw.device import changed, dump_device, load_device
 from hw.protocols import Device
@@ -34,7 +29,7 @@ from tasks.candidates.architecture_table import (
 from tasks.learning.problem import default_classes
 from tasks.run.workspace import write_bytes
 
-LATENCY, TFLITE = "latency_ms", "tflite"
+LATENCY, TFLITE, FAILED = "latency_ms", "tflite", "failed"
 OTHER_UNIT = 30.0
 """Times that a table is off from which on another unit, 1000 times off, is nearer."""
 WRONG, ODD = 20.0, 4.0
@@ -56,7 +51,8 @@ def run(
     The table has a column ``latency_ms`` (warm, batch 1) and either ``architecture``, with
     ``space_name``, or ``tflite``, paths relative to the table. Other columns are ignored.
     ``classes`` are those of the head of the measured architectures; None: as
-    :func:`tasks.learning.problem.default_classes` has it.
+    :func:`tasks.learning.problem.default_classes` has it. Rows with a reason in a column
+    ``failed`` are left out.
 
     Raises:
         TableError: The table cannot be read, lacks a column, names a network twice, or a cell is
@@ -67,7 +63,7 @@ def run(
     """
     device = load_device(device_name)
     laws = laws_of(device)
-    table = read_table(source)
+    table = _of_measured(read_table(source))
     latency = _latencies(table)
     networks = _networks(table, space_name, classes)
     _check_distinct(table, ARCHITECTURE if space_name else TFLITE)
@@ -136,6 +132,18 @@ def _check_writable(target: Path) -> None:
 
 def _named(device: Device, base: str, name: str, words: str) -> Device:
     return changed(device, name=name, summary=f"{Path(base).stem}, calibrated on {words}")
+
+
+def _of_measured(table: Table) -> Table:
+    """Without the rows of networks that failed, which say why."""
+    if FAILED not in table.columns:
+        return table
+    kept = [not text for text in table.texts(FAILED)]
+    return dataclasses.replace(
+        table,
+        rows=tuple(itertools.compress(table.rows, kept)),
+        lines=tuple(itertools.compress(table.lines, kept)),
+    )
 
 
 def _latencies(table: Table) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

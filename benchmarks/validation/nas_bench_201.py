@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.published import CsvRow, read_csv
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibrating.calibration import REPEATS, Measured, Scores, calibrate, judge
+from hw.calibrating.calibration import REPEATS, Scores, calibrate, judge
+from hw.calibrating.fitting import Measured
 from hw.columns import FloatArray
 from hw.cost_models.macs_only import MacsOnly
 from hw.device import load_device

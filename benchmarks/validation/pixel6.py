@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.fit_tensor import left_out, measured_on, starting_device
 from benchmarks.pixel6 import FILE, families_of, rows_of, tasks_of
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibrating.calibration import Measured, judge
+from hw.calibrating.calibration import judge
+from hw.calibrating.fitting import Measured
 from hw.columns import FloatArray
 from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic

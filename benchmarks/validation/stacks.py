@@ -19,7 +19,8 @@ from benchmarks.published import (
     usb_stack,
 )
 from benchmarks.validation.section import LATENCY, Cell, Section, latency_row
-from hw.calibrating.calibration import Measured, fit, fit_macs_line, judge
+from hw.calibrating.calibration import fit_macs_line, judge
+from hw.calibrating.fitting import Measured, fit
 from hw.columns import FloatArray
 from hw.device import load_device
 from hw.families.edge_tpu.analytic import MIB, Analytic

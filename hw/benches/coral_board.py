@@ -27,6 +27,7 @@ class CoralBoard:
     """A compiled file, or a model with its compiled file beside it."""
 
     summary = "times a compiled model on a Coral Edge TPU at this machine"
+    concurrent = False
 
     def __init__(self, settings: BenchSettings) -> None:
         """``settings.threads`` are for ops that stay on the host."""

@@ -34,6 +34,7 @@ class EdgetpuCompiler:
     """Knows no time: the report tells what the compiler decided."""
 
     summary = "compiles a model: which ops map, which weights fit on chip; tells no time"
+    concurrent = True
 
     def __init__(self, settings: BenchSettings) -> None:
         """``settings.timeout_s`` limits one compilation."""

@@ -20,6 +20,7 @@ class HostCpu:
     """Any ``.tflite`` of builtin ops, 8-bit or floating point."""
 
     summary = "times a model on this processor (LiteRT, XNNPACK)"
+    concurrent = False
 
     def __init__(self, settings: BenchSettings) -> None:
         """With ``settings.threads`` threads."""

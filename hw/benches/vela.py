@@ -32,6 +32,7 @@ class Vela:
     """Times are Vela's estimates, no measurements."""
 
     summary = "compiles a model for an Ethos-U: which ops map, memory, estimated cycles"
+    concurrent = True
 
     def __init__(self, settings: BenchSettings) -> None:
         """For ``settings.device``, an Ethos-U; ``settings.timeout_s`` limits one compilation."""

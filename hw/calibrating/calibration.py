@@ -13,56 +13,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from hw.calibrating.residual import kernel
+from hw.calibrating.correction import LENGTH, Correction
+from hw.calibrating.fitting import MANY, CalibrationError, LeavingOut, Measured, laws_of
 from hw.columns import FloatArray
 from hw.device import changed
-from hw.family import family_of
 from hw.fitted import Calibration, MacsLine
-from hw.protocols import Device, Laws, Networks
-from spaces.graph import IntArray
+from hw.protocols import Device
 
 LEAST_MEASUREMENTS = 10
+ENOUGH_PERCENT = 5.0
+"""Mean error, cross-validated, that asks for no more measurements."""
+MUCH = 1 / 3
+"""Share of the networks that have most of something."""
 FOLDS, REPEATS = 10, 3
-"""Of the cross-validation; repeated in another order each time, to depend less on it."""
-ERROR_SCALE = 0.02
-"""Relative error from which on a measurement counts as an outlier."""
-
-
-class CalibrationError(ValueError):
-    """Measurements from which no profile can be made."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Networks and how long a device took for them.
-
-    Attributes:
-        device: Its profile before the fit.
-        placement: The networks on it, as its family places them.
-        latency_ms: Warm, batch 1, ``[n]``, positive.
-        weight: Of each measurement in the fit, ``[n]``.
-    """
-
-    device: Device
-    placement: Networks
-    latency_ms: FloatArray
-    weight: FloatArray
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.latency_ms)
-
-    def rows(self, which: IntArray) -> Measured:
-        """Some of them."""
-        return Measured(
-            self.device, self.placement.rows(which), self.latency_ms[which], self.weight[which]
-        )
+"""Of the cross-validation; repeated in another order each time, to depend less on it, but for
+``MANY`` networks, which it hardly depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +60,8 @@ class Calibrated:
         scores: Of networks left out of the fit.
         macs_only: The same of the straight line in MACs.
         coverage: Share of left-out networks within their interval.
+        wanting: What the networks that are off most have much of, in words, where the error is
+            large: more of those are to be measured.
         odd: Measurements that are far off the others, in words.
     """
 
@@ -97,6 +69,7 @@ class Calibrated:
     scores: Scores
     macs_only: Scores
     coverage: float
+    wanting: str = ""
     odd: tuple[str, ...] = ()
 
 
@@ -115,11 +88,13 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
     latency = measured.latency_ms
     check(latency)
     laws = laws_of(device)
-    trials = [_left_out(measured, corrects, seed) for seed in range(REPEATS)]
+    fits = LeavingOut(measured)
+    repeats = REPEATS if len(measured) < MANY else 1
+    trials = [_left_out(measured, fits, corrects, seed) for seed in range(repeats)]
     errors = [np.abs(np.log(latency / predicted)) for predicted, _ in trials]
     error_90 = float(np.mean([conformal_quantile(one) for one in errors]))
-    fitted = fit([measured])[0]
-    model = _Correction.of(measured, fitted)
+    fitted = fits.device
+    model = Correction.of(measured, fitted)
     known = laws.features(measured.placement, fitted)
     scores = mean_scores([judge(predicted, latency) for predicted, _ in trials])
     calibration = Calibration(
@@ -134,7 +109,7 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
         feature_high=_numbers(known.max(axis=0)),
         residual_scale=_numbers(model.scale),
         residual_length=LENGTH,
-        residual_centres=tuple(_numbers(row) for row in known) if corrects else (),
+        residual_centres=tuple(_numbers(row) for row in model.centres) if corrects else (),
         residual_weights=_numbers(model.weights) if corrects else (),
     )
     full = changed(fitted, macs_line=fit_macs_line(measured), calibration=calibration)
@@ -144,22 +119,34 @@ def calibrate(device: Device, measured: Measured, words: str, corrects: bool = T
         scores=scores,
         macs_only=mean_scores([judge(line, latency) for _, line in trials]),
         coverage=float(np.mean(np.stack(errors) <= error_90)),
+        wanting=""
+        if scores.mape_percent <= ENOUGH_PERCENT
+        else wanting(np.mean(errors, axis=0), known, laws.known_by),
     )
 
 
-def laws_of(device: Device) -> Laws[Any, Any]:
-    """What of the device can be fitted.
+def wanting(errors: FloatArray, known: FloatArray, names: Sequence[str]) -> str:
+    """What the networks have much of that are off most.
 
-    Raises:
-        CalibrationError: Nothing: its family has no laws.
+    Args:
+        errors: Of networks left out, ``[n]``.
+        known: Their features, ``[n, f]``.
+        names: Of the features.
     """
-    laws = family_of(device).laws
-    if laws is None:
-        raise CalibrationError(
-            f"{device.name}: a device must be of a family whose coefficients can be fitted, but "
-            f"got one of {device.family}. Correct the numbers in its file by hand."
-        )
-    return laws
+    found = []
+    for name, column in zip(names, known.T, strict=True):
+        many = column >= np.quantile(column, 1 - MUCH)
+        if many.mean() <= 2 * MUCH and column.std() > 0:
+            found.append((float(errors[many].mean() - errors[~many].mean()), name, many))
+    if not found:
+        return ""
+    _, name, many = max(found, key=lambda one: one[0])
+    here, elsewhere = 100 * errors[many].mean(), 100 * errors[~many].mean()
+    return (
+        f"networks with most {name} are off by {here:.1f} %, the others by {elsewhere:.1f} %"
+        if here > elsewhere
+        else ""
+    )
 
 
 def check(latency_ms: FloatArray) -> None:
@@ -210,66 +197,7 @@ def conformal_quantile(errors: FloatArray, level: float = 0.9) -> float:
     return float(np.sort(errors)[rank - 1])
 
 
-# --- coefficients ----------------------------------------------------------------------------
-
-
-def fit(
-    groups: Sequence[Measured],
-    shared: str = "chip.",
-    expected: Mapping[str, float] | None = None,
-    error_scale: float = ERROR_SCALE,
-) -> list[Device]:
-    """Fit the coefficients of several devices that share those whose path begins with ``shared``.
-
-    Minimises robust relative errors plus squared distances from the profiles' own coefficients,
-    each in its standard deviation (maximum a posteriori): that of ``expected``, or of the family.
-
-    Returns:
-        The devices, in the order of the groups.
-    """
-    from scipy.optimize import least_squares
-
-    laws = laws_of(groups[0].device)
-    deviations = laws.coefficients if expected is None else expected
-    common = [path for path in deviations if path.startswith(shared)]
-    own = [path for path in deviations if not path.startswith(shared)]
-    width = len(common) + len(own) * len(groups)
-    spread = np.array([deviations[p] for p in common] + [deviations[p] for p in own] * len(groups))
-
-    def devices(logs: FloatArray) -> list[Device]:
-        made = []
-        for number, group in enumerate(groups):
-            start = len(common) + len(own) * number
-            steps = dict(zip(common, logs, strict=False))
-            steps |= dict(zip(own, logs[start : start + len(own)], strict=True))
-            made.append(scaled(group.device, steps))
-        return made
-
-    def residuals(logs: FloatArray) -> FloatArray:
-        rows = [logs / spread]
-        for group, device in zip(groups, devices(logs), strict=True):
-            estimated = laws.latency_ms(group.placement, device)
-            error = np.log(estimated / group.latency_ms) / error_scale * np.sqrt(group.weight)
-            # Pseudo-Huber: quadratic for small errors, linear for outliers.
-            rows.append(np.sign(error) * np.sqrt(2.0 * (np.sqrt(1.0 + error**2) - 1.0)))
-        return np.concatenate(rows)
-
-    found = least_squares(residuals, np.zeros(width), method="lm" if width < 40 else "trf")
-    return devices(found.x)
-
-
-def scaled(device: Device, logs: dict[str, float]) -> Device:
-    """``device`` with coefficients multiplied by exp of what ``logs`` has for their path."""
-    sections: dict[str, dict[str, float]] = {}
-    for path, log in logs.items():
-        section, name = path.split(".")
-        value = getattr(getattr(device, section), name) * float(np.exp(log))
-        sections.setdefault(section, {})[name] = value
-    parts: dict[str, Any] = {
-        section: dataclasses.replace(getattr(device, section), **values)
-        for section, values in sections.items()
-    }
-    return changed(device, **parts)
+# --- what is written ---------------------------------------------------------------------------
 
 
 def with_sources(fitted: Device, before: Device, source: str) -> Device:
@@ -303,56 +231,12 @@ def fit_macs_line(measured: Measured) -> MacsLine:
     return MacsLine(fixed_ms=float(f"{fixed:.4g}"), slope_ms_per_gmac=float(f"{slope:.4g}"))
 
 
-# --- correction ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Correction:
-    """Kernel regression on what the laws leave.
-
-    Attributes:
-        scale: By which features are divided, ``[f]``.
-        centres: Features of the networks, ``[n, f]``.
-        weights: Of the networks, ``[n]``.
-    """
-
-    scale: FloatArray
-    centres: FloatArray
-    weights: FloatArray
-
-    @staticmethod
-    def of(measured: Measured, fitted: Device) -> _Correction:
-        """The correction learned from networks by what the fitted laws leave of their latency."""
-        laws = laws_of(fitted)
-        left = np.log(measured.latency_ms / laws.latency_ms(measured.placement, fitted))
-        known = laws.features(measured.placement, fitted)
-        scale = np.maximum(known.std(axis=0), LEAST_SPREAD)
-        near = kernel(known / scale, known / scale, LENGTH)
-        weights = np.linalg.solve(near + RIDGE * np.eye(len(left)), left)
-        return _Correction(scale, known, np.asarray(weights, np.float64))
-
-    def factor(self, known: FloatArray) -> FloatArray:
-        """What the physical latency is multiplied by, ``[n]``."""
-        near = kernel(known / self.scale, self.centres / self.scale, LENGTH)
-        result: FloatArray = np.exp(near @ self.weights)
-        return result
-
-
-LENGTH = 3.0
-"""Of the kernel, in standard deviations of the features."""
-RIDGE = 1.0
-"""Variance of what no network tells about its neighbours, over that of what it tells.
-
-Length and ridge were chosen once, by cross-validation on 50 NAS-Bench-201 networks of two
-laboratories; choosing them anew on so few networks does worse."""
-LEAST_SPREAD = 0.1
-"""A feature that hardly varies does not tell networks apart."""
-
-
 # --- networks left out -----------------------------------------------------------------------
 
 
-def _left_out(measured: Measured, corrects: bool, seed: int) -> tuple[FloatArray, FloatArray]:
+def _left_out(
+    measured: Measured, fits: LeavingOut, corrects: bool, seed: int
+) -> tuple[FloatArray, FloatArray]:
     """Latency of each network by a fit without it: by all of the model, and by MACs alone."""
     count, laws = len(measured), laws_of(measured.device)
     order = np.random.default_rng(seed).permutation(count)
@@ -360,13 +244,13 @@ def _left_out(measured: Measured, corrects: bool, seed: int) -> tuple[FloatArray
     predicted, line = np.zeros(count), np.zeros(count)
     for fold in range(folds):
         out = np.sort(order[fold::folds])
-        kept = measured.rows(np.setdiff1d(order, out))
-        tried = measured.rows(out)
-        fitted = fit([kept])[0]
+        others = np.setdiff1d(order, out)
+        kept, tried = measured.rows(others), measured.rows(out)
+        fitted = fits.fitted(others)
         predicted[out] = laws.latency_ms(tried.placement, fitted)
         if corrects:
             known = laws.features(tried.placement, fitted)
-            predicted[out] *= _Correction.of(kept, fitted).factor(known)
+            predicted[out] *= Correction.of(kept, fitted).factor(known)
         macs_line = fit_macs_line(kept)
         line[out] = macs_line.fixed_ms + macs_line.slope_ms_per_gmac * tried.placement.macs / 1e9
     return predicted, line

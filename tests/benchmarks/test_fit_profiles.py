@@ -14,7 +14,7 @@ from benchmarks.layer_stacks import convolutions_3x3, dense_network
 from benchmarks.networks import Network
 from benchmarks.profile_text import number, section_text, with_leaf, with_section
 from benchmarks.published import PublishedRow
-from hw.calibrating.calibration import fit, scaled
+from hw.calibrating.fitting import fit, scaled
 from hw.device import DEVICES, device_names, load_device, parse_device
 from hw.families.edge_tpu.coefficients import COEFFICIENTS
 

@@ -10,14 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from hw.calibrating.calibration import (
-    CalibrationError,
-    Measured,
-    calibrate,
-    fit,
-    scaled,
-    with_sources,
-)
+from hw.calibrating.calibration import calibrate, with_sources
+from hw.calibrating.fitting import CalibrationError, Measured, fit, scaled
 from hw.calibrating.residual import interval_ms
 from hw.columns import KINDS
 from hw.device import dump_device, parse_device

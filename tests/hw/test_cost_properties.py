@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.calibrating.calibration import scaled
+from hw.calibrating.fitting import scaled
 from hw.cost_model import CostModelError
 from hw.device import load_device
 from hw.families.edge_tpu.analytic import Analytic

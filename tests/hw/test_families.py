@@ -101,6 +101,7 @@ class Networks:
 
 class Laws:
     coefficients = {"engine.fixed_ms": 1.0, "engine.gmacs_per_s": 1.0}
+    known_by = ("multiply-accumulates",)
 
     def place(self, graphs, device, refused):
         return Networks(np.array([float(graph.macs) for graph in graphs]))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hw.calibrating.calibration import Measured, conformal_quantile, fit_macs_line, judge
+from hw.calibrating.calibration import conformal_quantile, fit_macs_line, judge
+from hw.calibrating.fitting import Measured
 from hw.families.edge_tpu.placement import place
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from flows.calibration_text import told
-from hw.calibrating.calibration import Calibrated, CalibrationError
+from hw.calibrating.calibration import Calibrated
+from hw.calibrating.fitting import CalibrationError
 from hw.device import DeviceError, load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.tflite.reader import read_tflite

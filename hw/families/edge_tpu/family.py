@@ -109,6 +109,13 @@ class EdgeTpuLaws:
 
         return parts_of(networks, device).latency_ms
 
+    @property
+    def known_by(self) -> tuple[str, ...]:
+        """See :data:`hw.families.edge_tpu.features.FEATURES`."""
+        from hw.families.edge_tpu.features import FEATURES
+
+        return FEATURES
+
     def features(self, networks: Placement, device: Device) -> FloatArray:
         """Counts of ops, and time in each part."""
         from hw.families.edge_tpu.features import features

@@ -109,6 +109,13 @@ class EthosULaws:
         result: FloatArray = parts_of(networks, device).latency_ms.sum(axis=1)
         return result
 
+    @property
+    def known_by(self) -> tuple[str, ...]:
+        """See :data:`hw.families.ethos_u.features.FEATURES`."""
+        from hw.families.ethos_u.features import FEATURES
+
+        return FEATURES
+
     def features(self, networks: Placement, device: Device) -> FloatArray:
         """Counts of ops, and time in each part."""
         from hw.families.ethos_u.features import features
