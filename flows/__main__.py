@@ -128,17 +128,49 @@ def _cost(arguments: argparse.Namespace) -> None:
 
 def _calibrate(arguments: argparse.Namespace) -> None:
     from flows.calibration_text import told
+    from hw.calibrating.fitting import CalibrationError
     from tasks.calibrate_device import run
 
+    if (arguments.measurements is None) == (arguments.bench is None):
+        raise CalibrationError(
+            "calibrate must have either --measurements, a table, or --bench with --space, but "
+            f"got {'neither' if arguments.bench is None else 'both'}. Leave one out."
+        )
     check_writable(arguments.out)
-    found = run(
-        arguments.device,
-        arguments.measurements,
-        arguments.out,
-        arguments.space,
-        arguments.classes,
-    )
+    if arguments.bench is None:
+        table, space = arguments.measurements, arguments.space
+    else:
+        table, space = _measured(arguments), None
+    found = run(arguments.device, table, arguments.out, space, arguments.classes)
     print(told(found, arguments.out))
+
+
+def _measured(arguments: argparse.Namespace) -> Path:
+    """Measures what is missing; the table that has it all."""
+    from hw.calibrating.fitting import CalibrationError
+    from hw.measuring.bench import BenchSettings
+    from tasks.measure_networks import Plan, beside, run
+
+    if arguments.space is None:
+        raise CalibrationError("--bench must come with --space, whose networks it measures.")
+    settings = BenchSettings(
+        arguments.runs, arguments.threads, timeout_s=arguments.timeout, device=arguments.device
+    )
+    plan = Plan(
+        arguments.space,
+        arguments.bench,
+        arguments.device,
+        arguments.networks,
+        arguments.seed,
+        arguments.classes,
+        settings,
+        *beside(arguments.out),
+    )
+    rows = run(plan, lambda line: print(line, flush=True))
+    failed = sum(bool(row.failed) for row in rows)
+    if failed:
+        print(f"{failed} of {len(rows)} networks failed; the reasons are in {plan.table}")
+    return plan.table
 
 
 def _ui(arguments: argparse.Namespace) -> None:
@@ -244,12 +276,25 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--measurements",
-        required=True,
         type=Path,
         metavar="FILE.csv",
         help="columns latency_ms, and tflite (path relative to the table) or architecture",
     )
+    parser.add_argument(
+        "--bench",
+        metavar="NAME",
+        help="instead: measure networks of --space now (host_cpu, vela, ...); goes on where it "
+        "was stopped",
+    )
     parser.add_argument("--space", metavar="NAME", help="of the architectures")
+    _add_design(parser)
+    parser.add_argument(
+        "--runs", type=int, default=100, help="warm inferences on a bench (default 100)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of the processor (default 1)")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, metavar="SECONDS", help="a network (default 600)"
+    )
     parser.add_argument(
         "--classes", type=int, metavar="N", help="of the architectures' heads (default: as cost)"
     )
@@ -257,6 +302,13 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="PROFILE.yaml", help="the fitted profile"
     )
     parser.set_defaults(call=_calibrate)
+
+
+def _add_design(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--networks", type=int, default=60, metavar="N", help="to measure (default 60)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the choice (default 0)")
 
 
 def is_users_mistake(error: Exception) -> bool:

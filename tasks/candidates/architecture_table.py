@@ -68,7 +68,7 @@ class Table:
             TableError: There is no such column, or a cell is no such number.
         """
         cells = enumerate(self.texts(column))
-        return np.array([self._number(row, column, text) for row, text in cells], np.float64)
+        return np.array([self.number(row, column, text) for row, text in cells], np.float64)
 
     def architectures(self, space: SearchSpace) -> list[Architecture]:
         """The column ``architecture``; lowering checks the decisions (:func:`lowered`).
@@ -88,7 +88,12 @@ class Table:
         """An error that says where it is."""
         return TableError(f"{self.path}, line {self.lines[row]}, column {column}: {what}")
 
-    def _number(self, row: int, column: str, text: str) -> float:
+    def number(self, row: int, column: str, text: str) -> float:
+        """The finite number that a cell of that row holds.
+
+        Raises:
+            TableError: It is none.
+        """
         try:
             value = float(text)
         except ValueError:
