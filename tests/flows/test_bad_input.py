@@ -56,7 +56,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         ("search.budget", "--set must be given as block.key=value"),
         ("space.name=mobilenet_v9", "a search space must be one of autoseg_edgetpu, "),
         ("search.algorithm=oracle", "a search algorithm must be one of coarse_to_fine, "),
-        ("cost.device=coral_usb9", "device must be one of coral_dev_board, "),
+        ("cost.device=coral_usb9", "device must be one of any_processor, "),
         ("cost.device=mine/board.yaml", "or a path to a YAML file, but got 'mine/board.yaml'"),
         ("cost.method=guess", "cost model must be one of analytic, "),
         ("data.format=tar", "data.format must be one of coco, "),

@@ -178,7 +178,7 @@ def test_a_family_is_found_in_its_folder(board, tmp_path):
     files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
     added = {"families/dot_engine/__init__.py", "families/dot_engine/family.py", "board.yaml"}
     assert files == added
-    assert family_names() == ("dot_engine", "edge_tpu", "ethos_u")
+    assert family_names() == ("by_kind", "dot_engine", "edge_tpu", "ethos_u")
     assert load_device(board).engine.gmacs_per_s == GMACS_PER_S
 
 
@@ -263,7 +263,7 @@ def test_macs_only_needs_its_line(board):
 
 @pytest.mark.parametrize("name", ["npu", "../edge_tpu", None, 3, ["edge_tpu"]])
 def test_a_family_that_does_not_exist_is_answered_with_those_that_do(name):
-    words = r"d\.yaml: family must be one of edge_tpu, ethos_u, but got"
+    words = r"d\.yaml: family must be one of by_kind, edge_tpu, ethos_u, but got"
     with pytest.raises(DeviceError, match=words):
         parse_device("d", DEVICE | {"family": name}, "d.yaml")
 

@@ -1,0 +1,1 @@
+"""Processors and accelerators whose laws nobody told: time by kind of op, to be calibrated."""
