@@ -11,6 +11,9 @@ from hw.things import class_of, names_in
 OWN = "analytic"
 """The cost model that a family brings; others are files of ``hw/cost_models`` for any family."""
 
+COMPILED = "compiled"
+"""The one that takes a second a network."""
+
 
 class CostModelError(ValueError):
     """A cost model that does not exist, or a device or networks that it cannot cost."""

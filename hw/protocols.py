@@ -74,6 +74,10 @@ class Bench(Protocol):
         """One line for listings."""
 
     @property
+    def version(self) -> str:
+        """Of the package that it measures with; empty: it has none, or it is not there."""
+
+    @property
     def concurrent(self) -> bool:
         """Whether several files may be measured at once: nothing is timed."""
 
@@ -102,6 +106,10 @@ class Family(Protocol[D]):
     @property
     def advice(self) -> Advice[D] | None:
         """What ``estimate`` and ``explain`` say beside the report; None: nothing."""
+
+    @property
+    def compiler(self) -> str | None:
+        """The bench that compiles for it and estimates a latency; None: there is none."""
 
     def parse(self, name: str, summary: str, content: Mapping[str, Any], where: str) -> D:
         """A device from the sections of its file; ``where`` opens each message.

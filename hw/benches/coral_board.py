@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import final
 
 from hw.families.edge_tpu.compiled_package import read_compiled
-from hw.measuring.bench import BenchError, BenchSettings, measured_report
+from hw.measuring.bench import BenchError, BenchSettings, measured_report, version_of
 from hw.measuring.compiled import compiled_path, left_on_host, original_path
 from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
@@ -32,6 +32,11 @@ class CoralBoard:
     def __init__(self, settings: BenchSettings) -> None:
         """``settings.threads`` are for ops that stay on the host."""
         self.settings = settings
+
+    @property
+    def version(self) -> str:
+        """The older runtime's."""
+        return version_of("tflite-runtime")
 
     def missing(self) -> str | None:
         """The delegate's library; whether a device is attached shows when a model runs."""

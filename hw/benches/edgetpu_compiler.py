@@ -40,6 +40,11 @@ class EdgetpuCompiler:
         """``settings.timeout_s`` limits one compilation."""
         self.settings = settings
 
+    @property
+    def version(self) -> str:
+        """Its log says which; it is no package."""
+        return ""
+
     def missing(self) -> str | None:
         """The compiler, where it is not on PATH."""
         return WHERE if shutil.which(PROGRAM) is None else None

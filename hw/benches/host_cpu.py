@@ -7,7 +7,13 @@ import platform
 from pathlib import Path
 from typing import final
 
-from hw.measuring.bench import BenchError, BenchSettings, measured_report, stored_weight_bytes
+from hw.measuring.bench import (
+    BenchError,
+    BenchSettings,
+    measured_report,
+    stored_weight_bytes,
+    version_of,
+)
 from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
 from hw.tflite.reader import read_tflite
@@ -25,6 +31,11 @@ class HostCpu:
     def __init__(self, settings: BenchSettings) -> None:
         """With ``settings.threads`` threads."""
         self.settings = settings
+
+    @property
+    def version(self) -> str:
+        """LiteRT's."""
+        return version_of("ai-edge-litert")
 
     def missing(self) -> str | None:
         """LiteRT, where it was not installed."""

@@ -12,7 +12,7 @@ from hw.device import load_device
 from hw.families.ethos_u.acceptance import check_accepted
 from hw.families.ethos_u.profile import FAMILY, Device
 from hw.families.ethos_u.vela_output import Compiled, Row, VelaOutputError, read_output
-from hw.measuring.bench import BenchError, BenchSettings
+from hw.measuring.bench import BenchError, BenchSettings, version_of
 from hw.measuring.child import run_child
 from hw.report import Bound, CostReport, OpCost
 from hw.tflite.reader import read_tflite
@@ -37,6 +37,11 @@ class Vela:
     def __init__(self, settings: BenchSettings) -> None:
         """For ``settings.device``, an Ethos-U; ``settings.timeout_s`` limits one compilation."""
         self.settings = settings
+
+    @property
+    def version(self) -> str:
+        """Vela's."""
+        return version_of("ethos-u-vela")
 
     def missing(self) -> str | None:
         """The compiler, where it was not installed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 from dataclasses import dataclass
 from typing import cast
@@ -50,6 +51,14 @@ class BenchSettings:
             )
         if not self.timeout_s > 0:
             raise BenchError(f"timeout must be a positive time, but got {self.timeout_s} s.")
+
+
+def version_of(package: str) -> str:
+    """Version of an installed package; empty: it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def bench_names() -> tuple[str, ...]:

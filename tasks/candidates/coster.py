@@ -8,7 +8,7 @@ from typing import final
 import numpy as np
 
 from hw.columns import FloatArray
-from hw.cost_model import CostModelError, load_cost_model
+from hw.cost_model import COMPILED, OWN, CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
 from spaces.graph import OpGraph
@@ -43,7 +43,11 @@ class Coster:
     ) -> None:
         self.space: TrainableSpace = sized(space_name, manifest, choices)
         self.device, self.method = cost.device, cost.method
-        self._model: CostModel = load_cost_model(cost.method, load_device(cost.device))
+        device = load_device(cost.device)
+        self._model: CostModel = load_cost_model(cost.method, device)
+        # A compiler takes a second a network: what is only looked at is costed by the laws.
+        quick = OWN if cost.method == COMPILED else cost.method
+        self._quick: CostModel = load_cost_model(quick, device)
         self._head = head
         self._known: dict[Architecture, Record] = {}
         self.asked = cost_limits(cost)
@@ -66,11 +70,12 @@ class Coster:
     ) -> dict[str, FloatArray]:
         """The costs ``names`` of many architectures at once, [n] each.
 
-        As :meth:`costs` but for last digits, and much faster; what a batch does not tell comes
-        from there. A cost that a network does not have is NaN.
+        As :meth:`costs` but for last digits (where networks are compiled: as the device's laws
+        have them), and much faster; what a batch does not tell comes from there. A cost that a
+        network does not have is NaN.
         """
         try:
-            found = self._model.estimate_many(completed(self._head, self.space, points))
+            found = self._quick.estimate_many(completed(self._head, self.space, points))
         except CostModelError:  # a batch does not tell where ops of such networks run
             found = {}
         return {

@@ -115,6 +115,7 @@ class Laws:
 
 class DotEngine:
     laws, advice = Laws(), None
+    compiler = None
 
     def parse(self, name, summary, content, where):
         sections, sources = read_sections(content, SECTIONS, ("macs_line", "calibration"), where)

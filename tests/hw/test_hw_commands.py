@@ -74,7 +74,7 @@ def test_several_subgraphs_map_what_is_behind_a_host_op(capsys):
         ),
         (
             ["explain", "absent.tflite", "--device", "coral_usb3", "--cost-model", "x"],
-            "cost model must be one of analytic, macs_only",
+            "cost model must be one of analytic, compiled, macs_only",
         ),
     ],
 )

@@ -37,6 +37,11 @@ class ByKind:
         """Nothing beside the report."""
         return None
 
+    @property
+    def compiler(self) -> None:
+        """Nobody told of one."""
+        return None
+
     def parse(self, name: str, summary: str, content: Mapping[str, Any], where: str) -> Device:
         """A profile."""
         from hw.families.by_kind.parts import FEATURES

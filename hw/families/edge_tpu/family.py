@@ -38,6 +38,11 @@ class EdgeTpu:
         """Suppositions about the compiler, and changes to a network."""
         return EdgeTpuAdvice()
 
+    @property
+    def compiler(self) -> None:
+        """Google's compiler tells no time."""
+        return None
+
     def parse(self, name: str, summary: str, content: Mapping[str, Any], where: str) -> Device:
         """A profile; its chip may be the name of a file of :data:`CHIPS`."""
         from hw.families.edge_tpu.features import FEATURES

@@ -37,6 +37,11 @@ class EthosU:
         """Nothing beside the report."""
         return None
 
+    @property
+    def compiler(self) -> str:
+        """Arm's."""
+        return "vela"
+
     def parse(self, name: str, summary: str, content: Mapping[str, Any], where: str) -> Device:
         """A profile; its chip, system and memory may be names of files."""
         from hw.families.ethos_u.features import FEATURES
