@@ -173,6 +173,21 @@ def _measured(arguments: argparse.Namespace) -> Path:
     return plan.table
 
 
+def _kit(arguments: argparse.Namespace) -> None:
+    from tasks.write_kit import run
+
+    check_writable(arguments.out)
+    files = run(
+        arguments.device,
+        arguments.space,
+        arguments.networks,
+        arguments.seed,
+        arguments.classes,
+        arguments.out,
+    )
+    print(f"{len(files)} networks of {arguments.space}, and how to measure them: {arguments.out}")
+
+
 def _ui(arguments: argparse.Namespace) -> None:
     from flows.ui import main
 
@@ -265,6 +280,8 @@ def parser() -> argparse.ArgumentParser:
     _add_cost(commands.add_parser("cost", help="cost many architectures without training them"))
     _add_calibrate(commands.add_parser("calibrate", help="fit a device profile to measurements"))
 
+    _add_kit(commands.add_parser("kit", help="networks and a script to measure them on a board"))
+
     ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
     ui.set_defaults(call=_ui)
     return top
@@ -302,6 +319,17 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="PROFILE.yaml", help="the fitted profile"
     )
     parser.set_defaults(call=_calibrate)
+
+
+def _add_kit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", required=True, metavar="D", help="profile to choose networks by"
+    )
+    parser.add_argument("--space", required=True, metavar="NAME", help="a search space")
+    _add_design(parser)
+    parser.add_argument("--classes", type=int, metavar="N", help="of the heads (default: as cost)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder")
+    parser.set_defaults(call=_kit, networks=20)
 
 
 def _add_design(parser: argparse.ArgumentParser) -> None:
