@@ -148,13 +148,18 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 def _measured(arguments: argparse.Namespace) -> Path:
     """Measures what is missing; the table that has it all."""
     from hw.calibrating.fitting import CalibrationError
+    from hw.device import load_device
+    from hw.family import family_of
     from hw.measuring.bench import BenchSettings
     from tasks.measure_networks import Plan, beside, run
 
     if arguments.space is None:
         raise CalibrationError("--bench must come with --space, whose networks it measures.")
+    # A compiler of many chips compiles for the device, if it is one of them.
+    is_its = family_of(load_device(arguments.device)).compiler == arguments.bench
+    device = arguments.device if is_its else None
     settings = BenchSettings(
-        arguments.runs, arguments.threads, timeout_s=arguments.timeout, device=arguments.device
+        arguments.runs, arguments.threads, timeout_s=arguments.timeout, device=device
     )
     plan = Plan(
         arguments.space,
