@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar, runtime_checkable
+
+from numpy.typing import NDArray
 
 from hw.columns import FloatArray
 from hw.report import CostReport
@@ -86,6 +88,25 @@ class Bench(Protocol):
 
     def measure(self, tflite: Path) -> CostReport:
         """Cost of one ``.tflite`` file as observed."""
+
+
+@runtime_checkable
+class RunningBench(Bench, Protocol):
+    """A bench that runs a file, and can tell what comes out."""
+
+    def outputs(self, tflite: Path, samples: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], ...]:
+        """Outputs ``[n, ...]`` in the file's order and types, for inputs that are likewise."""
+
+
+@runtime_checkable
+class CompilingBench(Bench, Protocol):
+    """A bench that is a compiler, and can leave what it makes."""
+
+    def fits(self, device: Device) -> bool:
+        """Whether it compiles for that device."""
+
+    def written(self, tflite: Path, folder: Path) -> Path:
+        """Compile into a folder, and tell the path of what runs on the device."""
 
 
 D = TypeVar("D", bound=Device)

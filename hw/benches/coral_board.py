@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import final
+from typing import Any, final
+
+from numpy.typing import NDArray
 
 from hw.families.edge_tpu.compiled_package import read_compiled
 from hw.measuring.bench import BenchError, BenchSettings, measured_report, version_of
 from hw.measuring.compiled import compiled_path, left_on_host, original_path
+from hw.measuring.running import Samples, run_file
 from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
 from hw.tflite.model import TfliteError, TfliteModel
@@ -52,10 +55,7 @@ class CoralBoard:
             BenchError: There is no library or device, or nothing compiled.
             TfliteError: The file is no ``.tflite``.
         """
-        original, compiled = _pair(tflite)
-        missing = self.missing()
-        if missing is not None:
-            raise BenchError(f"{missing}, but got none.")
+        original, compiled = self._pair(tflite)
         timing = time_file(Path(compiled.path), self.settings, CURE, LIBRARY)
         weights, streamed = _parameter_bytes(Path(compiled.path))
         left = left_on_host(original.graph, compiled.graph) if original else ()
@@ -67,6 +67,24 @@ class CoralBoard:
             streamed_bytes=streamed,
             host_ops=tuple((op.name, LEFT) for op in left),
         )
+
+    def outputs(self, tflite: Path, samples: Samples) -> tuple[NDArray[Any], ...]:
+        """What the Edge TPU, and the host for the rest, make of samples.
+
+        Raises:
+            BenchError: There is no library or device, or nothing compiled.
+            TfliteError: The file is no ``.tflite``.
+        """
+        _, compiled = self._pair(tflite)
+        return run_file(Path(compiled.path), samples, self.settings, CURE, LIBRARY)
+
+    def _pair(self, tflite: Path) -> tuple[TfliteModel | None, TfliteModel]:
+        """The model before compilation, if at hand, and after, where they can be run."""
+        pair = _pair(tflite)
+        missing = self.missing()
+        if missing is not None:
+            raise BenchError(f"{missing}, but got none.")
+        return pair
 
 
 def _loads(library: str) -> bool:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import final
 
 from hw.families.edge_tpu.compiler_log import CompilerLog, parse_log
+from hw.families.edge_tpu.profile import Device as EdgeTpu
 from hw.measuring.bench import BenchError, BenchSettings
 from hw.measuring.child import run_child
 from hw.measuring.compiled import compiled_path, left_on_host
+from hw.protocols import Device
 from hw.report import CostReport
 from hw.tflite.reader import read_tflite
 from spaces.graph import Op, OpKind
@@ -76,6 +78,19 @@ class EdgetpuCompiler:
             host_ops=_with_reasons(left_on_host(model.graph, compiled.graph), log),
             per_op=(),
         )
+
+    def fits(self, device: Device) -> bool:
+        """Whether the device's file says that this compiler is its own."""
+        return isinstance(device, EdgeTpu) and device.compiler.rules.startswith(PROGRAM)
+
+    def written(self, tflite: Path, folder: Path) -> Path:
+        """``NAME_edgetpu.tflite`` in ``folder``.
+
+        Raises:
+            BenchError: There is no compiler, or it does not compile the file.
+        """
+        self.compile(tflite, folder)
+        return compiled_path(tflite, folder)
 
     def compile(self, tflite: Path, folder: Path) -> CompilerLog:
         """Write ``NAME_edgetpu.tflite`` to ``folder``.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import platform
 from pathlib import Path
-from typing import final
+from typing import Any, final
+
+from numpy.typing import NDArray
 
 from hw.measuring.bench import (
     BenchError,
@@ -14,8 +16,10 @@ from hw.measuring.bench import (
     stored_weight_bytes,
     version_of,
 )
+from hw.measuring.running import Samples, run_file
 from hw.measuring.stopwatch import time_file
 from hw.report import CostReport
+from hw.tflite.model import TfliteModel
 from hw.tflite.reader import read_tflite
 
 CURE = "Convert the model anew, to builtin ops only."
@@ -50,13 +54,7 @@ class HostCpu:
             BenchError: The file is compiled for an Edge TPU, or does not run.
             TfliteError: It is no ``.tflite``.
         """
-        model = read_tflite(tflite)
-        if model.compiled:
-            raise BenchError(
-                f"{tflite}: must be the model before compilation to run on a processor, but got "
-                "the output of edgetpu_compiler. Give the .tflite it was made of, or measure it "
-                "with coral_board."
-            )
+        model = _runnable(tflite)
         threads = self.settings.threads
         device = f"host_cpu {platform.machine()}, {threads} thread{'s' if threads > 1 else ''}"
         return measured_report(
@@ -66,3 +64,24 @@ class HostCpu:
             weight_bytes=stored_weight_bytes(model),
             streamed_bytes=0,
         )
+
+    def outputs(self, tflite: Path, samples: Samples) -> tuple[NDArray[Any], ...]:
+        """What XNNPACK makes of samples.
+
+        Raises:
+            BenchError: The file is compiled for an Edge TPU, or does not run.
+            TfliteError: It is no ``.tflite``.
+        """
+        _runnable(tflite)
+        return run_file(tflite, samples, self.settings, CURE)
+
+
+def _runnable(tflite: Path) -> TfliteModel:
+    model = read_tflite(tflite)
+    if model.compiled:
+        raise BenchError(
+            f"{tflite}: must be the model before compilation to run on a processor, but got the "
+            "output of edgetpu_compiler. Give the .tflite it was made of, or measure it with "
+            "coral_board."
+        )
+    return model

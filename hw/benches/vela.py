@@ -14,6 +14,7 @@ from hw.families.ethos_u.profile import FAMILY, Device
 from hw.families.ethos_u.vela_output import Compiled, Row, VelaOutputError, read_output
 from hw.measuring.bench import BenchError, BenchSettings, version_of
 from hw.measuring.child import run_child
+from hw.protocols import Device as AnyDevice
 from hw.report import Bound, CostReport, OpCost
 from hw.tflite.reader import read_tflite
 
@@ -80,8 +81,21 @@ class Vela:
             left_out=(*model.left_out, *(uncounted if left else ())),
         )
 
-    def compile(self, tflite: Path) -> Compiled:
-        """What Vela makes of a file that is known to be one.
+    def fits(self, device: AnyDevice) -> bool:
+        """Whether it is an Ethos-U."""
+        return isinstance(device, Device)
+
+    def written(self, tflite: Path, folder: Path) -> Path:
+        """``NAME_vela.tflite`` in ``folder``.
+
+        Raises:
+            BenchError: Vela is not there, or does not compile the file.
+        """
+        self.compile(tflite, folder)
+        return folder / f"{tflite.stem}_vela.tflite"
+
+    def compile(self, tflite: Path, into: Path | None = None) -> Compiled:
+        """What Vela makes of a file that is known to be one; ``into`` keeps what it writes.
 
         Raises:
             BenchError: It is not there, fails, or takes longer than allowed.
@@ -90,7 +104,7 @@ class Vela:
             raise BenchError(f"{WHERE}, but got none.")
         device = self._device()
         with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
+            folder = into or Path(name)
             command = [sys.executable, "-m", MODULE, str(tflite.absolute())]
             command += ["--config", CONFIGURATION, "--output-dir", str(folder)]
             command += ["--accelerator-config", device.chip.accelerator]

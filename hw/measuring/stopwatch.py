@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -35,6 +36,7 @@ class Order:
         tflite: Absolute path.
         delegate: Name of the delegate's library; None: on this processor.
         runs, threads, seed: As in :class:`hw.measuring.bench.BenchSettings`.
+        plain: By LiteRT's own kernels: without XNNPACK, which it takes by itself.
     """
 
     tflite: str
@@ -42,6 +44,7 @@ class Order:
     runs: int
     threads: int
     seed: int
+    plain: bool = False
 
 
 def time_file(
@@ -53,53 +56,72 @@ def time_file(
         BenchError: It does not run, crashes, or takes longer than ``settings.timeout_s``.
     """
     order = Order(str(tflite.absolute()), delegate, settings.runs, settings.threads, settings.seed)
-    command = [
-        sys.executable,
-        "-m",
-        "hw.measuring.stopwatch",
-        json.dumps(dataclasses.asdict(order)),
-    ]
-    done = run_child(command, ROOT, settings.timeout_s)
+    answer = asked("hw.measuring.stopwatch", tflite, order, settings.timeout_s, cure)
+    return Timing(answer["first_ms"], tuple(answer["runs_ms"]))
+
+
+def asked(
+    module: str, tflite: Path, order: Order, timeout_s: float, cure: str, *words: str
+) -> Mapping[str, Any]:
+    """The answer of a module of this folder, run as a program, to an order for ``tflite``.
+
+    Raises:
+        BenchError: The file does not run, crashes, or takes longer than allowed.
+    """
+    command = [sys.executable, "-m", module, json.dumps(dataclasses.asdict(order)), *words]
+    done = run_child(command, ROOT, timeout_s)
     try:
         # Whatever happens while the native libraries are taken down, an answer is an answer.
-        answer = json.loads(done.output)
+        answer: Mapping[str, Any] = json.loads(done.output)
     except json.JSONDecodeError:
         answer = {"error": done.ending}
     if done.status is None:
         raise BenchError(
-            f"{tflite}: must be timed within {settings.timeout_s:g} s, but got no end. Ask for "
-            "fewer runs or more time."
+            f"{tflite}: must run within {timeout_s:g} s, but got no end. Ask for fewer runs or "
+            "more time."
         )
     if "error" in answer:
-        where = f" with {delegate}" if delegate else ""
+        where = f" with {order.delegate}" if order.delegate else ""
         raise BenchError(f"{tflite}: must run in LiteRT{where}, but got {answer['error']}. {cure}")
-    return Timing(answer["first_ms"], tuple(answer["runs_ms"]))
+    return answer
 
 
 def main(argument: str) -> int:
     """Answer one order on standard output."""
+    return answered(argument, _timed)
+
+
+def answered(argument: str, work: Callable[[Order], dict[str, Any]]) -> int:
+    """Answer an order on standard output with what ``work`` makes of it."""
     # Native code writes to file descriptor 1 as it likes; the answer keeps it to itself.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)
-        json.dump(_answer(Order(**json.loads(argument))), answer)
+        try:
+            found = work(Order(**json.loads(argument)))
+        except (ValueError, RuntimeError, OSError, MemoryError) as error:
+            found = {"error": one_line(str(error) or type(error).__name__)}
+        json.dump(found, answer)
     return 0
 
 
-def _answer(order: Order) -> dict[str, Any]:
-    try:
-        interpreter = _interpreter(order)
-        rng = np.random.default_rng(order.seed)
-        return dataclasses.asdict(time_inferences(interpreter, rng, order.runs))
-    except (ValueError, RuntimeError, OSError, MemoryError) as error:
-        return {"error": one_line(str(error) or type(error).__name__)}
+def _timed(order: Order) -> dict[str, Any]:
+    rng = np.random.default_rng(order.seed)
+    return dataclasses.asdict(time_inferences(opened(order), rng, order.runs))
 
 
-def _interpreter(order: Order) -> Interpreter:
+def opened(order: Order) -> Interpreter:
+    """The interpreter that an order is for.
+
+    Raises:
+        ValueError, RuntimeError, OSError: It cannot be made.
+    """
     runtime = _runtime(DELEGATE_RUNTIMES if order.delegate else CPU_RUNTIMES)
     delegates = [runtime.load_delegate(order.delegate)] if order.delegate else None
-    interpreter = runtime.Interpreter(
-        order.tflite, experimental_delegates=delegates, num_threads=order.threads
-    )
+    options = {"experimental_delegates": delegates, "num_threads": order.threads}
+    if order.plain:
+        kinds = runtime.OpResolverType
+        options["experimental_op_resolver_type"] = kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = runtime.Interpreter(order.tflite, **options)
     return cast(Interpreter, interpreter)
 
 

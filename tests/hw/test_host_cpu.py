@@ -93,7 +93,7 @@ def test_a_type_without_inputs_of_its_own_is_one_line(tmp_path, tiny_tflite):
 
 
 def test_a_file_that_takes_too_long_is_stopped(tmp_path, tiny_tflite):
-    with pytest.raises(BenchError, match=r"must be timed within 0\.5 s, but got no end"):
+    with pytest.raises(BenchError, match=r"must run within 0\.5 s, but got no end"):
         measure(write(tmp_path, tiny_tflite()), runs=10**9, timeout_s=0.5)
 
 
@@ -144,9 +144,9 @@ def test_threads_reach_the_interpreter(monkeypatch):
             return f"delegate of {library}"
 
     monkeypatch.setattr(stopwatch, "_runtime", lambda _: Runtime)
-    stopwatch._interpreter(stopwatch.Order("a.tflite", None, 5, 3, 0))
+    stopwatch.opened(stopwatch.Order("a.tflite", None, 5, 3, 0))
     assert made == {"path": "a.tflite", "num_threads": 3, "experimental_delegates": None}
-    stopwatch._interpreter(stopwatch.Order("a.tflite", "lib.so", 5, 1, 0))
+    stopwatch.opened(stopwatch.Order("a.tflite", "lib.so", 5, 1, 0))
     assert made["experimental_delegates"] == ["delegate of lib.so"]
 
 
@@ -155,7 +155,7 @@ def test_the_interpreter_may_print_what_it_likes(tmp_path, tiny_tflite):
     code = (
         "import os, sys; from hw.measuring import stopwatch\n"
         "def noisy(order): os.write(1, b'noise'); raise ValueError('a\\nb')\n"
-        "stopwatch._interpreter = noisy\n"
+        "stopwatch.opened = noisy\n"
         "sys.exit(stopwatch.main(sys.argv[1]))"
     )
     done = subprocess.run(
