@@ -193,6 +193,29 @@ def _kit(arguments: argparse.Namespace) -> None:
     print(f"{len(files)} networks of {arguments.space}, and how to measure them: {arguments.out}")
 
 
+def _bundle(arguments: argparse.Namespace) -> None:
+    from tasks.bundle_finalist import run
+    from tasks.run.params_file import load_params
+    from tasks.run.progress import ConsoleProgress
+    from tasks.shipping.card import Licence
+
+    workspace = Workspace.of(arguments.profile)
+    params = load_params(Path("params.yaml"), arguments.profile, arguments.overrides)
+    check_writable(arguments.out)
+    licence = Licence(arguments.licence, arguments.data_licence, arguments.author)
+    run(
+        arguments.id,
+        arguments.out,
+        params,
+        arguments.profile,
+        workspace,
+        licence,
+        Path(),
+        ConsoleProgress(),
+    )
+    print(f"Ready to ship: {arguments.out}. Read its README.md; try: python run.py")
+
+
 def _ui(arguments: argparse.Namespace) -> None:
     from flows.ui import main
 
@@ -286,6 +309,7 @@ def parser() -> argparse.ArgumentParser:
     _add_calibrate(commands.add_parser("calibrate", help="fit a device profile to measurements"))
 
     _add_kit(commands.add_parser("kit", help="networks and a script to measure them on a board"))
+    _add_bundle(commands.add_parser("bundle", help="put a finalist into a folder that one ships"))
 
     ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
     ui.set_defaults(call=_ui)
@@ -342,6 +366,20 @@ def _add_design(parser: argparse.ArgumentParser) -> None:
         "--networks", type=int, default=60, metavar="N", help="to measure (default 60)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the choice (default 0)")
+
+
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "id", metavar="ID", help="of a finalist, or the beginning of it, its name, or: best"
+    )
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="a folder that is not there yet"
+    )
+    _add_what_to_run(parser)
+    parser.add_argument("--licence", metavar="TEXT", help="of the model, for its card")
+    parser.add_argument("--data-licence", metavar="TEXT", help="of the data, for the card")
+    parser.add_argument("--author", metavar="TEXT", help="of the model, for its card")
+    parser.set_defaults(call=_bundle)
 
 
 def is_users_mistake(error: Exception) -> bool:

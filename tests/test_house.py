@@ -127,8 +127,8 @@ def test_folders_of_families_say_what_they_are() -> None:
 
 
 def test_files_of_tasks_are_named_by_what_they_do() -> None:
-    verbs = {"calibrate", "check", "cost", "estimate", "finetune", "measure", "prepare", "search"}
-    verbs |= {"select", "train", "version", "write"}
+    verbs = {"bundle", "calibrate", "check", "cost", "estimate", "finetune", "measure"}
+    verbs |= {"prepare", "search", "select", "train", "version", "write"}
     names = [path.stem for path in (ROOT / "tasks").glob("*.py") if path.stem != "__init__"]
     assert {name.split("_")[0] for name in names} == verbs
 
@@ -221,6 +221,7 @@ COMMANDS = (
     "flows run",
     "flows status",
     "flows schedule",
+    "flows bundle",
     "flows cost",
     "flows dvc",
     "flows ui",

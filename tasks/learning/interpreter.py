@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,32 @@ def predict(
     return tuple(
         dequantize(np.concatenate([row[name] for row in rows]), ends[name]) for name in outputs
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of a file: LiteRT's details by name, in the order of the file."""
+
+    inputs: Mapping[str, Mapping[str, Any]]
+    outputs: Mapping[str, Mapping[str, Any]]
+
+
+def signature_of(tflite: bytes | Path) -> Signature:
+    """The signature of a file that has one."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = tflite.read_bytes() if isinstance(tflite, Path) else tflite
+    interpreter = Interpreter(model_content=content)
+    runner = interpreter.get_signature_runner()
+    return Signature(
+        _ordered(runner.get_input_details(), interpreter.get_input_details()),
+        _ordered(runner.get_output_details(), interpreter.get_output_details()),
+    )
+
+
+def _ordered(named: Mapping[str, Any], ordered: Sequence[Any]) -> dict[str, Any]:
+    names = {one["index"]: name for name, one in named.items()}
+    return {names[one["index"]]: named[names[one["index"]]] for one in ordered}
 
 
 def quantize(values: NDArray[Any], details: Any) -> NDArray[Any]:

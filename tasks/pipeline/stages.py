@@ -276,6 +276,12 @@ def _forget_timing(name: str, workspace: Workspace) -> None:
         write_json(workspace.state / "timings.json", seconds)
 
 
+def still_holds(name: str, params: Params, workspace: Workspace) -> bool:
+    """Whether a stage's outcome is what it would be now, by code, parameters and data."""
+    stage = stage_named(name)
+    return _kept(stage, _key(stage, params, workspace), workspace) is not None
+
+
 def code_digest(*modules: str) -> str:
     """SHA-256 over the code that modules of ``tasks`` depend on."""
     files = sorted({path for name in modules for path in files_of(f"tasks.{name}", ROOT)})

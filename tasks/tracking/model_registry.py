@@ -106,6 +106,31 @@ def register_finalist(store: Store, parent: str, model: FinalistModel) -> Regist
     return RegisteredVersion(model.registered_name, number, uri, is_new=known is None)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundVersion:
+    """A version that is in the registry: its model's name, its number, the run that made it."""
+
+    name: str
+    version: int
+    run: str | None
+
+
+def find_registered(store: Store, name: str, sha256: str) -> FoundVersion | None:
+    """The version of a registered model that holds the ``.tflite`` of a digest; None: none does.
+
+    A server that does not answer as it should has none, either.
+    """
+    quiet_mlflow()
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    try:
+        found = _find_version(MlflowClient(store.uri), name, sha256)
+    except (MlflowException, OSError):
+        return None
+    return None if found is None else FoundVersion(name, int(found.version), found.run_id)
+
+
 def _find_version(client: MlflowClient, name: str, sha256: str) -> ModelVersion | None:
     found = client.search_model_versions(f"name = '{name}' AND tags.{_SHA256_TAG} = '{sha256}'")
     return next(iter(found), None)

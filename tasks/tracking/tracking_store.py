@@ -94,6 +94,14 @@ def prepare_store(root: Path) -> Store:
     return store
 
 
+def existing_store(root: Path) -> Store | None:
+    """The store of a project, as :func:`prepare_store` gives it; None: nothing was tracked yet."""
+    folder = root.resolve() / STORE_FOLDER
+    if given_uri(root) is None and not (folder / "mlflow.db").is_file():
+        return None
+    return prepare_store(root)
+
+
 def given_uri(root: Path) -> str | None:
     """The tracking URI of the environment, None where it is the project's own or there is none."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
