@@ -19,6 +19,7 @@ from tasks.data import linear_floor
 from tasks.data.arrays import has_split, load_split
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import deployed_graph
+from tasks.learning.parity import compared, running_benches
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
 from tasks.learning.samples import Sample
@@ -71,6 +72,10 @@ def run(
     models = read_front(workspace, opened.metric.name)
     chosen = read_json(workspace.selection / "metrics.json")["best"]
     scores = _scores(models, chosen, opened, workspace, progress)
+    best = workspace.finalists / str(scores["best"]) / "int8.tflite"
+    arrays, graph = load_split(workspace, str(scores["split"])), _graph(chosen, opened, workspace)
+    parity = compared(opened, best, arrays, graph, running_benches())
+    scores["parity"] = [dataclasses.asdict(one) for one in parity]
     write_json(workspace.report / "metrics.json", scores)
     params = Params(
         problem=problem,
@@ -85,7 +90,8 @@ def run(
         runtime=runtime,
     )
     samples = _samples(scores, report.samples, opened, workspace)
-    page = report_page.render(_page(params, models, scores, opened, workspace, samples))
+    told = _page(params, models, scores, opened, workspace, samples)
+    page = report_page.render(dataclasses.replace(told, parity=parity))
     write_bytes(workspace.report / "index.html", page.encode())
     return scores
 

@@ -11,6 +11,7 @@ from tasks.report import finalists, sections
 from tasks.report.baselines import baselines_section
 from tasks.report.fidelity_section import fidelity_section
 from tasks.report.markup import Html, percent, tag, text
+from tasks.report.parity_section import parity_section
 from tasks.report.payload import payload
 from tasks.report.records import ReportData
 from tasks.report.sample_section import samples_section
@@ -41,6 +42,7 @@ def render(data: ReportData) -> str:
         "samples": samples_section(data),
         "finalists": finalists.finalists_table(data),
         "baselines": baselines_section(data),
+        "parity": parity_section(data),
         "articles": finalists.finalist_articles(data),
         "cost": sections.stage_costs(data),
         "manifest": sections.manifest_section(data),

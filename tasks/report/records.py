@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hw.report import CostReport
 from tasks.candidates.candidate import BASELINE, Candidate
+from tasks.learning.parity import Parity
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import Sample
 from tasks.report.agreement import Gate, Rung
@@ -133,6 +134,7 @@ class ReportData:
         linear_floor: What a linear model reaches on the finalists' split; None: there is none.
         gate: What shared weights were judged by; None: they were not.
         rungs: How scores moved where candidates were promoted, lowest first.
+        parity: What benches make of the best finalist's file.
     """
 
     title: str
@@ -159,6 +161,7 @@ class ReportData:
     linear_floor: float | None = None
     gate: Gate | None = None
     rungs: tuple[Rung, ...] = ()
+    parity: tuple[Parity, ...] = ()
 
     @property
     def synthetic(self) -> bool:

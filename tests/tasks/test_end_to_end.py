@@ -214,6 +214,9 @@ def test_report_shows_the_problem(finished: Finished) -> None:
     assert finished.problem.metric.label in page
     scores = finished.json("report", "metrics.json")
     assert (scores["split"], scores["items"]) == ("test", SPLITS["test"])
+    (parity,) = (one for one in scores["parity"] if one["bench"] == "host_cpu")
+    assert (parity["samples"], parity["reason"]) == (SPLITS["test"], "")
+    assert "Whether benches say the same" in page
     if len(SMALL[finished.problem.name][1]) == 4:
         assert "data:image/png;base64," in page
     else:

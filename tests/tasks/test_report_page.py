@@ -12,6 +12,7 @@ import pytest
 
 from spaces.families import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
+from tasks.learning.parity import Parity
 from tasks.learning.protocols import Metric
 from tasks.report import (
     Bias,
@@ -300,3 +301,14 @@ def test_split_group_convolutions_draw_as_one() -> None:
     graph = network(2)
     assert any(block.groups > 1 for block in blocks_of(graph))
     assert blocks_of(split_grouped_convolutions(graph)) == blocks_of(graph)
+
+
+def test_parity_is_a_row_a_bench_and_a_reason_where_there_is_none() -> None:
+    rows = (
+        Parity("host_cpu", 64, {"p": 0.0157}, {"p": 0.001}, {"p": 4.0}, 0.984, 0.91, 0.92),
+        Parity("coral_board", 64, reason="a device must be attached <now>, but got none."),
+    )
+    text = " ".join(Page(render(dataclasses.replace(report(), parity=rows))).words)
+    for words in ("0.0157", "98.4", "91.0", "92.0", "attached <now>"):
+        assert words in text
+    assert "Whether benches say the same" not in render(report())
