@@ -171,7 +171,8 @@ def _frigate(
     )
     write_bytes(folder / "model.tflite", content)
     write_bytes(folder / "labelmap.txt", frigate.labels(classes))
-    compiled = _compiled(folder / "model.tflite", folder, one.params.cost.device)
+    coral = load_device(one.params.cost.device).family == frigate.FAMILY
+    compiled = _compiled(folder / "model.tflite", folder, one.params.cost.device) if coral else {}
     runs = next((path.name for path in folder.glob("*_edgetpu.tflite")), None)
     text = frigate.settings(runs or "model.tflite", reading, classes, runs is not None)
     write_bytes(folder / "config.yml", text.encode())

@@ -44,13 +44,20 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         )
         if name == "estimate":
             command.add_argument("--json", action="store_true", help="print the report as JSON")
+        else:
+            command.add_argument(
+                "--model-explorer",
+                type=Path,
+                metavar="OUT.json",
+                help="also write milliseconds by op as node data of Google's Model Explorer",
+            )
 
 
 def run(options: argparse.Namespace) -> str:
     """What the command prints.
 
     Raises:
-        DeviceError, CostModelError, TfliteError: Bad input.
+        DeviceError, CostModelError, TfliteError, NodeDataError: Bad input.
     """
     if options.command == "devices":
         return _devices_text()
@@ -65,7 +72,13 @@ def run(options: argparse.Namespace) -> str:
     if told is not None and options.cost_model == OWN:
         advice = told.changes(graph, refused, device, report)
     if options.command == "explain":
-        return _explain_text(report, advice)
+        text = _explain_text(report, advice)
+        if options.model_explorer is None:
+            return text
+        from hw.commands.node_data import write
+
+        names = {op.name for op in graph.ops}
+        return f"{text}\n\n{write(options.model_explorer, report, names)}"
     return _estimate_text(report, device, advice)
 
 

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from tasks.learning.interpreter import Signature
 
 FOLDER: Final = "frigate"
+FAMILY: Final = "edge_tpu"
+"""Of the devices whose compiled files Frigate runs."""
 MOST: Final = 20
 """Detections of a picture that Frigate looks at."""
 LEAST_SCORE, OVERLAP = 0.05, 0.5

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hw.measuring.bench import BenchError, BenchSettings, bench_names, load_bench
-from hw.protocols import Bench
+from hw.protocols import Bench, CompilingBench, RunningBench
 from hw.report import CostReport
 from hw.tflite.model import TfliteError
 
@@ -47,6 +47,10 @@ def test_a_bench_is_one_final_class_named_after_its_file(name: str) -> None:
     ]
     assert [one.__name__.lower() for one in classes] == [name.replace("_", "")]
     assert getattr(classes[0], "__final__", False)
+
+
+def test_a_bench_runs_files_or_compiles_them(bench: Bench) -> None:
+    assert isinstance(bench, RunningBench) != isinstance(bench, CompilingBench)
 
 
 def test_summary_and_what_is_missing_are_one_line(bench: Bench) -> None:

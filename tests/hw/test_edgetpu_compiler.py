@@ -6,6 +6,7 @@ import time
 import pytest
 
 from hw.benches.edgetpu_compiler import EdgetpuCompiler
+from hw.device import load_device
 from hw.families.edge_tpu import mapping
 from hw.measuring.bench import BenchError, BenchSettings
 from hw.tflite.model import TfliteError
@@ -84,6 +85,23 @@ def test_the_report_tells_what_the_compiler_decided(toolchain, tiny_tflite):
         ("op3", mapping.NOT_SUPPORTED),
     )
     assert report.latency_ms is report.first_inference_ms is report.peak_memory_bytes is None
+
+
+def test_what_it_writes_is_left_where_it_was_asked_for(toolchain, tiny_tflite, tmp_path):
+    compiled = tiny_tflite(LEFT)
+    toolchain.install(compiled=compiled)
+    bench = EdgetpuCompiler(BenchSettings(timeout_s=30))
+    path = bench.written(toolchain.model, tmp_path)
+    assert (path.parent, path.name) == (tmp_path, "model_edgetpu.tflite")
+    assert path.read_bytes() == compiled
+
+
+@pytest.mark.parametrize(
+    ("device", "fits"),
+    [("coral_usb3", True), ("tensor_g1", False), ("ethos_u55_128", False)],
+)
+def test_it_compiles_for_devices_that_name_it(device, fits):
+    assert EdgetpuCompiler(BenchSettings()).fits(load_device(device)) is fits
 
 
 def test_the_program_gets_its_arguments_and_a_folder_that_goes_away(toolchain, tiny_tflite):

@@ -54,3 +54,11 @@ def test_a_network_compiles_whole(exported, name):
     estimated = load_cost_model("analytic", device).estimate(graph)
     assert estimated.host_ops == ()
     assert estimated.latency_ms == pytest.approx(compiled.latency_ms, rel=0.35)
+
+
+def test_what_is_compiled_can_be_kept(exported, tmp_path):
+    bench = Vela(BenchSettings(device="ethos_u55_64", timeout_s=120))
+    assert bench.fits(load_device("ethos_u55_64")) and not bench.fits(load_device("tensor_g1"))
+    path = bench.written(exported, tmp_path)
+    assert path.name == "int8_vela.tflite"
+    assert b"ethos-u" in path.read_bytes()  # the custom op that the chip runs
