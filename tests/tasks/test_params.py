@@ -180,3 +180,11 @@ def test_mistake_in_a_profile_names_the_profile(tmp_path: Path) -> None:
 def test_records_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         DataParams().seed = 1  # type: ignore[misc]
+
+
+def test_blocks_can_be_keys() -> None:
+    narrow = {"space": {"choices": {"kernel": [3, 5], "channels": [16]}}}
+    params = [Params.model_validate(narrow) for _ in range(2)]
+    for name in Params.model_fields:
+        assert len({getattr(one, name) for one in params}) == 1, name
+    assert params[0].space != Params().space
