@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from spaces.graph import OpGraph
+from tasks import estimate_elsewhere
 from tasks import report as report_page
 from tasks.candidates import gate
 from tasks.candidates.candidate import Candidate, read_candidates
@@ -91,7 +92,9 @@ def run(
     )
     samples = _samples(scores, report.samples, opened, workspace)
     told = _page(params, models, scores, opened, workspace, samples)
-    page = report_page.render(dataclasses.replace(told, parity=parity))
+    others = [one for one in report.other_devices if one != cost.device]
+    elsewhere = estimate_elsewhere.run(others, space, opened, models, workspace)
+    page = report_page.render(dataclasses.replace(told, parity=parity, elsewhere=elsewhere))
     write_bytes(workspace.report / "index.html", page.encode())
     return scores
 

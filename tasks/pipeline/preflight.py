@@ -42,6 +42,8 @@ def check(params: Params) -> None:
     teacher.check_file(params.finetune.teacher)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)
+    for other in params.report.other_devices:
+        load_device(other)
     goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
     if "energy_mj" in goals and device.energy is None:
         raise objectives.ObjectiveError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tasks.report import finalists, sections
 from tasks.report.baselines import baselines_section
+from tasks.report.elsewhere_section import elsewhere_section
 from tasks.report.fidelity_section import fidelity_section
 from tasks.report.markup import Html, percent, tag, text
 from tasks.report.parity_section import parity_section
@@ -42,6 +43,7 @@ def render(data: ReportData) -> str:
         "samples": samples_section(data),
         "finalists": finalists.finalists_table(data),
         "baselines": baselines_section(data),
+        "elsewhere": elsewhere_section(data),
         "parity": parity_section(data),
         "articles": finalists.finalist_articles(data),
         "cost": sections.stage_costs(data),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from hw.report import CostReport
 from tasks.candidates.candidate import BASELINE, Candidate
+from tasks.candidates.carried import Carried
 from tasks.learning.parity import Parity
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import Sample
@@ -135,6 +136,7 @@ class ReportData:
         gate: What shared weights were judged by; None: they were not.
         rungs: How scores moved where candidates were promoted, lowest first.
         parity: What benches make of the best finalist's file.
+        elsewhere: Finalists, in their order, and candidates on other chips.
     """
 
     title: str
@@ -162,6 +164,7 @@ class ReportData:
     gate: Gate | None = None
     rungs: tuple[Rung, ...] = ()
     parity: tuple[Parity, ...] = ()
+    elsewhere: tuple[Carried, ...] = ()
 
     @property
     def synthetic(self) -> bool:

@@ -266,6 +266,7 @@ class ReportParams(Block):
 
     title: Name = "Edge NAS"
     samples: Whole = 12
+    other_devices: Annotated[tuple[Name, ...], Field(strict=False)] = ()
 
 
 class RuntimeParams(Block):

@@ -76,7 +76,7 @@ def _params(problem: str) -> Params:
             },
             "finetune": {"finalists": 1, "epochs": 1, "qat_epochs": 1, "calibration_images": 8},
             "select": {"objectives": [f"{metric.name}:{metric.goal}", "latency_ms:min"]},
-            "report": {"samples": 2},
+            "report": {"samples": 2, "other_devices": ["ethos_u55_128"]},
         }
     )
 
@@ -217,6 +217,7 @@ def test_report_shows_the_problem(finished: Finished) -> None:
     (parity,) = (one for one in scores["parity"] if one["bench"] == "host_cpu")
     assert (parity["samples"], parity["reason"]) == (SPLITS["test"], "")
     assert "Whether benches say the same" in page
+    assert "On another chip" in page and "3 candidates" in page
     if len(SMALL[finished.problem.name][1]) == 4:
         assert "data:image/png;base64," in page
     else:

@@ -12,6 +12,7 @@ import pytest
 
 from spaces.families import blocks as ibn
 from spaces.graph import INPUT, OpGraph, split_grouped_convolutions
+from tasks.candidates.carried import Carried
 from tasks.learning.parity import Parity
 from tasks.learning.protocols import Metric
 from tasks.report import (
@@ -312,3 +313,13 @@ def test_parity_is_a_row_a_bench_and_a_reason_where_there_is_none() -> None:
     for words in ("0.0157", "98.4", "91.0", "92.0", "attached <now>"):
         assert words in text
     assert "Whether benches say the same" not in render(report())
+
+
+def test_other_chips_are_columns_and_a_file_that_does_not_run_says_so() -> None:
+    data = report()
+    latencies = (None, *(float(n) for n in range(1, len(data.finalists))))
+    chip = Carried("ethos_u55_128", latencies, 40, 0.77, 6, 4, 0.93)
+    text = " ".join(Page(render(dataclasses.replace(data, elsewhere=(chip,)))).words)
+    for words in ("ethos_u55_128", "does not run there", "0.77", "4 of 6 (40 candidates)", "93.0"):
+        assert words in text
+    assert "On another chip" not in render(data)
