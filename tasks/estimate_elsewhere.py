@@ -13,7 +13,7 @@ from tasks.candidates.carried import Carried, carried
 from tasks.candidates.coster import Coster
 from tasks.estimate_cost import estimate_file
 from tasks.learning.networks import deployed_graph
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Problem
 from tasks.run.params import CostParams, SpaceParams
 from tasks.run.workspace import Workspace, read_json
 

@@ -20,9 +20,10 @@ from hw.measuring.bench import BenchError, BenchSettings, load_bench
 from hw.protocols import Bench
 from hw.tflite.model import TfliteError
 from spaces.space import Architecture, SearchSpace, load_space
-from tasks.candidates.architecture_table import TableError, default_classes, read_table
+from tasks.candidates.architecture_table import TableError, read_table
 from tasks.candidates.design import chosen
-from tasks.learning.problem import Problem, problem_of_space
+from tasks.learning.problem import default_classes, problem_of_space
+from tasks.learning.protocols import Problem
 from tasks.learning.random_file import random_file
 from tasks.run import workers
 from tasks.run.workspace import write_bytes

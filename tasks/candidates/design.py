@@ -24,7 +24,7 @@ from hw.calibrating.residual import kernel
 from hw.columns import FloatArray
 from hw.protocols import Device
 from spaces.space import Architecture, SearchSpace, SpaceError, sample
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Problem
 
 POOL = 500
 """Networks that a design is chosen from, and for."""

@@ -22,7 +22,7 @@ from hw.protocols import RunningBench
 from hw.tflite.model import TfliteError
 from spaces.graph import OpGraph
 from tasks.learning.interpreter import Signature, dequantize, quantize, signature_of
-from tasks.learning.problem import Arrays, Outputs, Problem
+from tasks.learning.protocols import Arrays, Outputs, Problem
 
 SAMPLES: Final = 64
 """Compared at most."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hw.tflite.writer import unwritable, written
 from spaces.graph import OpGraph
-from tasks.learning.problem import Problem
+from tasks.learning.protocols import Problem
 
 RANGES = 2
 """Random samples that set the ranges of activations."""

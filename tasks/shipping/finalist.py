@@ -11,7 +11,8 @@ from spaces.graph import OpGraph
 from tasks.data.arrays import has_split
 from tasks.learning.interpreter import Signature, signature_of
 from tasks.learning.networks import deployed_graph
-from tasks.learning.problem import Problem, open_problem
+from tasks.learning.problem import open_problem
+from tasks.learning.protocols import Problem
 from tasks.run.params import Params
 from tasks.run.workspace import Workspace, read_json
 

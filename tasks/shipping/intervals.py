@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from spaces.graph import OpGraph
-from tasks.learning.problem import Arrays, Outputs, Problem
+from tasks.learning.protocols import Arrays, Outputs, Problem
 
 Z: Final = 1.959964  # of the normal distribution, 95 %
 RESAMPLES: Final = 200
