@@ -101,7 +101,7 @@ def _fill(out: Path, one: Finalist, licence: card.Licence, root: Path, progress:
         one.signature,
         files,
         name=one.id,
-        description=f"{one.problem.name} of {one.manifest.get('source')}, by edgenas",
+        description=f"{one.problem.name} of {one.manifest.told.get('source')}, by edgenas",
         version=sha256_file(one.file)[:12],
         author=licence.author or "",
         licence=licence.model or "",
@@ -220,7 +220,7 @@ def _card(
         "notes": _notes(one, reading),
         **descriptions.tensors(one.signature),
         "reading": reading,
-        "data": card.data_of(one.manifest),
+        "data": card.data_of(one.manifest.told),
         "metrics": scores.told(),
         "latency": card.latency_of(device, predicted, compiled, measured),
         "parity": card.parity_of(parity),
@@ -300,7 +300,7 @@ def _notes(one: Finalist, reading: Mapping[str, Any]) -> list[str]:
         notes.append(
             "There is no test split: the model was chosen by the split that it is scored on."
         )
-    if one.manifest.get("synthetic"):
+    if one.manifest.told.get("synthetic"):
         notes.append("The data are made up.")
     if reading.get("bit_depth", 8) > 8:
         notes.append(

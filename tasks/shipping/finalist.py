@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from tasks.learning.interpreter import Signature, signature_of
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
+from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.workspace import Workspace, read_json
 
@@ -40,7 +40,7 @@ class Finalist:
     profile: str | None
     workspace: Workspace
     problem: Problem
-    manifest: Mapping[str, Any]
+    manifest: DataManifest
     graph: OpGraph
     signature: Signature
 
@@ -86,7 +86,7 @@ def opened(name: str, params: Params, profile: str | None, workspace: Workspace)
     """
     identity = find(name, workspace)
     folder = workspace.finalists / identity
-    manifest = read_json(workspace.data / "manifest.json")
+    manifest = DataManifest.read(workspace)
     problem = open_problem(params.problem, workspace)
     return Finalist(
         identity,
@@ -103,12 +103,12 @@ def opened(name: str, params: Params, profile: str | None, workspace: Workspace)
 
 def reading_of(one: Finalist) -> dict[str, Any]:
     """What an example needs to know of inputs and outputs, by problem."""
-    shape, name = one.manifest["input_shape"], one.problem.name
+    shape, name = one.manifest.input_shape, one.problem.name
     options = {key: getattr(one.params.problem, key) for key in _OPTIONS.get(name, ())}
     words = {"example": _EXAMPLES.get(name, "picture.jpg"), **options}
     if len(shape) == 2:
         return {"sequence_length": shape[1], **words}
     _, height, width, channels = shape
-    fit = one.manifest.get("fit", one.params.data.fit)
+    fit = one.manifest.told.get("fit", one.params.data.fit)
     of_pictures = {"height": height, "width": width, "channels": channels, "fit": fit}
-    return {**of_pictures, "bit_depth": one.manifest.get("bit_depth", 8), **words}
+    return {**of_pictures, "bit_depth": one.manifest.told.get("bit_depth", 8), **words}
