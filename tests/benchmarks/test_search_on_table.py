@@ -166,7 +166,7 @@ def test_a_table_without_the_columns_is_refused(table: Path) -> None:
     ("words", "told"),
     [
         (["--table", "nowhere.csv"], "nowhere.csv"),
-        (["--table", "nowhere.csv", "--algorithms", "oracle"], "must be one of local_search"),
+        (["--table", "nowhere.csv", "--algorithms", "oracle"], "must be one of coarse_to_fine"),
         (["--table", "nowhere.csv", "--space", "flat"], "a search space must be one of"),
     ],
 )

@@ -14,6 +14,7 @@ from hw.report import CostReport, OpCost
 from spaces.graph import OpBatch
 from spaces.space import load_space, sample
 from tasks.candidates.coster import Coster
+from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams
 from tests.samples import SMALL, opened
 
@@ -83,9 +84,9 @@ def test_families_without_a_compiler_that_tells_a_latency_are_refused(name):
 
 def test_a_search_compiles_what_it_evaluates_and_no_more(asked):
     problem, (space, shape) = opened("classification"), SMALL["classification"]
-    manifest = {"input_shape": list(shape), "problem": "classification"}
+    told = {"input_shape": shape, "problem": "classification", "classes": (), "splits": {}}
     cost = CostParams(device="ethos_u55_128", method="compiled")
-    coster = Coster(space, manifest, cost, problem)
+    coster = Coster(space, DataManifest.of(told), cost, problem)
     before, rng = len(asked), np.random.default_rng(0)
     points = [sample(coster.space, rng) for _ in range(20)]
     assert len(coster.columns(points, ("latency_ms",))["latency_ms"]) == 20
