@@ -132,9 +132,10 @@ def _calibrate(arguments: argparse.Namespace) -> None:
     from tasks.calibrate_device import run
 
     if (arguments.measurements is None) == (arguments.bench is None):
+        got = "neither. Give one" if arguments.bench is None else "both. Leave one out"
         raise CalibrationError(
             "calibrate must have either --measurements, a table, or --bench with --space, but "
-            f"got {'neither' if arguments.bench is None else 'both'}. Leave one out."
+            f"got {got}."
         )
     check_writable(arguments.out)
     if arguments.bench is None:
@@ -147,6 +148,7 @@ def _calibrate(arguments: argparse.Namespace) -> None:
 
 def _measured(arguments: argparse.Namespace) -> Path:
     """Measures what is missing; the table that has it all."""
+    from hw.calibrating.calibration import LEAST_MEASUREMENTS
     from hw.calibrating.fitting import CalibrationError
     from hw.device import load_device
     from hw.family import family_of
@@ -155,6 +157,11 @@ def _measured(arguments: argparse.Namespace) -> Path:
 
     if arguments.space is None:
         raise CalibrationError("--bench must come with --space, whose networks it measures.")
+    if arguments.networks < LEAST_MEASUREMENTS:
+        raise CalibrationError(
+            f"networks must be at least {LEAST_MEASUREMENTS}, as many as a fit needs, but got "
+            f"{arguments.networks}."
+        )
     # A compiler of many chips compiles for the device, if it is one of them.
     is_its = family_of(load_device(arguments.device)).compiler == arguments.bench
     device = arguments.device if is_its else None

@@ -14,12 +14,12 @@ SPACE = "mobilenet_v2_small"
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ((), "either --measurements, a table, or --bench with --space, but got neither"),
-        (("--bench", "host_cpu", "--measurements", "a.csv"), "but got both"),
+        ((), "or --bench with --space, but got neither. Give one."),
+        (("--bench", "host_cpu", "--measurements", "a.csv"), "but got both. Leave one out."),
         (("--bench", "host_cpu"), "--bench must come with --space"),
         (("--bench", "abacus", "--space", SPACE), "bench must be one of coral_board"),
         (("--bench", "host_cpu", "--space", "nowhere"), "space must be one of"),
-        (("--bench", "host_cpu", "--space", SPACE, "--networks", "0"), "must be a number from 1"),
+        (("--bench", "host_cpu", "--space", SPACE, "--networks", "9"), "must be at least 10"),
         (("--bench", "host_cpu", "--space", SPACE, "--runs", "0"), "runs must be a number from 1"),
     ],
 )
