@@ -114,16 +114,17 @@ def _cost(arguments: argparse.Namespace) -> None:
     from tasks.cost_architectures import run
 
     check_writable(arguments.out)
-    count = run(
+    costed = run(
         arguments.space,
         arguments.architectures,
         arguments.device,
         arguments.out,
         arguments.classes,
-        arguments.cost_model,
+        arguments.method,
     )
-    print(f"{count:,} architectures costed on {arguments.device}: {arguments.out}")
-    print("Energy is modelled, uncalibrated.")
+    print(f"{costed.count:,} architectures costed on {arguments.device}: {arguments.out}")
+    if costed.has_energy:
+        print("Energy is modelled, uncalibrated.")
 
 
 def _calibrate(arguments: argparse.Namespace) -> None:
@@ -271,7 +272,12 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
         help="of the head; default: as many as the published networks had, 10 for small pictures",
     )
     parser.add_argument(
-        "--cost-model", default="analytic", metavar="NAME", help="default analytic"
+        "--method",
+        "--cost-model",
+        dest="method",
+        default="analytic",
+        metavar="NAME",
+        help="the cost model, as cost.method: analytic (default), compiled or macs_only",
     )
     parser.set_defaults(call=_cost)
 

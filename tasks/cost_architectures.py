@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,19 @@ COSTS = LATENCIES + COUNTS
 """Columns that are added, as the cost model names them; empty where it knows nothing of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Costed:
+    """What was written.
+
+    Attributes:
+        count: Architectures.
+        has_energy: The energy of any of them is known.
+    """
+
+    count: int
+    has_energy: bool
+
+
 def run(
     space_name: str,
     source: Path,
@@ -38,15 +52,12 @@ def run(
     target: Path,
     classes: int | None = None,
     method: str = "analytic",
-) -> int:
+) -> Costed:
     """Write the table ``source`` with the costs of its architectures to ``target``.
 
     Columns of the table are kept; those that bear the name of a cost are replaced. ``classes`` are
     those of the head, which is costed, too; None: as
     :func:`tasks.learning.problem.default_classes` has it.
-
-    Returns:
-        Number of architectures.
 
     Raises:
         TableError: The table cannot be read, an architecture is not in the space, or the target
@@ -66,7 +77,7 @@ def run(
     except CostModelError:  # a batch does not tell where ops of such networks run
         costs = _one_by_one(model, table, space, head)
     _write(target, table, costs)
-    return len(table.rows)
+    return Costed(len(table.rows), not np.isnan(costs["energy_mj"]).all())
 
 
 def _many(

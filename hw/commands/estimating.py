@@ -31,7 +31,7 @@ def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "--device", required=True, help="name of a profile, or path to its YAML file"
         )
         command.add_argument(
-            "--cost-model", default="analytic", help="analytic (default) or macs_only"
+            "--cost-model", default="analytic", help="analytic (default), compiled or macs_only"
         )
         command.add_argument(
             "--signature", metavar="NAME", help="which of several networks in the file (the first)"

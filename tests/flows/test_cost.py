@@ -66,3 +66,14 @@ def test_mistakes_are_one_line_and_exit_2(
     assert len(captured.err.splitlines()) == 1
     assert message in captured.err
     assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("option", ["--method", "--cost-model"])
+def test_energy_is_spoken_of_where_it_is_known(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.csv").write_text("architecture\nbest\n")
+    assert main([*arguments(tmp_path), option, "macs_only"]) == 0
+    assert "Energy" not in capsys.readouterr().out
+    assert main([*arguments(tmp_path), option, "analytic"]) == 0
+    assert "Energy is modelled, uncalibrated." in capsys.readouterr().out

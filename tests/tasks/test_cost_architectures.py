@@ -14,7 +14,7 @@ from spaces.graph import ShapeError
 from spaces.heads.classification import classification
 from spaces.space import SpaceError, load_baselines, load_space, sample
 from tasks.candidates.architecture_table import TableError
-from tasks.cost_architectures import COSTS, COUNTS, run
+from tasks.cost_architectures import COSTS, COUNTS, Costed, run
 
 
 def table(path: Path, rows: list[dict[str, str]]) -> Path:
@@ -36,7 +36,8 @@ def test_costs_are_those_of_each_graph_with_its_head(name: str, tmp_path: Path) 
     points = [*load_baselines(name).values(), *(sample(space, rng) for _ in range(6))]
     texts = [*load_baselines(name), *(point.to_json() for point in points[-6:])]
     source = table(tmp_path / "in.csv", [{"architecture": text} for text in texts])
-    assert run(name, source, "coral_usb3", tmp_path / "out.csv", classes=7) == len(points)
+    costed = run(name, source, "coral_usb3", tmp_path / "out.csv", classes=7)
+    assert costed == Costed(len(points), has_energy=True)
     model = load_cost_model("analytic", load_device("coral_usb3"))
     for row, point in zip(read(tmp_path / "out.csv"), points, strict=True):
         report = model.estimate(classification(space.lower(point), 7))

@@ -27,7 +27,7 @@ def test_costs_of_a_table_are_those_of_each_whole_graph(
     with (tmp_path / "in.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([["architecture"], *([point.to_json()] for point in points)])
-    assert run(name, tmp_path / "in.csv", device, tmp_path / "out.csv") == len(points)
+    assert run(name, tmp_path / "in.csv", device, tmp_path / "out.csv").count == len(points)
     problem = problem_of_space(space, default_classes(space))
     model = load_cost_model("analytic", load_device(device))
     with (tmp_path / "out.csv").open(newline="") as file:
