@@ -221,7 +221,7 @@ def _bundle(arguments: argparse.Namespace) -> None:
         Path(),
         ConsoleProgress(),
     )
-    print(f"Ready to ship: {arguments.out}. Read its README.md; try: python run.py")
+    print(f"Ready to ship: {arguments.out}. Its README.md says how to run it.")
 
 
 def _ui(arguments: argparse.Namespace) -> None:

@@ -65,15 +65,14 @@ def run(
         progress: Told how far it is.
 
     Raises:
-        BundleError: There is no such finalist, or ``out`` is there.
+        BundleError: There is no such finalist, or ``out`` is there or cannot be made.
     """
     if out.exists() or out.is_symlink():
         raise BundleError(f"{out} must not exist yet, but it does. Remove it, or name another.")
     one = opened(finalist, params, profile, workspace)
+    fresh = _made_beside(out)
     progress.start("bundle", _STEPS)
-    out.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(out):
-        fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
         try:
             _fill(fresh, one, licence, root, progress)
             fresh.chmod(0o755)  # mkdtemp makes it private
@@ -82,6 +81,21 @@ def run(
             shutil.rmtree(fresh, ignore_errors=True)
     progress.finish()
     return out
+
+
+def _made_beside(out: Path) -> Path:
+    """An empty folder that becomes ``out``.
+
+    Raises:
+        BundleError: There can be none.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise BundleError(
+            f"{out} must be a folder that can be made, but got: {error.strerror}. Name another."
+        ) from None
 
 
 def _fill(out: Path, one: Finalist, licence: card.Licence, root: Path, progress: Progress) -> None:

@@ -139,7 +139,7 @@ def _latency(latency: Mapping[str, Any]) -> str:
                 rows.append((f"{how}, {one['bench']}", *_cost(one["cost"])))
         if not latency[how]:
             rows.append((how, "", "", "", "no such bench at hand"))
-    return _table(("how", "on", "ms", "interval", "host ops"), rows)
+    return _table(("how", "on", "ms", "interval", "host ops, or why it is not known"), rows)
 
 
 def _cost(cost: Mapping[str, Any]) -> tuple[str, str, str, str]:

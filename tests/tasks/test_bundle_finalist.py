@@ -244,6 +244,9 @@ def test_what_is_not_there_or_is_there_is_refused_in_one_line(
     (tmp_path / "there").mkdir()
     with pytest.raises(BundleError, match=r"there must not exist yet, but it does\. Remove"):
         _bundle(made, tmp_path / "there")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BundleError, match="under must be a folder that can be made, but got"):
+        _bundle(made, tmp_path / "file" / "under")
     with pytest.raises(BundleError, match=rf"one of {NAME} \(small\), or best, but got '01'"):
         find("01", workspace)
     assert find("small", workspace) == find(NAME, workspace) == NAME

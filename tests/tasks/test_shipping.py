@@ -77,6 +77,13 @@ def test_pictures_are_prepared_as_they_were_for_learning(
     assert prepared(str(tmp_path / name), reading).tobytes() == expected.tobytes()
 
 
+def test_what_is_no_picture_is_refused_in_one_line(tmp_path: Any) -> None:
+    (tmp_path / "words.png").write_text("no picture")
+    for name in ("words.png", "absent.png"):
+        with pytest.raises(SystemExit, match=f"{name}: must be a picture, but got: .*{name}"):
+            prepared(str(tmp_path / name), {"height": 16, "width": 24})
+
+
 def test_kotlin_knows_the_numbers_of_the_file() -> None:
     quantized = {"dtype": np.int8, "quantization": (0.5, -3)}
     plain = {"dtype": np.int32, "quantization": (0.0, 0)}

@@ -15,7 +15,11 @@ def prepared(path: str, reading: Mapping[str, Any]) -> Any:
     It is turned upright, brought to the wanted shape by ``reading["fit"]``, and resized.
     """
     rows, columns = int(reading["height"]), int(reading["width"])
-    with Image.open(path) as opened:
+    try:
+        source = Image.open(path)
+    except OSError as error:
+        raise SystemExit(f"{path}: must be a picture, but got: {error}.") from None
+    with source as opened:
         if opened.mode.startswith(("I", "F")):
             raise SystemExit(f"{path}: must have 8 bits a channel, but got mode {opened.mode}.")
         across = opened.getexif().get(0x0112, 1) in (5, 6, 7, 8)
