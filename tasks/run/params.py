@@ -116,6 +116,9 @@ def _pairs(value: object) -> object:
     for name, values in value.items():
         if not isinstance(values, list | tuple):
             raise ValueError(f"{name} must be a list of values, but got {short(values)}")
+        for one in values:
+            if isinstance(one, bool) or not isinstance(one, int | float | str):
+                raise ValueError(f"{name} must list numbers and words, but got {short(one)}")
     return tuple((name, tuple(values)) for name, values in value.items())
 
 
