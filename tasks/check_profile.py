@@ -155,8 +155,8 @@ class _Ahead:
     def stages(self, prepared_s: float) -> Iterator[str]:
         """How long each stage will take."""
         yield (
-            f"time on {CORES} cores, {self.params.runtime.speed:g} times as fast as nominal ones "
-            "(runtime.speed; a run says what yours are)"
+            f"time on {CORES} cores, {self.speed:g} times as fast as nominal ones "
+            f"(runtime.speed; {self._whence()})"
         )
         rows = [("  prepare", duration(prepared_s), "as measured now")]
         if self.params.supernet.steps:
@@ -169,6 +169,17 @@ class _Ahead:
         yield table(rows)
         yield "  select and report are not reckoned: they score the finished files"
 
+    @property
+    def speed(self) -> float:
+        """Of this machine; a nominal one where a run is to measure it."""
+        asked = self.params.runtime.speed
+        return 1.0 if asked == "auto" else float(asked)
+
+    def _whence(self) -> str:
+        if self.params.runtime.speed == "auto":
+            return "auto: a run measures it, and trains as much longer as yours is faster"
+        return "a run says what yours are"
+
     def _supernet(self) -> tuple[str, str, str]:
         supernet, space = self.params.supernet, self.coster.space
         size = supernet.batch_size or recipes.batch_size(self.facts)
@@ -176,7 +187,7 @@ class _Ahead:
         mean = self._mean_step(size)
         step = sum(step_seconds(one, size) for one in ends) + supernet.random_subnets * mean
         told = f"{supernet.steps} steps of {2 + supernet.random_subnets} networks, in core time"
-        seconds = supernet.steps * step / self.params.runtime.speed
+        seconds = supernet.steps * step / self.speed
         return ("  train_supernet", duration(seconds), told)
 
     def _gate(self) -> Iterator[tuple[str, str, str]]:
@@ -214,20 +225,20 @@ class _Ahead:
         epochs = finetune.epochs
         if epochs is None:
             graphs, per_epoch = self._graphs(count), self._per_epoch(size)
-            share = self.params.runtime.speed * finetune.minutes / recipes.WITH_QAT
-            epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
+            share = finetune.minutes / recipes.WITH_QAT
+            epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS, self.speed)
         seconds = recipes.WITH_QAT * self._trainings(count, epochs, size)
         told = f"{count} networks of {_said(epochs)}, then with quantization in the loop"
         return ("  finetune", duration(seconds), told)
 
     def _rungs(self) -> Rungs:
-        return Rungs(self.params.search, self.facts, self.params.runtime.speed)
+        return Rungs(self.params.search, self.facts, self.speed)
 
     def _trainings(self, count: int, epochs: int, size: int) -> float:
         """Wall seconds of ``count`` trainings, side by side."""
         drawn = self._graphs(_DRAWN)
-        together = training_seconds(drawn, epochs * self._per_epoch(size), size)
-        return count * together / len(drawn) / self.params.runtime.speed
+        steps = epochs * self._per_epoch(size)
+        return count * training_seconds(drawn, steps, size, self.speed) / len(drawn)
 
     def _per_epoch(self, size: int) -> int:
         return max(1, self.facts.items // min(size, self.facts.items))

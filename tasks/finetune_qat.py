@@ -15,7 +15,7 @@ import functools
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from spaces.space import Architecture, architecture
 from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.candidates.finalist import Finalist
 from tasks.candidates.finalists import SearchError, choose_finalists, hand_made
+from tasks.candidates.machine_speed import speed_of
 from tasks.candidates.workload import epochs_within, step_seconds, training_seconds
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
@@ -85,7 +86,8 @@ def run(
     chosen += hand_made(candidates, chosen, finetune.baselines)
     graphs = _graphs(chosen, problem, space, workspace)
     _check_teacher(graphs, problem, finetune, runtime, workspace)
-    plans = _plans(graphs, finetune, runtime, workspace)
+    speed = _speed(problem, space, finetune, runtime, workspace)
+    plans = _plans(graphs, finetune, speed, workspace)
     per_model = sum(plan.recipe.steps for plan in plans)
     progress.start("finetune", per_model * len(chosen))
     sliced = begins_from_slice(finetune, workspace)
@@ -103,17 +105,32 @@ def run(
     progress.advance(per_model * len(chosen))
     _publish(workspace, [one.id for one in chosen])
     progress.finish()
-    if fresh and finetune.epochs is None:
-        _tell_speed(time.monotonic() - began, graphs, plans, runtime)
+    if fresh and speed is not None:
+        _tell_speed(time.monotonic() - began, graphs, plans, speed)
     floating, quantized = plans
     return {
         "finalists": [one.id for one in chosen],
         "training": floating.told(),
         "qat_training": quantized.told(),
+        "speed": speed,
         "start": "slice" if sliced else "scratch",
         "teacher": finetune.teacher,
         "teacher_share": None if finetune.teacher is None else SHARE,
     }
+
+
+def _speed(
+    problem: ProblemParams,
+    space: SpaceParams,
+    finetune: FinetuneParams,
+    runtime: RuntimeParams,
+    workspace: Workspace,
+) -> float | None:
+    """Of this machine in nominal ones, as the search has measured it; None: epochs are given."""
+    if finetune.epochs is not None:
+        return None
+    known = _fidelity(workspace).get("speed") if runtime.speed == "auto" else runtime.speed
+    return float(known or speed_of(problem, space.name, runtime, workspace))
 
 
 Plans = tuple[recipes.Plan, recipes.Plan]
@@ -164,7 +181,7 @@ def _in_turn(
 def _plans(
     graphs: Sequence[OpGraph],
     finetune: FinetuneParams,
-    runtime: RuntimeParams,
+    speed: float | None,
     workspace: Workspace,
 ) -> Plans:
     """The same trainings for all: as many epochs as fit into the minutes, unless set."""
@@ -172,25 +189,23 @@ def _plans(
     epochs = finetune.epochs
     if epochs is None:
         size = finetune.batch_size or recipes.batch_size(facts)
-        share = runtime.speed * finetune.minutes / recipes.WITH_QAT
+        share = finetune.minutes / recipes.WITH_QAT
         if finetune.teacher == teacher.LARGEST:
             steps = [step_seconds(graph, size) for graph in graphs]
             asked = recipes.TEACHER_STEP * max(steps) * (len(steps) - 1)
             share *= sum(steps) / (sum(steps) + asked)
         per_epoch = max(1, facts.items // size)
-        epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS)
+        epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS, speed or 1.0)
     floating = recipes.plan(facts, finetune, epochs)
     return floating, recipes.quantized_plan(facts, finetune, floating)
 
 
-def _tell_speed(
-    took: float, graphs: Sequence[OpGraph], plans: Plans, runtime: RuntimeParams
-) -> None:
+def _tell_speed(took: float, graphs: Sequence[OpGraph], plans: Plans, reckoned: float) -> None:
     """Say so, where this machine leaves most of the minutes that it was given unused."""
     plan = plans[0]
     nominal = training_seconds(graphs, recipes.WITH_QAT * plan.recipe.steps, plan.batch_size)
     speed = nominal / took
-    if speed > WORTH_TELLING * runtime.speed and plan.epochs < recipes.MOST_EPOCHS:
+    if speed > WORTH_TELLING * reckoned and plan.epochs < recipes.MOST_EPOCHS:
         print(
             f"finetune: this machine is {speed:.1f} times as fast as the one that minutes are "
             f"counted on; runtime.speed={speed:.1f} trains so much longer in the minutes given",
@@ -209,13 +224,14 @@ def begins_from_slice(finetune: FinetuneParams, workspace: Workspace) -> bool:
             "finetune.start: slice must have a trained supernet, but got supernet.steps=0. Raise "
             "it, or use auto or scratch."
         )
-    found = read_json(workspace.search / "fidelity.json") if _judged(workspace) else {}
-    believed = found.get("evaluator") == "shared"
+    believed = _fidelity(workspace).get("evaluator") == "shared"
     return finetune.start == "slice" or (finetune.start == "auto" and believed)
 
 
-def _judged(workspace: Workspace) -> bool:
-    return (workspace.search / "fidelity.json").exists()
+def _fidelity(workspace: Workspace) -> Mapping[str, Any]:
+    """What the search says of its scores; nothing where there was none."""
+    path = workspace.search / "fidelity.json"
+    return read_json(path) if path.exists() else {}
 
 
 def _advanced(progress: Progress, before: int, done: int, note: str) -> None:

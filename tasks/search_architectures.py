@@ -29,6 +29,7 @@ from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, write_candidates
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
+from tasks.candidates.machine_speed import speed_of
 from tasks.candidates.objectives import COSTS
 from tasks.candidates.records import Record
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
@@ -116,7 +117,7 @@ class Search:
         self._coster = Coster(space.name, self._manifest, cost, self._problem, space.offers)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._facts = recipes.facts_of(self._manifest)
-        self._plan = Rungs(search, self._facts, runtime.speed)
+        self._plan = Rungs(search, self._facts, self._speed(problem, space))
         self._budget, self._epochs = self._plan.first(self._coster)
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(self._first())
@@ -127,6 +128,12 @@ class Search:
         self._left_behind: set[Architecture] = set()
         self.told = 0
         self._board = Board(self._objectives)
+
+    def _speed(self, problem: ProblemParams, space: SpaceParams) -> float | None:
+        """Of this machine; None where no minutes are shared out."""
+        if self._params.epochs is not None or self._params.evaluator == "shared":
+            return None
+        return speed_of(problem, space.name, self._runtime, self._workspace)
 
     # -- proposing ------------------------------------------------------------------------------
 
@@ -381,6 +388,7 @@ class Search:
                 "training": recipes.brief_plan(self._facts, self._params, self._epochs).told()
                 if self.evaluator != "shared"
                 else None,
+                "speed": self._plan.speed,
                 "gate": self._gate,
                 "rungs": self._rungs,
             },

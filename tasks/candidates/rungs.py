@@ -42,12 +42,12 @@ class Rungs:
     Attributes:
         params: Its budget, minutes and rungs.
         facts: Of the data.
-        speed: Of this machine, in nominal ones.
+        speed: Of this machine, in nominal ones; None where epochs are given.
     """
 
     params: SearchParams
     facts: recipes.Facts
-    speed: float = 1.0
+    speed: float | None = None
 
     def first(self, coster: Coster) -> tuple[int, int]:
         """How many candidates, and their passes over train: all have the same."""
@@ -85,9 +85,10 @@ class Rungs:
 
     def _affordable(self, share: float, graphs: Sequence[OpGraph], most: int) -> int:
         """Epochs that fit into a ``share`` of a rung's minutes."""
-        minutes = share * self.speed * self.params.minutes / self.params.rungs
+        minutes = share * self.params.minutes / self.params.rungs
         size = recipes.batch_size(self.facts)
-        return epochs_within(minutes, graphs, self._steps_per_epoch, size, most)
+        speed = self.speed or 1.0
+        return epochs_within(minutes, graphs, self._steps_per_epoch, size, most, speed)
 
     @property
     def _steps_per_epoch(self) -> int:

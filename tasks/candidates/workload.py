@@ -48,23 +48,35 @@ def step_seconds(graph: OpGraph, batch_size: int) -> float:
     return batch_size * one + SECONDS_PER_OP * len(graph.ops) + SECONDS_PER_NORM * norms
 
 
-def training_seconds(graphs: Iterable[OpGraph], steps: float, batch_size: int) -> float:
-    """Nominal wall seconds of a training of each, building included, side by side."""
+def training_seconds(
+    graphs: Iterable[OpGraph], steps: float, batch_size: int, speed: float = 1.0
+) -> float:
+    """Wall seconds of a training of each, building included, side by side.
+
+    ``speed``: of the machine's steps, in nominal ones. Building is Python, which wide vector
+    instructions make no faster.
+    """
     each = (
-        SECONDS_TO_BUILD_OP * len(one.ops) + steps * step_seconds(one, batch_size)
+        SECONDS_TO_BUILD_OP * len(one.ops) + steps * step_seconds(one, batch_size) / speed
         for one in graphs
     )
     return sum(each) / CORES
 
 
 def epochs_within(
-    minutes: float, graphs: Iterable[OpGraph], steps_per_epoch: int, batch_size: int, most: int
+    minutes: float,
+    graphs: Iterable[OpGraph],
+    steps_per_epoch: int,
+    batch_size: int,
+    most: int,
+    speed: float = 1.0,
 ) -> int:
-    """How many epochs of all ``graphs`` together fit into nominal wall ``minutes``; 1 at least.
+    """How many epochs of all ``graphs`` together fit into wall ``minutes``; 1 at least.
 
-    Each network is built and traced first, which is counted; ``most`` bounds the answer.
+    Each network is built and traced first, which is counted; ``most`` bounds the answer. ``speed``
+    is that of :func:`training_seconds`.
     """
     found = list(graphs)
     left = 60.0 * minutes * CORES - sum(SECONDS_TO_BUILD_OP * len(one.ops) for one in found)
-    epoch = steps_per_epoch * sum(step_seconds(one, batch_size) for one in found)
+    epoch = steps_per_epoch * sum(step_seconds(one, batch_size) for one in found) / speed
     return max(1, min(most, int(left / epoch)))

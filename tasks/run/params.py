@@ -277,7 +277,7 @@ class RuntimeParams(Block):
 
     threads: Count = 2
     deterministic: bool = True
-    speed: Positive = 1.0
+    speed: Positive | Literal["auto"] = 1.0
 
 
 class Params(Block):
