@@ -19,10 +19,12 @@ class SearchError(ValueError):
 def choose_finalists(
     candidates: Sequence[Candidate], count: int, select: SelectParams
 ) -> list[Candidate]:
-    """At most ``count`` candidates that keep most of the front's hypervolume.
+    """At most ``count`` candidates: the best by score, and others that keep most of the front.
 
-    Greedy: each one adds most to what is already there (within (1 - 1/e) of the best subset,
-    Nemhauser et al. 1978); once the front is used up, the next rank follows.
+    The best comes first, for it is what one asks of a search under a limit, and the hypervolume of
+    a few may do without it. The rest is greedy: each one adds most to the hypervolume of what is
+    already there (within (1 - 1/e) of the best subset, Nemhauser et al. 1978); once the front is
+    used up, the next rank follows.
 
     Raises:
         SearchError: No candidate was scored.
@@ -42,9 +44,11 @@ def choose_finalists(
     corner = np.full(scaled.shape[1], 1.1)
     ranks = [_rank(one) for one in good]
     order = sorted(range(len(good)), key=lambda index: (ranks[index], good[index].id))
-    chosen: list[int] = []
+    scores = [at for at, goal in enumerate(goals) if goal.name not in objectives.COSTS]
+    leaders = [min(order, key=lambda i: (ranks[i], table[i, at], good[i].id)) for at in scores]
+    chosen = list(dict.fromkeys(leaders))[:count]
     for rank in sorted(set(ranks)):
-        pool = [index for index in order if ranks[index] == rank]
+        pool = [index for index in order if ranks[index] == rank and index not in chosen]
         while pool and len(chosen) < count:
             best = max(pool, key=lambda i: hypervolume(scaled[[*chosen, i]], corner))
             chosen.append(best)
