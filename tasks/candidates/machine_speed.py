@@ -36,8 +36,6 @@ USED = 0.85
 """Share of the measured speed that is reckoned with: scoring and conversion take time, too."""
 GRID = (0.25, 0.33, 0.5, 0.67, 0.8, *(quarter / 4 for quarter in range(4, 17)), *range(5, 65))
 """Answers, so that machines of one kind seldom differ: the next one below what was measured."""
-AT_ONCE = 8
-"""Trainings side by side at most, as many as an evaluator is given together."""
 FILE = "speed.json"
 
 
@@ -72,7 +70,7 @@ def _measured(
     whole = sized(space, manifest)
     points = list(load_baselines(space).values()) or [whole.smallest()]
     points.sort(key=lambda point: opened.complete(whole.lower(point)).macs)
-    count = workers.count(AT_ONCE)
+    count = workers.count(workers.MOST)
     # Neither the smallest nor the largest, which no search chooses many of.
     chosen = [points[(2 * place + 1) * len(points) // (2 * count)] for place in range(count)]
     pieces = [(problem, space, runtime, workspace, point) for point in chosen]

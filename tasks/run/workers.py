@@ -16,14 +16,18 @@ class WorkersError(ValueError):
     """A number of processes that is none."""
 
 
+MOST, BYTES_EACH = 4, 2 << 30
+"""Processes that are started unasked, and the memory that each may need: one that trains a network
+for small inputs has 0.7 to 1.2 GB."""
 Report = Callable[[int, str], None]
 _queue: Any = None  # of a worker, set by _start
 
 
 def count(pieces: int) -> int:
-    """How many processes to use: ``EDGENAS_WORKERS``, else one a core, at most two.
+    """How many processes to use: ``EDGENAS_WORKERS``, else one a core that has the memory.
 
-    The number changes how long it takes and never what comes out.
+    At most :data:`MOST`, since few finalists have no more work for them. The number changes how
+    long it takes and never what comes out.
     """
     wanted = os.environ.get("EDGENAS_WORKERS")
     if wanted is not None and not wanted.isdecimal():
@@ -31,7 +35,15 @@ def count(pieces: int) -> int:
             f"EDGENAS_WORKERS must be a whole number of processes, but got {wanted!r}."
         )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return max(1, min(pieces, int(wanted) if wanted else min(cores, 2)))
+    return max(1, min(pieces, int(wanted) if wanted else min(cores, _held(), MOST)))
+
+
+def _held() -> int:
+    """How many processes this machine's memory holds."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // BYTES_EACH
+    except (ValueError, OSError):  # a system that does not tell
+        return 2
 
 
 def threads(of_the_run: int) -> int:

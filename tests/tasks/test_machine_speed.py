@@ -34,9 +34,7 @@ def _measures(monkeypatch: pytest.MonkeyPatch, *found: float) -> None:
     monkeypatch.setattr(machine_speed, "_measured", lambda *_: next(left))
 
 
-def test_a_number_is_taken_as_it_is(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_is_taken_as_it_is(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     _measures(monkeypatch)
     assert _asked(RuntimeParams(speed=2.6), workspace) == 2.6
 

@@ -89,3 +89,17 @@ def _until(condition: Any, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "pieces", "processes"),
+    [(2, 16, 8, 2), (8, 64, 8, 4), (8, 64, 3, 3), (8, 4, 8, 2), (8, 1, 8, 1), (1, 64, 8, 1)],
+)
+def test_there_is_a_process_for_each_core_that_has_the_memory(
+    cores: int, gigabytes: int, pieces: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("EDGENAS_WORKERS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    memory = {"SC_PHYS_PAGES": gigabytes << 18, "SC_PAGE_SIZE": 1 << 12}
+    monkeypatch.setattr(os, "sysconf", memory.__getitem__)
+    assert workers.count(pieces) == processes
