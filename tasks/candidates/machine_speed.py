@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Sequence
 from typing import final
 
 from spaces.space import Architecture, load_baselines
@@ -32,6 +31,8 @@ LEAST_STEPS, MOST_STEPS, SECONDS, FIRST = 8, 24, 20.0, 3
 """Steps that each network takes: as many as fit into nominal seconds. The first do not count."""
 EPOCHS = 40
 """Of the recipe that is tried: long enough that all augmentation is in it."""
+PLACES = 4
+"""Networks tried, from small to large."""
 USED = 0.85
 """Share of the measured speed that is reckoned with: scoring and conversion take time, too."""
 GRID = (0.25, 0.33, 0.5, 0.67, 0.8, *(quarter / 4 for quarter in range(4, 17)), *range(5, 65))
@@ -44,7 +45,7 @@ def speed_of(
 ) -> float:
     """``runtime.speed``, or, where it is ``auto``, what this machine has, in nominal ones.
 
-    Takes about 15 seconds if it is measured, which needs prepared data.
+    Takes about half a minute if it is measured, which needs prepared data.
     """
     if runtime.speed != AUTO:
         return float(runtime.speed)
@@ -65,24 +66,31 @@ def speed_of(
 def _measured(
     problem: ProblemParams, space: str, runtime: RuntimeParams, workspace: Workspace
 ) -> float:
-    """Nominal over real time of a training step, by all worker processes together."""
+    """Nominal over real time of training steps, by all worker processes together.
+
+    Networks differ in it by a factor of two, since wide vector instructions help some ops more
+    than others. So their times are summed, as those of candidates are in a stage.
+    """
     opened, manifest = open_problem(problem, workspace), DataManifest.read(workspace)
     whole = sized(space, manifest)
     points = list(load_baselines(space).values()) or [whole.smallest()]
     points.sort(key=lambda point: opened.complete(whole.lower(point)).macs)
     count = workers.count(workers.MOST)
-    # Neither the smallest nor the largest, which no search chooses many of.
-    chosen = [points[(2 * place + 1) * len(points) // (2 * count)] for place in range(count)]
-    pieces = [(problem, space, runtime, workspace, point) for point in chosen]
-    ratios: Sequence[float] = workers.run_all(try_one, pieces, count, lambda done, note: None)
-    return sum(ratios) / CORES
+    pieces = [
+        (problem, space, runtime, workspace, points[(2 * place + 1) * len(points) // (2 * PLACES)])
+        for place in range(PLACES)
+    ]
+    times = workers.run_all(try_one, pieces, count, lambda done, note: None)
+    nominal = sum(one for one, _ in times)
+    real = sum(one for _, one in times)
+    return float(count * nominal / real / CORES)
 
 
 Piece = tuple[ProblemParams, str, RuntimeParams, Workspace, Architecture]
 
 
-def try_one(piece: Piece, report: workers.Report) -> float:
-    """Nominal over wall time of a network's steps; runs in a process of its own."""
+def try_one(piece: Piece, report: workers.Report) -> tuple[float, float]:
+    """Nominal and wall seconds of a network's step; runs in a process of its own."""
     import tf_keras as keras
 
     from spaces.trainable.keras_model import build_model
@@ -98,12 +106,13 @@ def try_one(piece: Piece, report: workers.Report) -> float:
     recipe = dataclasses.replace(plan.recipe, steps=count)
     train = load_split(workspace, "train")
     batches = Batches(opened, train, plan.batch_size, recipe.seed, plan.augment)
+    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     model, clock = build_model(graph, plan.dropout, outputs=opened.trained), _Clock()
     checkpoint = Checkpoint(workspace.state / f"{point.id}-speed.npz", every=10**9)
     train_model(model, graph, opened, batches, recipe, checkpoint, clock)
     steps = [after - before for before, after in zip(clock.ended, clock.ended[1:], strict=False)]
-    return nominal / statistics.median(steps[FIRST:])
+    return nominal, statistics.median(steps[FIRST:])
 
 
 @final
