@@ -56,22 +56,25 @@ def searched(params: Params, workspace: Workspace) -> list[Point]:
 
 def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[Point]:
     """Train the width family from scratch; its members as points."""
-    from tasks.finetune_qat import Trainer
+    from tasks.candidates.courses import Course, Courses
+    from tasks.candidates.finishing import Setting, Trainer, finished
 
     outcome = read_json(workspace.state / "finetune.json")["manifest"]
     facts = recipes.facts_of(DataManifest.read(workspace))
     floating = recipes.plan(facts, params.finetune, int(outcome["training"]["epochs"]))
-    plans = (floating, recipes.quantized_plan(facts, params.finetune, floating))
+    course = Course(floating, recipes.quantized_plan(facts, params.finetune, floating))
     trainer = Trainer(
-        params.problem,
-        params.space,
-        params.search,
-        params.cost,
-        params.finetune,
-        params.runtime,
-        workspace,
-        plans,
-        sliced=False,
+        Setting(
+            params.problem,
+            params.space.model_copy(update={"name": FAMILY, "choices": {}}),
+            params.search,
+            params.cost,
+            params.finetune,
+            params.runtime,
+            workspace,
+            Courses(course),
+            sliced=False,
+        )
     )
     problem = open_problem(params.problem, workspace)
     space = load_space(FAMILY).for_input(problem.setting.input_shape)
@@ -79,10 +82,10 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
     for width in widths:
         point = load_baselines(FAMILY)[width]
         graph = problem.complete(space.lower(point))
-        folder = workspace.state / "finished" / point.id
+        hand_made = Candidate(point.id, point.values, width, BASELINE, metric="top1")
+        folder = finished(workspace, hand_made)
         if not folder.exists():
-            hand_made = Candidate(point.id, point.values, width, BASELINE, metric="top1")
-            trainer.train_and_export(hand_made, point, graph, None, SilentProgress())
+            trainer.finish(hand_made, SilentProgress())
         metrics = read_json(folder / "metrics.json")
         cost = estimate_file(folder / "int8.tflite", params.cost, graph, problem.deployed)
         scores = {key: metrics[key] for key in ("top1_float", "top1_ptq", "top1_int8")}

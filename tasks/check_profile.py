@@ -22,9 +22,10 @@ from spaces.search_support.dominance import is_on_front
 from spaces.size import estimated_count
 from spaces.space import Architecture, load_baselines, sample
 from tasks.candidates.coster import Coster
+from tasks.candidates.courses import courses_of, half
 from tasks.candidates.evaluator import AUTO
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
-from tasks.candidates.workload import CORES, epochs_within, step_seconds, training_seconds
+from tasks.candidates.workload import CORES, step_seconds, training_seconds
 from tasks.data import losses, remarks
 from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError
@@ -220,16 +221,17 @@ class _Ahead:
 
     def _finetune(self) -> tuple[str, str, str]:
         finetune = self.params.finetune
-        size = finetune.batch_size or recipes.batch_size(self.facts)
         count = finetune.finalists + finetune.baselines
-        epochs = finetune.epochs
-        if epochs is None:
-            graphs, per_epoch = self._graphs(count), self._per_epoch(size)
-            share = finetune.minutes / recipes.WITH_QAT
-            epochs = epochs_within(share, graphs, per_epoch, size, recipes.MOST_EPOCHS, self.speed)
-        seconds = recipes.WITH_QAT * self._trainings(count, epochs, size)
-        told = f"{count} networks of {_said(epochs)}, then with quantization in the loop"
-        return ("  finetune", duration(seconds), told)
+        courses = courses_of(self.facts, self._graphs(count), finetune, self.speed)
+        first, longer = courses.first.floating, courses.longer
+        seconds = self._trainings(count, first.epochs, first.batch_size)
+        told = f"{count} networks of {_said(first.epochs)}"
+        if longer is not None:
+            more = longer.floating.epochs
+            seconds += self._trainings(half(count), more, first.batch_size)
+            told += f", the better {half(count)} of them {more} more"
+        told += ", then with quantization in the loop"
+        return ("  finetune", duration(recipes.WITH_QAT * seconds), told)
 
     def _rungs(self) -> Rungs:
         return Rungs(self.params.search, self.facts, self.speed)

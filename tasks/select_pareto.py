@@ -114,7 +114,10 @@ def _keeps(model: FinishedModel, limits: Mapping[str, float | None]) -> bool:
 def _summary(
     models: Sequence[FinishedModel], goals: Sequence[Objective], metric: str, corner: Corner
 ) -> Manifest:
-    """Of all models; the volume also of those that a search found, and of hand-made ones."""
+    """Of all models; the volume also of those that a search found, and of hand-made ones.
+
+    The two are compared after equal trainings.
+    """
     parts = {
         "searched": [model for model in models if not model.finalist.is_baseline],
         "hand_made": [model for model in models if model.finalist.is_baseline],
@@ -127,8 +130,20 @@ def _summary(
         "models": len(models),
         "front": sum(model.on_pareto for model in models),
         "hypervolume": volume(models, goals, corner),
-        **{f"hypervolume_{name}": volume(part, goals, corner) for name, part in parts.items()},
+        **{
+            f"hypervolume_{name}": volume([_equal(model) for model in part], goals, corner)
+            for name, part in parts.items()
+        },
     }
+
+
+def _equal(model: FinishedModel) -> FinishedModel:
+    """One as it would be had it stopped after the training that all have had."""
+    finalist = model.finalist
+    if finalist.equal_score is None:
+        return model
+    scores = {**finalist.scores, "int8": {finalist.metric: finalist.equal_score}}
+    return dataclasses.replace(model, finalist=dataclasses.replace(finalist, scores=scores))
 
 
 def _point(told: Mapping[str, Any], metric: str) -> dict[str, Any]:

@@ -28,6 +28,9 @@ class Finalist:
         scores: Metrics by name, by kind of file (:data:`FILES`).
         quantized_by: ``"ptq"`` or ``"qat"``: what ``int8.tflite`` is.
         file_bytes: Sizes by kind of file.
+        equal_score: The metric in floating point after the training that all finalists have had;
+            None: all were finished after it, and ``scores`` tell.
+        epochs: Passes over train in floating point; None: not said.
     """
 
     id: str
@@ -38,6 +41,8 @@ class Finalist:
     scores: Mapping[str, Mapping[str, float]]
     quantized_by: str | None
     file_bytes: Mapping[str, int]
+    equal_score: float | None = None
+    epochs: int | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -65,6 +70,8 @@ class Finalist:
             scores=scores,
             quantized_by=told.get("quantized_by"),
             file_bytes=told.get("bytes", {}),
+            equal_score=told.get("equal_score"),
+            epochs=told.get("epochs"),
         )
 
     @staticmethod
@@ -90,6 +97,8 @@ class Finalist:
             },
             "quantized_by": self.quantized_by,
             "bytes": self.file_bytes,
+            "equal_score": self.equal_score,
+            "epochs": self.epochs,
         }
 
     def write(self, folder: Path) -> None:

@@ -30,6 +30,8 @@ QAT_STEP = 3.0
 """A step with quantization in the loop, building included, over one without."""
 WITH_QAT = 1 + QAT_STEP * QAT_SHARE
 """A finalist's whole training over that in floating point."""
+FURTHER_RATE_SHARE = 0.5
+"""Of the peak rate, for a network that goes on from what a training has left."""
 TEACHER_STEP = 1 / 3
 """What a teacher's outputs on a batch take, of a training step of the same network."""
 MOST_EPOCHS = 120
@@ -149,6 +151,21 @@ def plan(facts: Facts, given: FinetuneParams, epochs: int) -> Plan:
     changed = augmentation(facts, epochs) if given.augment is None else given.augment
     dropout = _or(given.dropout, 0.1 if facts.texts else 0.0)
     return Plan(recipe, changed, size, dropout, epochs)
+
+
+def further_plan(facts: Facts, given: FinetuneParams, before: Plan, epochs: int) -> Plan:
+    """``epochs`` more after ``before``, in another order, augmented as trainings so long are."""
+    whole = plan(facts, given, before.epochs + epochs)
+    steps = epochs * max(1, facts.items // min(before.batch_size, facts.items))
+    recipe = dataclasses.replace(
+        whole.recipe,
+        steps=steps,
+        learning_rate=FURTHER_RATE_SHARE * whole.recipe.learning_rate,
+        warmup_steps=min(100, max(1, steps // 20)),
+        seed=given.seed + 1,
+        average=before.recipe.average,
+    )
+    return dataclasses.replace(whole, recipe=recipe, epochs=epochs)
 
 
 def quantized_plan(facts: Facts, given: FinetuneParams, before: Plan) -> Plan:

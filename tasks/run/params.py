@@ -220,6 +220,7 @@ class FinetuneParams(Block):
     finalists: Count = 4
     baselines: Whole = 0
     minutes: Positive = 3.0
+    rungs: Literal[1, 2] = 1
     start: Literal["auto", "scratch", "slice"] = "auto"
     teacher: Name | None = None
     optimizer: Optimiser | None = None

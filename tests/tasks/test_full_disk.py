@@ -14,6 +14,7 @@ from spaces.families.ibn.space import IbnSpace
 from spaces.space import load_space, sample
 from tasks import finetune_qat, prepare_dataset
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.finishing import finished
 from tasks.candidates.records import ScoreStore
 from tasks.learning.training import Checkpoint
 from tasks.run.params import DataParams
@@ -104,7 +105,7 @@ def test_finalists_of_before_stay_until_the_new_ones_are_whole(disk: Path) -> No
 
 
 def _finished(workspace: Workspace) -> Path:
-    return finetune_qat._finished(workspace, Candidate("new", {}))
+    return finished(workspace, Candidate("new", {}))
 
 
 def test_room_made_again_is_all_it_takes(disk: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from spaces.graph import OpGraph
 from tasks import finetune_qat
+from tasks.candidates import finishing
 from tasks.candidates.coster import Coster
 from tasks.learning import foreign_network, teacher
 from tasks.learning.interpreter import predict
@@ -428,7 +429,7 @@ def test_largest_finalist_comes_first_and_teaches_the_other(
     monkeypatch.setattr(workers, "run_all", in_this_process)
     monkeypatch.setattr(workers, "threads", lambda of_the_run: of_the_run)
     monkeypatch.setattr(
-        finetune_qat.Trainer,
+        finishing.Trainer,
         "_quantize_aware",
         lambda self, network, ranges, *_: _ptq(network, ranges),
     )
