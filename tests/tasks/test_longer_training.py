@@ -1,0 +1,195 @@
+"""The better half of the finalists goes on from what a training that all have had has left."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spaces.space import neighbours
+from tasks import finetune_qat
+from tasks.candidates import finishing
+from tasks.candidates.candidate import Candidate
+from tasks.candidates.coster import Coster
+from tasks.candidates.courses import courses_of, half
+from tasks.candidates.workload import training_seconds
+from tasks.learning import recipes
+from tasks.run import workers
+from tasks.run.manifest import DataManifest
+from tasks.run.params import FinetuneParams, Params, SearchParams
+from tasks.run.progress import SilentProgress
+from tasks.run.workspace import Workspace, read_json, read_npz, write_json
+from tests.prepared import prepared
+from tests.samples import opened, small_space
+
+NAME = "classification"
+SPACE, PROBLEM = small_space(NAME), opened(NAME)
+GRAPHS = [PROBLEM.complete(SPACE.lower(SPACE.smallest()))] * 4
+PICTURES = recipes.Facts(texts=False, labelled=True, items=3000, side=32, mirrored=True)
+
+
+# -- how long they are --------------------------------------------------------------------------
+
+
+def test_the_minutes_are_halved_and_the_better_half_has_twice_as_long() -> None:
+    def reckoned(rungs: int) -> Any:
+        return courses_of(PICTURES, GRAPHS, FinetuneParams(minutes=4.0, rungs=rungs), 1.0)
+
+    alone, both = reckoned(1), reckoned(2)
+    assert alone.longer is None
+    whole, first, longer = (one.floating.epochs for one in (alone.first, both.first, both.longer))
+    assert first == pytest.approx(whole / 2, abs=2)
+    assert longer == pytest.approx(2 * first, abs=3)
+    size = both.first.floating.batch_size
+    seconds = training_seconds(GRAPHS, both.first.floating.recipe.steps, size)
+    seconds += training_seconds(GRAPHS[:2], both.longer.floating.recipe.steps, size)
+    assert recipes.WITH_QAT * seconds < 4.1 * 60
+
+
+def test_epochs_that_are_given_are_doubled_for_the_better_half() -> None:
+    found = courses_of(PICTURES, GRAPHS, FinetuneParams(epochs=7, rungs=2), None)
+    assert found.longer is not None
+    assert (found.first.floating.epochs, found.longer.floating.epochs) == (7, 14)
+
+
+def test_what_goes_on_is_augmented_as_the_whole_and_in_another_order() -> None:
+    before = recipes.plan(PICTURES, FinetuneParams(), 10)
+    more = recipes.further_plan(PICTURES, FinetuneParams(), before, 20)
+    assert (before.augment.scale, more.augment.scale) == (0.0, 0.1)
+    assert more.recipe.learning_rate == before.recipe.learning_rate / 2
+    assert more.recipe.seed != before.recipe.seed
+    assert more.recipe.steps == 2 * before.recipe.steps
+
+
+@pytest.mark.parametrize(("all_of_them", "better"), [(1, 1), (2, 1), (3, 2), (4, 2), (7, 4)])
+def test_half_of_them_is_one_at_least(all_of_them: int, better: int) -> None:
+    assert half(all_of_them) == better
+
+
+# -- the stage ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensorflow: Any) -> Workspace:
+    """Three candidates of a search, and no processes."""
+
+    def in_this_process(work: Any, pieces: Sequence[Any], *_: object) -> None:
+        for piece in pieces:
+            work(piece, lambda done, note: None)
+
+    monkeypatch.setattr(workers, "run_all", in_this_process)
+    monkeypatch.setattr(workers, "threads", lambda of_the_run: of_the_run)
+    monkeypatch.setattr(
+        finishing.Trainer, "_quantize_aware", lambda self, network, ranges, *_: _ptq(network)
+    )
+    made = prepared(NAME, tmp_path)
+    coster = Coster(SPACE.name, DataManifest.read(made), Params().cost, PROBLEM)
+    points = [SPACE.smallest(), *itertools.islice(neighbours(SPACE, SPACE.smallest()), 2)]
+    records = [
+        Candidate(point.id, point.values, metric="top1", score=0.5, **coster.costs(point)).told()
+        | {"rank": 0}
+        for point in points
+    ]
+    write_json(made.search / "candidates.json", records)
+    return made
+
+
+def _ptq(network: Any) -> bytes:
+    """Stands in for quantization, which takes long."""
+    from tasks.learning.quantization import export_float
+
+    return export_float(network)
+
+
+def _run(workspace: Workspace, finalists: int = 3) -> Any:
+    p = Params(
+        finetune=FinetuneParams(
+            finalists=finalists, epochs=1, qat_epochs=1, calibration_images=8, rungs=2
+        )
+    )
+    search = SearchParams(calibration_images=8)
+    parts = (p.problem, p.space, search, p.cost, p.finetune, p.select, p.runtime)
+    return finetune_qat.run(*parts, workspace, SilentProgress())
+
+
+def _told(workspace: Workspace) -> dict[str, Any]:
+    return {
+        path.parent.name: read_json(path) for path in workspace.finalists.glob("*/metrics.json")
+    }
+
+
+def _scores(monkeypatch: pytest.MonkeyPatch, by_id: dict[str, float]) -> dict[str, Any]:
+    """Let the first training end with these scores; the answer is what it leaves."""
+    begin, begun = finishing.Trainer.begin, dict[str, Any]()
+
+    def noted(self: Any, candidate: Candidate, progress: Any) -> float:
+        begin(self, candidate, progress)
+        folder = finishing.begun(self._workspace, candidate)
+        begun[candidate.id] = read_npz(folder / "weights.npz")
+        write_json(folder / "score.json", {"score": by_id[candidate.id]})
+        return by_id[candidate.id]
+
+    monkeypatch.setattr(finishing.Trainer, "begin", noted)
+    return begun
+
+
+def test_the_better_half_has_trained_longer(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [one["id"] for one in read_json(workspace.search / "candidates.json")]
+    scores = dict(zip(ids, (0.3, 0.2, 0.9), strict=True))  # the smallest is the fastest
+    begun = _scores(monkeypatch, scores)
+    outcome = _run(workspace)
+    told = _told(workspace)
+    assert {name: one["epochs"] for name, one in told.items()} == {
+        ids[0]: 3,
+        ids[1]: 1,
+        ids[2]: 3,
+    }
+    assert {name: one["equal_score"] for name, one in told.items()} == scores
+    assert outcome["longer_training"]["epochs"] == 2
+    assert not list(workspace.state.glob("begun/*"))
+    for name, first in begun.items():
+        weights = read_npz(workspace.finalists / name / "weights.npz")
+        same = all(np.array_equal(weights[key], first[key]) for key in first)
+        assert same == (name == ids[1])
+
+
+def _anew(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.state)
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_bytes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def files() -> dict[str, bytes]:
+        return {
+            str(path.relative_to(workspace.finalists)): path.read_bytes()
+            for path in workspace.finalists.rglob("*")
+            if path.is_file()
+        }
+
+    _run(workspace, 2)
+    whole = files()
+    _anew(workspace)
+    finish, left = finishing.Trainer.finish, [1]
+
+    def killed(self: Any, *given: Any) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        finish(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finishing.Trainer, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _run(workspace, 2)
+    begun = _scores(monkeypatch, {})
+    _run(workspace, 2)
+    assert begun == {}
+    assert files() == whole
