@@ -255,6 +255,8 @@ def _finalist(
         file_bytes=path.stat().st_size,
         supernet_score=model.finalist.search_score,
         more=tested["more"],
+        equal_score=model.finalist.equal_score,
+        epochs=model.finalist.epochs,
     )
 
 

@@ -35,16 +35,16 @@ def compare(data: ReportData) -> tuple[Comparison, ...]:
 def _compare(baseline: Finalist, searched: Sequence[Finalist], data: ReportData) -> Comparison:
     limit = baseline.cost.known_latency_ms
     scored = [
-        (data.gain(one.score_int8, 0.0), one)
+        (data.gain(one.compared, 0.0), one)
         for one in searched
-        if one.score_int8 is not None and one.cost.known_latency_ms <= limit
+        if one.compared is not None and one.cost.known_latency_ms <= limit
     ]
     if not scored:
         return Comparison(baseline, None, None)
     _, best = max(scored, key=lambda pair: (pair[0], -pair[1].cost.known_latency_ms))
-    if baseline.score_int8 is None or best.score_int8 is None:
+    if baseline.compared is None or best.compared is None:
         return Comparison(baseline, best, None)
-    return Comparison(baseline, best, data.gain(best.score_int8, baseline.score_int8))
+    return Comparison(baseline, best, data.gain(best.compared, baseline.compared))
 
 
 def baselines_section(data: ReportData) -> Html:
@@ -52,7 +52,8 @@ def baselines_section(data: ReportData) -> Html:
     found = compare(data)
     if not found:
         return Html("")
-    heads = ("baseline", "latency, ms", "int8", "searched, no slower", "latency, ms", "int8")
+    file = "float, same training" if _went_on(data) else "int8"
+    heads = ("baseline", "latency, ms", file, "searched, no slower", "latency, ms", file)
     return tag(
         "div",
         tag("h3", "Against the baselines"),
@@ -89,9 +90,17 @@ def verdict(found: Sequence[Comparison], data: ReportData) -> Html:
     held = sum(gain >= 0 for gain in gains)
     words = f"At equal predicted latency the searched front is at or above {_of(held, len(found))}"
     low, high = _points(min(gains)), _points(max(gains))
-    tail = f": {low if low == high else f'{low} to {high}'} points of {data.metric.label} in int8"
+    file = "in int8"
+    if _went_on(data):
+        file = "on validation, in floating point, after the training that all of them have had"
+    tail = f": {low if low == high else f'{low} to {high}'} points of {data.metric.label} {file}"
     rest = f" No searched finalist is as fast as {_of(slow, len(found))}." if slow else ""
     return join([tag("strong", words) if held == len(found) else words, tail, ".", rest])
+
+
+def _went_on(data: ReportData) -> bool:
+    """Whether some finalists were trained longer than others."""
+    return any(one.equal_score is not None for one in data.finalists)
 
 
 def _of(some: int, total: int) -> str:
@@ -128,7 +137,7 @@ def _network(one: Finalist, data: ReportData) -> list[Html]:
     return [
         tag("th", link, scope="row"),
         tag("td", number(one.cost.known_latency_ms), class_="num"),
-        tag("td", percent(one.score_int8), class_="num"),
+        tag("td", percent(one.compared), class_="num"),
     ]
 
 

@@ -84,6 +84,9 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
     name = [tag("a", one.name, href=f"#finalist-{index}"), " ", star]
     if one.is_baseline:
         name.append(tag("span", "baseline", class_="badge", title="designed by people"))
+    if _trained_longer(one, data):
+        title = f"{one.epochs} epochs; it was among the better half after the first training"
+        name.append(tag("span", "trained longer", class_="badge", title=title))
     if one.name != one.id:
         name.append(tag("code", one.id))
     streamed = "none" if cost.streamed_bytes == 0 else size(cost.streamed_bytes)
@@ -103,6 +106,12 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(streamed, cost.streamed_bytes),
     ]
     return tag("tr", *cells)
+
+
+def _trained_longer(one: Finalist, data: ReportData) -> bool:
+    """Whether it was trained longer than others."""
+    least = min((other.epochs or 0 for other in data.finalists), default=0)
+    return one.equal_score is not None and (one.epochs or 0) > least
 
 
 def metric_words(name: str) -> str:

@@ -70,6 +70,9 @@ class Finalist:
         supernet_score: What the search had seen of it on the validation split.
         origin: Where its candidate came from; :data:`BASELINE`: people designed it.
         more: Further metrics: kind of file (``float``, ``ptq``, ``int8``) to name to value.
+        equal_score: The metric on validation in floating point after the training that all have
+            had, where the better half went on; None: all are trained alike.
+        epochs: Passes over train in floating point; None: not said.
     """
 
     id: str
@@ -85,6 +88,13 @@ class Finalist:
     supernet_score: float | None = None
     origin: str = "search"
     more: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    equal_score: float | None = None
+    epochs: int | None = None
+
+    @property
+    def compared(self) -> float | None:
+        """What others are compared with: a score after the same training."""
+        return self.score_int8 if self.equal_score is None else self.equal_score
 
     @property
     def is_baseline(self) -> bool:

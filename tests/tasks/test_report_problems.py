@@ -187,6 +187,25 @@ def test_a_baseline_meets_the_best_searched_network_no_slower() -> None:
     assert "No searched finalist is as fast as 1 of 3 baselines." in text
 
 
+def test_where_some_went_on_all_are_compared_after_the_training_that_all_have_had() -> None:
+    data = rivals(("local_search", 1.0, 0.70), ("baseline", 1.0, 0.50))
+    searched, baseline = data.finalists
+    data = dataclasses.replace(
+        data,
+        finalists=(
+            dataclasses.replace(searched, equal_score=0.40, epochs=30),
+            dataclasses.replace(baseline, equal_score=0.45, epochs=10),
+        ),
+    )
+    (only,) = compare(data)
+    assert only.gain == pytest.approx(-0.05)
+    page = render(data)
+    assert "float, same training" in page
+    assert "\u22125.0 points of mAP50 on validation, in floating point, after the" in text_of(page)
+    assert page.count(">trained longer</span>") == 1
+    assert 'title="30 epochs; it was among the better half' in page
+
+
 def test_equal_to_the_baseline_is_not_below_it() -> None:
     data = rivals(("local_search", 2.0, 0.5), ("baseline", 2.0, 0.5))
     text = text_of(render(data))
