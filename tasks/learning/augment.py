@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,35 @@ def pictures(arrays: Batch, params: AugmentParams, rng: np.random.Generator) -> 
     if params.colour:
         batch["images"] = _coloured(batch["images"], params.colour, rng)
     return batch
+
+
+def mixed(arrays: Batch, share: float, rng: np.random.Generator) -> Batch:
+    """A rectangle of a ``share`` of the pictures comes from another picture of the batch (CutMix).
+
+    Its area is uniform in 0..1 of the picture (Yun et al. 2019, arXiv:1905.04899).
+
+    Args:
+        arrays: ``images`` uint8 [n, H, W, C] and ``labels`` int32 [n].
+        share: Of the pictures, 0..1; 0 changes nothing.
+        rng: Source of all randomness.
+
+    Returns:
+        The same, and where there is a share ``others`` int32 [n], labels of those that were taken
+        from, and ``kept`` float32 [n], the part of each picture that is its own.
+    """
+    if not share:
+        return dict(arrays)
+    images = arrays["images"].copy()
+    count, height, width = images.shape[:3]
+    partners, kept = rng.permutation(count), np.ones(count, np.float32)
+    for index in np.flatnonzero(rng.random(count) < share):
+        side = math.sqrt(rng.random())
+        tall, wide = int(side * height), int(side * width)
+        top, left = rng.integers(0, height - tall + 1), rng.integers(0, width - wide + 1)
+        there = slice(top, top + tall), slice(left, left + wide)
+        images[index][there] = arrays["images"][partners[index]][there]
+        kept[index] = 1.0 - tall * wide / (height * width)
+    return {**arrays, "images": images, "others": arrays["labels"][partners], "kept": kept}
 
 
 def tokens(arrays: Batch, params: AugmentParams, rng: np.random.Generator) -> Batch:

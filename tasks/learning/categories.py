@@ -14,15 +14,26 @@ from tasks.learning.samples import Segment, judged
 Tensor = Any  # tensorflow ships no types for it
 
 
-def cross_entropy(labels: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+def cross_entropy(
+    labels: Tensor,
+    logits: Tensor,
+    smoothing: float,
+    mixed: tuple[Tensor, Tensor] | None = None,
+) -> Tensor:
     """Mean cross entropy of logits [n, classes] for integer labels [n].
 
-    ``smoothing`` of the target's mass is spread over all classes.
+    ``smoothing`` of the target's mass is spread over all classes. ``mixed``: a second label of
+    each sample [n], and the part [n] of it that is of the first.
     """
     import tensorflow as tf
 
     classes = logits.shape[-1]
-    targets = tf.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+    targets = tf.one_hot(labels, classes)
+    if mixed is not None:
+        others, kept = mixed
+        part = kept[:, None]
+        targets = part * targets + (1.0 - part) * tf.one_hot(others, classes)
+    targets = targets * (1.0 - smoothing) + smoothing / classes
     return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(targets, logits))
 
 

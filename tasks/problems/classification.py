@@ -59,22 +59,24 @@ class Classification:
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """See :func:`tasks.learning.augment.pictures`."""
-        return augment.pictures(dict(arrays), params, rng)
+        """See :func:`tasks.learning.augment.pictures` and :func:`tasks.learning.augment.mixed`."""
+        return augment.mixed(augment.pictures(dict(arrays), params, rng), params.mix, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """Pixels in [-1, 1]."""
         return {"input": normalise(arrays["images"])}
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """``labels`` int32 [n]."""
-        return {"labels": arrays["labels"]}
+        """``labels`` int32 [n]; of mixed pictures ``others`` [n] and ``kept`` float32 [n]."""
+        names = ("labels", "others", "kept")
+        return {name: arrays[name] for name in names if name in arrays}
 
     def loss(
         self, targets: Mapping[str, Tensor], outputs: tuple[Tensor, ...], smoothing: float
     ) -> Tensor:
         """Cross entropy."""
-        return categories.cross_entropy(targets["labels"], outputs[0], smoothing)
+        mixed = (targets["others"], targets["kept"]) if "others" in targets else None
+        return categories.cross_entropy(targets["labels"], outputs[0], smoothing, mixed)
 
     def distill(
         self,

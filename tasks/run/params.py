@@ -164,6 +164,7 @@ class AugmentParams(Block):
     scale: Share = 0.0
     colour: Share = 0.0
     drop_tokens: Share = 0.0
+    mix: Share = 0.0
 
 
 Optimiser = Literal["sgd", "adam"]

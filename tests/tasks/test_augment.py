@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from tasks.learning import augment
-from tasks.learning.augment import IGNORE, UNKNOWN, pictures, tokens
+from tasks.learning.augment import IGNORE, UNKNOWN, mixed, pictures, tokens
+from tasks.learning.categories import cross_entropy
 from tasks.run.params import AugmentParams
 from tests.samples import SMALL, opened, samples
 
-EVERYTHING = AugmentParams(flip=True, crop=3, scale=0.4, colour=0.3, drop_tokens=0.3)
+EVERYTHING = AugmentParams(flip=True, crop=3, scale=0.4, colour=0.3, drop_tokens=0.3, mix=0.5)
 NOTHING = AugmentParams(crop=0)
 
 
@@ -204,3 +205,64 @@ def test_words_are_lost_but_no_marks_and_no_targets() -> None:
     assert 0.2 < lost[arrays["tokens"] >= 4].mean() < 0.4
     for part in set(arrays) - {"tokens"}:
         np.testing.assert_array_equal(found[part], arrays[part])
+
+
+# -- parts from other pictures ------------------------------------------------------------------
+
+
+def _plain(count: int = 40, height: int = 12, width: int = 20) -> dict[str, Any]:
+    """Picture n is all n, and so is its label."""
+    images = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (count, height, width, 3)).copy()
+    return {"images": images, "labels": np.arange(count, dtype=np.int32)}
+
+
+def test_a_rectangle_comes_from_the_picture_whose_label_is_told() -> None:
+    batch = _plain()
+    found = mixed(batch, 0.5, np.random.default_rng(3))
+    changed = 0
+    for index, image in enumerate(found["images"]):
+        other, kept = found["others"][index], found["kept"][index]
+        strange = (image != index).all(axis=-1)
+        assert set(np.unique(image)) <= {index, other}
+        assert kept == pytest.approx(1 - strange.mean() if other != index else kept)
+        if strange.any():
+            rows, columns = np.flatnonzero(strange.any(1)), np.flatnonzero(strange.any(0))
+            assert strange[np.ix_(rows, columns)].all()
+            assert len(rows) == np.ptp(rows) + 1 and len(columns) == np.ptp(columns) + 1
+            changed += 1
+    assert 10 <= changed <= 30  # derived: 20 of 40 on average, standard deviation 3
+    assert sorted(found["others"]) == list(range(40))
+    np.testing.assert_array_equal(found["labels"], batch["labels"])
+
+
+def test_parts_of_all_sizes_are_taken() -> None:
+    kept = mixed(_plain(250), 1.0, np.random.default_rng(0))["kept"]
+    # derived: the area is uniform in 0..1, a little less for whole pixels
+    assert 0.45 < kept.mean() < 0.65
+    assert (kept < 0.2).any() and (kept > 0.9).any()
+
+
+def test_no_share_changes_nothing_and_the_batch_is_left_alone() -> None:
+    batch, rng = _plain(), np.random.default_rng(0)
+    before = batch["images"].copy()
+    assert mixed(batch, 0.0, rng).keys() == batch.keys()
+    assert rng.random() == np.random.default_rng(0).random()
+    mixed(batch, 1.0, rng)
+    np.testing.assert_array_equal(batch["images"], before)
+
+
+@pytest.mark.usefixtures("tensorflow")
+def test_the_loss_of_a_mixture_is_that_of_its_parts() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4, 3)).astype(np.float32)
+    labels, others = np.array([0, 1, 2, 0], np.int32), np.array([2, 1, 0, 1], np.int32)
+
+    def loss(kept: float) -> float:
+        part = np.full(4, kept, np.float32)
+        return float(cross_entropy(labels, logits, 0.1, (others, part)))
+
+    one, two = (float(cross_entropy(of, logits, 0.1)) for of in (labels, others))
+    assert loss(1.0) == pytest.approx(one, rel=1e-6)
+    assert loss(0.0) == pytest.approx(two, rel=1e-6)
+    assert loss(0.25) == pytest.approx(0.25 * one + 0.75 * two, rel=1e-6)
