@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -197,3 +198,13 @@ def test_verdict_is_told_in_one_line() -> None:
     assert "\n" not in line and "tau 0.87" in line and "MACs 0.87" in line
     few = gate.verdict(candidates[:2], truth[:2], "top1", [])
     assert not few["passed"] and "too few" in gate.told(few)
+
+
+def test_pictures_are_mixed_only_where_each_is_seen_often_and_has_a_class() -> None:
+    def share(facts: recipes.Facts, epochs: int) -> float:
+        return recipes.augmentation(facts, epochs).mix
+
+    often = recipes.MIXED_EPOCHS
+    assert (share(PICTURES, often - 1), share(PICTURES, often)) == (0.0, recipes.MIX)
+    masks = dataclasses.replace(PICTURES, labelled=False)
+    assert share(masks, often) == share(dataclasses.replace(PICTURES, texts=True), often) == 0.0
