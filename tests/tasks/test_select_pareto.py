@@ -136,6 +136,20 @@ def test_summary_names_the_best_of_all(workspace: Workspace) -> None:
     assert summary["hypervolume_hand_made"] == pytest.approx(_union(hand_made))
 
 
+def test_searched_and_hand_made_are_compared_after_equal_trainings(workspace: Workspace) -> None:
+    equal = {name: top1 - 0.3 * (name == "slow") for name, (top1, _, _) in FINALISTS.items()}
+    for name, score in equal.items():
+        path = workspace.finalists / name / "metrics.json"
+        write_json(path, read_json(path) | {"equal_score": score, "epochs": 9})
+    summary = run(ProblemParams(), CostParams(), SelectParams(), workspace, SilentProgress())
+    rows = {name: (equal[name], *row[1:]) for name, row in FINALISTS.items()}
+    for of_them, part in (("hand_made", True), ("searched", False)):
+        same = [row for name, row in rows.items() if (name in HAND_MADE) == part]
+        assert summary[f"hypervolume_{of_them}"] == pytest.approx(_union(same))
+    assert summary["hypervolume"] == pytest.approx(_union(FINALISTS.values()))
+    assert read_json(workspace.selection / "front.json")[0]["epochs"] == 9
+
+
 def _union(rows: Iterable[tuple[float, float, float]]) -> float:
     """Share of the box that rows dominate, by inclusion and exclusion."""
     boxes = [(top1, 1 - latency / 8) for top1, latency, _ in rows]
