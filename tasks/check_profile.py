@@ -24,6 +24,7 @@ from spaces.space import Architecture, load_baselines, sample
 from tasks.candidates.coster import Coster
 from tasks.candidates.courses import courses_of, half
 from tasks.candidates.evaluator import AUTO
+from tasks.candidates.other_devices import other_devices
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
 from tasks.candidates.workload import CORES, step_seconds, training_seconds
 from tasks.data import losses, remarks
@@ -123,6 +124,8 @@ class _Ahead:
         space, device = self.params.space.name, Path(cost.device).stem
         count, _ = estimated_count(self.coster.space)
         narrow = ", narrowed by space.choices" if self.params.space.choices else ""
+        others = other_devices(cost)
+        device += "".join(f" and {one.name}" for one in others)
         yield (
             f"networks: {space} (about {count:.0e} architectures{narrow}) on {device}, by the "
             f"cost model {cost.method}, not measured"
@@ -130,19 +133,28 @@ class _Ahead:
         within = self.coster.within()
         points = [point for point in {**self.named, **dict.fromkeys(self.drawn)} if within(point)]
         costs = [self.coster.costs(point) for point in points]
-        front = is_on_front([[one["latency_ms"], -float(one["macs"])] for one in costs])
+        latencies = ("latency_ms", *(one.latency for one in others))
+        front = is_on_front(
+            [[*(one[name] for name in latencies), -float(one["macs"])] for one in costs]
+        )
         rows = sorted(
-            (one["latency_ms"], one["macs"], one["weight_bytes"], self.named.get(point, "random"))
+            (
+                tuple(one[name] for name in latencies),
+                one["macs"],
+                one["weight_bytes"],
+                self.named.get(point, "random"),
+            )
             for point, one, kept in zip(points, costs, front, strict=True)
             if kept
         )
         places = np.unique(
             np.linspace(0, len(rows) - 1, min(_SHOWN, len(rows))).round().astype(int)
         )
-        shown = [("  latency ms", "million MACs", "weights kB", "network")]
-        for latency, macs, weights, name in (rows[place] for place in places):
-            numbers = (f"  {latency:.3f}", f"{macs / 1e6:.2f}", f"{weights / 1e3:.0f}")
-            shown.append((*numbers, name))
+        there = tuple(f"on {one.name}" for one in others)
+        shown = [("  latency ms", *there, "million MACs", "weights kB", "network")]
+        for times, macs, weights, name in (rows[place] for place in places):
+            took = (f"  {times[0]:.3f}", *(f"{one:.3f}" for one in times[1:]))
+            shown.append((*took, f"{macs / 1e6:.2f}", f"{weights / 1e3:.0f}", name))
         yield table(shown)
         yield (
             f"  the front by MACs, which stand for accuracy here, of {len(points)} networks: "

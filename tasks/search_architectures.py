@@ -30,7 +30,8 @@ from tasks.candidates.candidate import Candidate, write_candidates
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
 from tasks.candidates.machine_speed import speed_of
-from tasks.candidates.objectives import COSTS
+from tasks.candidates.objectives import COSTS, is_cost
+from tasks.candidates.other_devices import elsewhere_of, other_devices
 from tasks.candidates.records import Record
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
 from tasks.candidates.scores import Scores
@@ -113,7 +114,8 @@ class Search:
         self._params, self._runtime, self._workspace = search, runtime, workspace
         self._manifest = DataManifest.read(workspace)
         self._problem = open_problem(problem, workspace)
-        self._objectives = objectives.parse(select.objectives, problem.name)
+        there = tuple(one.latency for one in other_devices(cost))
+        self._objectives = objectives.parse(select.objectives, problem.name, there)
         self._coster = Coster(space.name, self._manifest, cost, self._problem, space.offers)
         self._scores = Scores(Bench(problem, space.name, search, runtime, workspace, epochs=1))
         self._facts = recipes.facts_of(self._manifest)
@@ -195,7 +197,7 @@ class Search:
 
     def _known_losses(self, points: Sequence[Architecture]) -> dict[str, FloatArray]:
         """Losses of those objectives that are costs."""
-        goals = {one.name: one.goal for one in self._objectives if one.name in COSTS}
+        goals = {one.name: one.goal for one in self._objectives if is_cost(one.name)}
         columns = self._coster.columns(points, tuple(goals))
         return {name: -columns[name] if goals[name] == "max" else columns[name] for name in goals}
 
@@ -316,6 +318,8 @@ class Search:
     def _unscored(self, point: Architecture, rung: int, evaluator: str) -> Candidate:
         number = self._numbers.get(point)
         name, origin = self._names.get(point, (None, self._params.algorithm))
+        costs = self._coster.costs(point)
+        there = elsewhere_of(costs)
         return Candidate(
             id=point.id,
             architecture=point.values,
@@ -327,7 +331,8 @@ class Search:
             evaluator=evaluator,
             epochs=None if evaluator == "shared" else self._epochs,
             metric=self._problem.metric.name,
-            **self._coster.costs(point),
+            elsewhere=there,
+            **{name: cost for name, cost in costs.items() if name not in there},
         )
 
     def tell(self, chunk: Chunk, candidates: Sequence[Candidate]) -> None:
@@ -379,7 +384,8 @@ class Search:
         self._scores.close()
         self._board.rank()
         front = self._board.front
-        largest = {name: self._coster.costs(self._coster.space.largest())[name] for name in COSTS}
+        costs = self._coster.costs(self._coster.space.largest())
+        largest = {name: costs[name] for name in (*COSTS, *self._coster.elsewhere)}
         write_candidates(self._workspace, self.candidates)
         write_json(
             self._workspace.search / "fidelity.json",

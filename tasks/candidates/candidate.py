@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tasks.candidates.other_devices import elsewhere_of, is_elsewhere
 from tasks.run.workspace import Workspace, WorkspaceError, read_json, write_json
 
 BASELINE = "baseline"
 """Origin of what people designed."""
 DONE = "done"
 """Status of a candidate that has a score."""
-_APART = ("metric", "score", "more", "lower_rungs", "rank", "on_pareto")
+_APART = ("metric", "score", "more", "elsewhere", "lower_rungs", "rank", "on_pareto")
 _NEEDED = ("id", "architecture")
 
 
@@ -37,6 +38,7 @@ class Candidate:
         more: Further metrics by name.
         latency_ms, peak_memory_bytes, weight_bytes, streamed_bytes, macs, parameters, energy_mj:
             Costs on the device.
+        elsewhere: Costs on other devices by name: see :mod:`tasks.candidates.other_devices`.
         depth: Number of blocks.
         mean_kernel, mean_expansion, mean_width: Over its blocks.
         share_dw, share_fused, share_grouped: Shares of its blocks, 0..1.
@@ -76,6 +78,7 @@ class Candidate:
     on_pareto: bool | None = None
     rank: int | None = None
     lower_rungs: tuple[float | None, ...] = ()
+    elsewhere: Mapping[str, float | None] = field(default_factory=dict)
 
     @staticmethod
     def of(told: Mapping[str, Any], metric: str = "score") -> Candidate:
@@ -92,11 +95,14 @@ class Candidate:
             raise WorkspaceError(
                 f"a candidate record must have id and architecture, but got none of {missing}."
             )
-        own = {one.name for one in dataclasses.fields(Candidate)} - {"metric", "score", "more"}
+        apart = {"metric", "score", "more", "elsewhere"}
+        own = {one.name for one in dataclasses.fields(Candidate)} - apart
         known = {name: value for name, value in told.items() if name in own}
         known["lower_rungs"] = tuple(told.get("lower_rungs", ()))
-        more = {name: told[name] for name in told if name not in own and name != metric}
-        return Candidate(**known, metric=metric, score=told.get(metric), more=more)
+        there = elsewhere_of(told)
+        known |= {"elsewhere": there, "metric": metric, "score": told.get(metric)}
+        more = [name for name in told if name not in own and name not in there and name != metric]
+        return Candidate(**known, more={name: told[name] for name in more})
 
     @property
     def is_done(self) -> bool:
@@ -117,6 +123,8 @@ class Candidate:
         """A metric or a cost by name; None: unknown."""
         if name == self.metric:
             return self.score
+        if is_elsewhere(name):
+            return self.elsewhere.get(name)
         found = self.more[name] if name in self.more else getattr(self, name, None)
         return None if found is None else float(found)
 
@@ -135,7 +143,7 @@ class Candidate:
         """As an object of the file; ``rank`` and ``on_pareto`` only once they are known."""
         names = [one.name for one in dataclasses.fields(self) if one.name not in _APART]
         found = {name: getattr(self, name) for name in names}
-        found |= {self.metric: self.score, **self.more}
+        found |= {**self.elsewhere, self.metric: self.score, **self.more}
         if self.lower_rungs:
             found["lower_rungs"] = list(self.lower_rungs)
         if self.on_pareto is not None:

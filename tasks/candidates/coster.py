@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -11,12 +12,13 @@ from hw.columns import FloatArray
 from hw.cost_model import COMPILED, OWN, CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
-from spaces.graph import OpGraph
+from spaces.graph import OpBatch, OpGraph
 from spaces.narrowed import Offers
 from spaces.search_support.proposals import CostLimits
 from spaces.space import Architecture, TrainableSpace, load_baselines
 from spaces.trainable.reach import family_limits
 from tasks.candidates.limits import cost_limits
+from tasks.candidates.other_devices import LATENCY, other_devices
 from tasks.candidates.records import Record, costs, describe
 from tasks.learning.networks import sized
 from tasks.learning.protocols import Head, completed
@@ -24,11 +26,37 @@ from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams
 
 
+@dataclass(frozen=True, slots=True)
+class _Models:
+    """The cost models of one device: what a candidate is costed by, and what many are."""
+
+    exact: CostModel
+    quick: CostModel
+
+    @staticmethod
+    def of(device_name: str, method: str) -> _Models:
+        device = load_device(device_name)
+        # A compiler takes a second a network: what is only looked at is costed by the laws.
+        quick = OWN if method == COMPILED else method
+        return _Models(load_cost_model(method, device), load_cost_model(quick, device))
+
+    def many(self, batch: OpBatch | None) -> Mapping[str, FloatArray]:
+        """Costs of many; nothing where a batch does not tell where ops of such networks run."""
+        if batch is None:
+            return {}
+        try:
+            return self.quick.estimate_many(batch)
+        except CostModelError:
+            return {}
+
+
 @final
 class Coster:
     """Cost of architectures from their graphs, remembered.
 
     Attributes:
+        elsewhere: Names of the costs on other devices, see
+            :mod:`tasks.candidates.other_devices`.
         asked: Largest allowed values that ``cost`` sets, by names of ``costs``.
         limits: The same, and those of the space's family: see :mod:`spaces.trainable.reach`.
     """
@@ -43,11 +71,11 @@ class Coster:
     ) -> None:
         self.space: TrainableSpace = sized(space_name, manifest, choices)
         self.device, self.method = cost.device, cost.method
-        device = load_device(cost.device)
-        self._model: CostModel = load_cost_model(cost.method, device)
-        # A compiler takes a second a network: what is only looked at is costed by the laws.
-        quick = OWN if cost.method == COMPILED else cost.method
-        self._quick: CostModel = load_cost_model(quick, device)
+        self._models = _Models.of(cost.device, cost.method)
+        self._others = {
+            one.latency: _Models.of(one.device, cost.method) for one in other_devices(cost)
+        }
+        self.elsewhere = tuple(self._others)
         self._head = head
         self._known: dict[Architecture, Record] = {}
         self.asked = cost_limits(cost)
@@ -59,10 +87,17 @@ class Coster:
         return self._head.complete(self.space.lower(point))
 
     def costs(self, point: Architecture) -> Record:
-        """The numbers that :func:`tasks.candidates.records.describe` and ``costs`` there name."""
+        """The numbers that :func:`tasks.candidates.records.describe` and ``costs`` there name.
+
+        And those of ``elsewhere``.
+        """
         if point not in self._known:
             graph = self.graph(point)
-            self._known[point] = describe(graph) | costs(graph, self._model.estimate(graph))
+            here = describe(graph) | costs(graph, self._models.exact.estimate(graph))
+            self._known[point] = here | {
+                name: one.exact.estimate(graph).known_latency_ms
+                for name, one in self._others.items()
+            }
         return self._known[point]
 
     def columns(
@@ -74,16 +109,25 @@ class Coster:
         have them), and much faster; what a batch does not tell comes from there. A cost that a
         network does not have is NaN.
         """
-        try:
-            found = self._quick.estimate_many(completed(self._head, self.space, points))
-        except CostModelError:  # a batch does not tell where ops of such networks run
-            found = {}
+        batch = self._batch(points)
+        there = {name for name in names if name in self._others}
+        found = dict(self._models.many(batch)) if set(names) - there else {}
+        for name in there:
+            columns = self._others[name].many(batch)
+            found |= {name: columns[LATENCY]} if columns else {}
         return {
             name: found[name]
             if name in found
             else np.array([self.costs(point)[name] for point in points], np.float64)
             for name in names
         }
+
+    def _batch(self, points: Sequence[Architecture]) -> OpBatch | None:
+        """Whole networks as columns, lowered once for all devices."""
+        try:
+            return completed(self._head, self.space, points)
+        except CostModelError:
+            return None
 
     def within(self) -> CostLimits:
         """Says whether an architecture keeps to ``limits``; anew, since it counts what it saw."""

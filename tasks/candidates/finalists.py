@@ -44,7 +44,7 @@ def choose_finalists(
     corner = np.full(scaled.shape[1], 1.1)
     ranks = [_rank(one) for one in good]
     order = sorted(range(len(good)), key=lambda index: (ranks[index], good[index].id))
-    scores = [at for at, goal in enumerate(goals) if goal.name not in objectives.COSTS]
+    scores = [at for at, goal in enumerate(goals) if not objectives.is_cost(goal.name)]
     leaders = [min(order, key=lambda i: (ranks[i], table[i, at], good[i].id)) for at in scores]
     chosen = list(dict.fromkeys(leaders))[:count]
     for rank in sorted(set(ranks)):

@@ -22,6 +22,7 @@ from spaces.space import Architecture, architecture
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.courses import Courses
 from tasks.candidates.finalist import Finalist
+from tasks.candidates.other_devices import other_devices
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
 from tasks.learning.inputs import inputs_in_batches
@@ -146,8 +147,7 @@ class Trainer:
         )
         workspace, finetune = setting.workspace, setting.finetune
         self._params, self._workspace, self._courses = finetune, workspace, setting.courses
-        device = load_device(setting.cost.device)
-        self._split = family_of(device).splits_groups(device)
+        self._split = _splits_groups(setting.cost)
         self._problem: Problem = open_problem(setting.problem, workspace)
         name = setting.space.name
         self._space = sized(name, DataManifest.read(workspace))
@@ -342,3 +342,9 @@ class Trainer:
             file_bytes={kind: len(content) for kind, content in files.items()}
             | {"int8": len(files[better])},
         )
+
+
+def _splits_groups(cost: CostParams) -> bool:
+    """Whether any device needs group convolutions in parts: one file is for all of them."""
+    devices = (cost.device, *(one.device for one in other_devices(cost)))
+    return any(family_of(one).splits_groups(one) for one in map(load_device, devices))

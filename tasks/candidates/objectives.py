@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.candidates.other_devices import is_elsewhere
 from tasks.learning.problem import load_problem, problem_names
 
 COSTS = (
@@ -74,42 +75,60 @@ def metrics() -> Mapping[str, str]:
     return {name: load_problem(name).metric.name for name in problem_names()}
 
 
-def known(problem: str | None = None) -> tuple[str, ...]:
-    """Names that may be objectives: of one problem, or of any."""
+def is_cost(name: str) -> bool:
+    """Whether an objective is a cost, and no metric: on ``cost.device`` or on another device."""
+    return name in COSTS or is_elsewhere(name)
+
+
+def known(problem: str | None = None, elsewhere: Sequence[str] = ()) -> tuple[str, ...]:
+    """Names that may be objectives: of one problem, or of any; and costs ``elsewhere``."""
     scores = metrics().values() if problem is None else (metrics()[problem],)
-    return (*dict.fromkeys(scores), *COSTS)
+    return (*dict.fromkeys(scores), *COSTS, *elsewhere)
 
 
-def parse(texts: Sequence[str], problem: str | None = None) -> tuple[Objective, ...]:
+def parse(
+    texts: Sequence[str], problem: str | None = None, elsewhere: Sequence[str] | None = None
+) -> tuple[Objective, ...]:
     """Objectives from ``"name:goal"``.
 
     Args:
         texts: What stands under ``select.objectives``.
         problem: Whose candidates are to be compared; None: of any problem.
+        elsewhere: Costs on other devices than ``cost.device``; None: on any device.
 
     Raises:
         ObjectiveError: No candidate, or none of this problem, reports such a name.
     """
     parted = [text.partition(":") for text in texts]
     for name, _, _ in parted:
-        _check(name, texts, problem)
+        if elsewhere is None and is_elsewhere(name):
+            continue
+        _check(name, texts, problem, elsewhere or ())
     return tuple(Objective(name, "max" if goal == "max" else "min") for name, _, goal in parted)
 
 
-def _check(name: str, texts: Sequence[str], problem: str | None) -> None:
-    if name in known(problem):
+def _check(name: str, texts: Sequence[str], problem: str | None, elsewhere: Sequence[str]) -> None:
+    names = known(problem, elsewhere)
+    if name in names:
         return
+    if is_elsewhere(name):
+        device = name.partition("/")[0]
+        raise ObjectiveError(
+            f"an objective must be one of {', '.join(names)}, but got {name!r} in "
+            f"select.objectives. Name {device} in cost.devices, or choose another one; on "
+            "cost.device it is latency_ms."
+        )
     owner = next((owner for owner, metric in metrics().items() if metric == name), None)
     if problem is None or owner is None:
         raise ObjectiveError(
-            f"an objective must be one of {', '.join(known(problem))}, but got {name!r} in "
+            f"an objective must be one of {', '.join(names)}, but got {name!r} in "
             "select.objectives."
         )
     own = load_problem(problem).metric
     cured = [f"{own.name}:{own.goal}" if text.startswith(f"{name}:") else text for text in texts]
     goals = ", ".join(text.replace(":", ": ") for text in dict.fromkeys(cured))
     raise ObjectiveError(
-        f"an objective of {problem} must be one of {', '.join(known(problem))}, but got {name!r}, "
+        f"an objective of {problem} must be one of {', '.join(names)}, but got {name!r}, "
         f"which {owner} is scored by. Set select.objectives to {{{goals}}}."
     )
 

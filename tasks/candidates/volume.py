@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spaces.search_support.dominance import hypervolume
-from tasks.candidates.objectives import COSTS, Objective, Valued
+from tasks.candidates.objectives import Objective, Valued, is_cost
 
 Corner = Mapping[str, float]
 
@@ -22,7 +22,7 @@ Corner = Mapping[str, float]
 def corner_of(objectives: Sequence[Objective], largest: Mapping[str, Any]) -> dict[str, float]:
     """Worst useful value by objective: 0 of a score, what ``largest`` takes of a cost."""
     return {
-        one.name: float(largest[one.name] or 0) if one.name in COSTS else 0.0 for one in objectives
+        one.name: float(largest[one.name] or 0) if is_cost(one.name) else 0.0 for one in objectives
     }
 
 
@@ -32,10 +32,10 @@ def volume(several: Sequence[Valued], objectives: Sequence[Objective], corner: C
     A cost that the largest network does not have either (a model without memory) parts nobody and
     is left out.
     """
-    used = [one for one in objectives if one.name not in COSTS or corner[one.name] > 0]
+    used = [one for one in objectives if not is_cost(one.name) or corner[one.name] > 0]
     rows = [
         [
-            goal.of(one) / corner[goal.name] if goal.name in COSTS else 1 - goal.of(one)
+            goal.of(one) / corner[goal.name] if is_cost(goal.name) else 1 - goal.of(one)
             for goal in used
         ]
         for one in several

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,18 +72,42 @@ def _teacher(params: Params) -> Path | None:
     return teacher.own(params.finetune.teacher)
 
 
-def _device(params: Params) -> Path | None:
+def _profile(device: str) -> Path | None:
+    """The file of a device that does not ship with the project."""
     from hw.device import DEVICES, device_file
 
-    path = device_file(params.cost.device)
+    path = device_file(device)
     return None if path.parent == DEVICES else path
+
+
+def _device(params: Params) -> Path | None:
+    return _profile(params.cost.device)
 
 
 def _limiting_device(params: Params) -> Path | None:
     """Which networks a supernet is trained for depends on the device where there are limits."""
-    from tasks.candidates.limits import cost_limits
+    from tasks.candidates.limits import own_limits
 
-    return _device(params) if cost_limits(params.cost) else None
+    return _device(params) if own_limits(params.cost) else None
+
+
+def _devices(params: Params, limiting: bool = False) -> dict[str, Path]:
+    """Of the further devices; of those that are ``limiting``, where only they are read."""
+    found = {
+        name: _profile(name)
+        for name, one in params.cost.devices
+        if not limiting or one.target_latency_ms is not None
+    }
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _limiting_devices(params: Params) -> dict[str, Path]:
+    return _devices(params, limiting=True)
+
+
+def _reported(params: Params) -> dict[str, Path]:
+    found = {name: _profile(name) for name in params.report.other_devices}
+    return {name: path for name, path in found.items() if path is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +117,22 @@ class NamedFile:
     Attributes:
         parameter: As ``block.key``.
         stages: Names of those that read what lies there.
-        place: Where that would be; None where the parameter names no file.
+        place: Where that would be; None where the parameter names no file. Of a parameter that
+            names several, places by what is below it, as in ``block.key.below``.
         look: What is to be known of it, as JSON can write it.
     """
 
     parameter: str
     stages: tuple[str, ...]
-    place: Callable[[Params], Path | None]
+    place: Callable[[Params], Path | Mapping[str, Path] | None]
     look: Callable[[Path], object] = content
+
+    def found(self, params: Params) -> dict[str, Path]:
+        """What is there, by ``block.key``."""
+        place = self.place(params)
+        if not isinstance(place, Mapping):
+            return {self.parameter: place} if place and place.exists() else {}
+        return {f"{self.parameter}.{at}": one for at, one in place.items() if one.exists()}
 
 
 NAMED = (
@@ -109,6 +141,9 @@ NAMED = (
     NamedFile("supernet.start_from", ("train_supernet",), _start_from),
     NamedFile("cost.device", ("train_supernet",), _limiting_device),
     NamedFile("cost.device", ("search", "finetune", "select"), _device),
+    NamedFile("cost.devices", ("train_supernet",), _limiting_devices),
+    NamedFile("cost.devices", ("search", "finetune", "select"), _devices),
+    NamedFile("report.other_devices", ("report",), _reported),
     NamedFile("finetune.teacher", ("finetune",), _teacher),
 )
 
@@ -118,14 +153,19 @@ def places(stage: str, params: Params) -> dict[str, Path]:
 
     What is not there is left out: it is refused elsewhere, or the name of something else.
     """
-    found = ((one.parameter, one.place(params)) for one in NAMED if stage in one.stages)
-    return {parameter: place for parameter, place in found if place and place.exists()}
+    found: dict[str, Path] = {}
+    for one in NAMED:
+        found |= one.found(params) if stage in one.stages else {}
+    return found
 
 
 def contents(stage: str, params: Params) -> dict[str, object]:
     """What is in them now, by ``block.key``; two of these differ if what was read may differ."""
-    looks = {one.parameter: one.look for one in NAMED if stage in one.stages}
-    return {key: looks[key](place) for key, place in places(stage, params).items()}
+    looked: dict[str, object] = {}
+    for one in NAMED:
+        if stage in one.stages:
+            looked |= {key: one.look(place) for key, place in one.found(params).items()}
+    return looked
 
 
 def all_contents(params: Params) -> dict[str, dict[str, object]]:

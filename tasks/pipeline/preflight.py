@@ -16,6 +16,7 @@ from spaces.space import (
 from tasks.candidates import objectives
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, EvaluatorError, load_evaluator
+from tasks.candidates.other_devices import other_devices
 from tasks.data import losses
 from tasks.data.arrays import load_split
 from tasks.data.dataset import DataError, Source, check_source, format_names, kind_of
@@ -42,9 +43,11 @@ def check(params: Params) -> None:
     teacher.check_file(params.finetune.teacher)
     device = load_device(params.cost.device)
     load_cost_model(params.cost.method, device)
+    for one in other_devices(params.cost):
+        load_cost_model(params.cost.method, load_device(one.device))
     for other in params.report.other_devices:
         load_device(other)
-    goals = [goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)]
+    goals = goal_names(params)
     if "energy_mj" in goals and device.energy is None:
         raise objectives.ObjectiveError(
             "energy_mj must be known to be an objective, but got device "
@@ -54,6 +57,17 @@ def check(params: Params) -> None:
     raw = check_source(params.data.format, Source(params.data.source, params.data.boxes))
     if raw is not None:
         losses.check_source(raw, params.data.allowed_loss)
+
+
+def goal_names(params: Params) -> tuple[str, ...]:
+    """Names of the objectives.
+
+    Raises:
+        ObjectiveError: Nothing reports one of them.
+    """
+    there = tuple(one.latency for one in other_devices(params.cost))
+    goals = objectives.parse(params.select.objectives, params.problem.name, there)
+    return tuple(goal.name for goal in goals)
 
 
 def check_evaluator(params: Params) -> None:
@@ -123,9 +137,7 @@ def check_target(params: Params, workspace: Workspace) -> None:
     check_teacher(params, coster, problem, workspace)
     if not coster.asked:
         return
-    names = tuple(
-        goal.name for goal in objectives.parse(params.select.objectives, params.problem.name)
-    )
+    names = goal_names(params)
     baselines = offered(coster.space, load_baselines(params.space.name))
     known = (coster.space.smallest(), *baselines.values())
     load_algorithm(params.search.algorithm)(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticKnownError
@@ -32,7 +34,9 @@ BoxForm = Literal[
     "relative_xyxy",
     "relative_cxcywh",
 ]
-Objective = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:(max|min)$")]
+DEVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+Objective = Annotated[str, Field(pattern=rf"^({DEVICE_NAME}/)?[a-z][a-z0-9_]*:(max|min)$")]
+"""A metric or a cost and its goal; before a slash, the device that the cost is on."""
 
 
 class ParamsError(ValueError):
@@ -206,13 +210,94 @@ class SearchParams(Block):
     validation_images: Count | None = None
 
 
+class DeviceParams(Block):
+    """What it may cost on a further device."""
+
+    target_latency_ms: Positive | None = None
+
+
+def device_name(device: str) -> str:
+    """What a device is called in the names of costs: its file without folder and ending.
+
+    >>> device_name("tensor_g1"), device_name("boards/mine.v2.yaml")
+    ('tensor_g1', 'mine.v2')
+    """
+    return re.sub(r"\.ya?ml$", "", device.rpartition("/")[2])
+
+
+def _devices(value: object) -> object:
+    """A mapping of devices to their limits as pairs, see :func:`_pairs`."""
+    if isinstance(value, tuple):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            "must be devices with their limits, such as {ethos_u55_128: {target_latency_ms: "
+            f"1.0}}}}, but got {short(value)}"
+        )
+    return tuple((name, _limits(name, limits)) for name, limits in value.items())
+
+
+def _limits(device: object, limits: object) -> DeviceParams:
+    """Of one device; YAML's nothing is no limit."""
+    if not isinstance(device, str) or not re.fullmatch(DEVICE_NAME, device_name(device)):
+        raise ValueError(
+            "a device must be called by letters, digits, '_', '-' and '.', for costs and metrics "
+            f"bear its name, but got {short(device)}"
+        )
+    given = {} if limits is None else limits
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"{device} must have its limits, such as {{target_latency_ms: 1.0}}, or {{}}, but got "
+            f"{short(limits)}"
+        )
+    if unknown := [key for key in given if key not in DeviceParams.model_fields]:
+        known = ", ".join(DeviceParams.model_fields)
+        raise ValueError(f"{device} may have {known}, but got {short(unknown[0])}")
+    try:
+        return DeviceParams.model_validate(dict(given))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(
+            f"{device}: {wrong['loc'][0]} must be a number above 0 or null, but got "
+            f"{short(wrong['input'])}"
+        ) from None
+
+
+def _by_device(pairs: tuple[tuple[str, DeviceParams], ...]) -> dict[str, dict[str, Any]]:
+    return {device: limits.model_dump() for device, limits in pairs}
+
+
 class CostParams(Block):
-    """What it may cost, and where."""
+    """What it may cost, and where.
+
+    Attributes:
+        devices: Further ones that decide, with their limits: see
+            :mod:`tasks.candidates.other_devices`.
+    """
 
     device: Name = "coral_usb3"
     method: Name = "analytic"
     target_latency_ms: Positive | None = None
     max_weight_bytes: Count | None = None
+    devices: Annotated[
+        tuple[tuple[Name, DeviceParams], ...],
+        Field(strict=False),
+        BeforeValidator(_devices),
+        PlainSerializer(_by_device),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _devices_differ(self) -> CostParams:
+        seen = {device_name(self.device): f"{self.device} of cost.device"}
+        for device, _ in self.devices:
+            name = device_name(device)
+            if name in seen:
+                raise ValueError(
+                    "devices must differ by name, for costs bear it, but got "
+                    f"{device} of cost.devices beside {seen[name]}"
+                )
+            seen[name] = f"{device} of cost.devices"
+        return self
 
 
 class FinetuneParams(Block):

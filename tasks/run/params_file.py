@@ -32,19 +32,19 @@ def load_params(path: Path, profile: str | None = None, overrides: Sequence[str]
     Raises:
         ParamsError: The file is missing or no YAML; a key, a profile or a value is not allowed.
     """
-    tree = _with_whole_goals(_read(path))
+    tree = _with_whole_values(_read(path))
     profiles, efforts = (tree.pop(key, None) or {} for key in ("profiles", "efforts"))
     where = str(path)
     overlays: list[Mapping[str, Any]] = [{_EFFORT: tree.pop(_EFFORT, None)}]
     if profile is not None:
-        overlays += map(_with_whole_goals, _chain(profiles, profile, path).values())
+        overlays += map(_with_whole_values, _chain(profiles, profile, path).values())
         where += f", profile {profile}"
     overlays.append(functools.reduce(merge, map(_override, overrides), {}))
     for overlay in overlays:
         over = dict(overlay)
         effort = over.pop(_EFFORT, None)
         if effort is not None:
-            tree = _laid(tree, _with_whole_goals(_profile(efforts, effort, path, _EFFORT)))
+            tree = _laid(tree, _with_whole_values(_profile(efforts, effort, path, _EFFORT)))
         tree = _laid(tree, over)
     where += ", --set" if overrides else ""
     tree = {key: {} if value is None else value for key, value in tree.items()}
@@ -77,12 +77,17 @@ class _Whole(dict[str, Any]):
     """A mapping that is one value: laid over another one it takes its place."""
 
 
-def _with_whole_goals(overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """An overlay whose objectives take the place of those below it."""
-    select = overlay.get("select")
-    if not isinstance(select, Mapping) or "objectives" not in select:
-        return dict(overlay)
-    return {**overlay, "select": {**select, "objectives": _whole_goals(select["objectives"])}}
+def _with_whole_values(overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """An overlay whose objectives and further devices take the place of those below it."""
+    found = dict(overlay)
+    for block, key, whole in (
+        ("select", "objectives", _whole_goals),
+        ("cost", "devices", lambda given: _Whole(given) if isinstance(given, Mapping) else given),
+    ):
+        values = found.get(block)
+        if isinstance(values, Mapping) and key in values:
+            found[block] = {**values, key: whole(values[key])}
+    return found
 
 
 def _whole_goals(given: object) -> object:
@@ -246,8 +251,9 @@ def _override(text: str) -> dict[str, Any]:
         raise ParamsError(f"--set {key} must be YAML, but got {_one_line(error)}.") from error
     for name in reversed(names):
         tree = {name: tree}
-    # One objective alone (select.objectives.macs=min) is laid beside those that there are.
-    return dict(tree) if len(names) > 2 else _with_whole_goals(tree)
+    # One objective alone (select.objectives.macs=min) is laid beside those that there are, and
+    # so is one device (cost.devices.tensor_g1.target_latency_ms=1.0).
+    return dict(tree) if len(names) > 2 else _with_whole_values(tree)
 
 
 def _explain(

@@ -102,6 +102,16 @@ def test_limits_are_kept_and_named(folder: Path) -> None:
     assert f"within the limits (latency_ms {limit:g})" in one(said, "the front by MACs")
 
 
+def test_other_devices_are_columns_and_their_limits_are_kept(folder: Path) -> None:
+    cost = {"devices": {"ethos_u55_128": {"target_latency_ms": 0.3}, "tensor_g1": {}}}
+    said = lines("classification", of_folder(folder), cost=cost)
+    head, *rows = one(said, "latency ms").splitlines()
+    assert "latency ms  on ethos_u55_128  on tensor_g1  million MACs" in head
+    assert rows and max(float(row.split()[1]) for row in rows) <= 0.3
+    assert "on coral_usb3 and ethos_u55_128 and tensor_g1, by" in one(said, "by the cost model")
+    assert "(ethos_u55_128/latency_ms 0.3)" in one(said, "the front by MACs")
+
+
 def seconds(said: list[str], stage: str) -> float:
     """Of a row of the times, ``1 min 20 s`` or shorter."""
     rows = one(said, "as measured now").splitlines()

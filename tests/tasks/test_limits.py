@@ -43,6 +43,28 @@ def test_without_limits_the_family_bounds_and_no_device_is_asked() -> None:
         reach(SPACE, CostParams(device="nothing_of_that_name", max_weight_bytes=1), PROBLEM)
 
 
+def test_teacher_and_drawn_networks_keep_limits_on_both_devices() -> None:
+    ethos = load_cost_model("analytic", load_device("ethos_u55_128"))
+    own = load_cost_model("analytic", load_device("coral_usb3"))
+
+    def latencies(point: Architecture) -> tuple[float, float]:
+        graph = PROBLEM.complete(SPACE.lower(point))
+        return own.estimate(graph).known_latency_ms, ethos.estimate(graph).known_latency_ms
+
+    low, high = latencies(SPACE.smallest()), latencies(SPACE.largest())
+    here, there = (a + 0.1 * (b - a) for a, b in zip(low, high, strict=True))
+    devices = {"ethos_u55_128": {"target_latency_ms": there}}
+    asked = CostParams.model_validate({"target_latency_ms": here, "devices": devices})
+    assert cost_limits(asked) == {"latency_ms": here, "ethos_u55_128/latency_ms": there}
+    alone = CostParams.model_validate({"device": "nothing_of_that_name", "devices": devices})
+    rng = np.random.default_rng(0)
+    for cost, limit in ((asked, here), (alone, np.inf)):  # without a limit no device is asked
+        found = reach(SPACE, cost, PROBLEM)
+        for one in (found.largest(), *(found.sample(rng) for _ in range(10))):
+            assert latencies(one)[0] <= limit
+            assert latencies(one)[1] <= there
+
+
 @pytest.mark.parametrize("name", ["latency_ms", "weight_bytes"])
 def test_teacher_and_drawn_networks_keep_what_was_asked_for(name: str) -> None:
     low, high = (_costs(one, CostParams())[name] for one in (SPACE.smallest(), SPACE.largest()))

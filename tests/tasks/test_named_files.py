@@ -29,6 +29,8 @@ NAMES = {
     "search.evaluator",
     "cost.method",
     "report.title",
+    "space.choices",
+    "select.objectives",
 }
 """Parameters of free text that name no file of a person's."""
 
@@ -112,6 +114,18 @@ CASES: dict[str, Case] = {
         lambda f: {"cost": {"device": str(f), "target_latency_ms": 2.0}},
         ["train_supernet", *ASKED],
     ),
+    "cost.devices": (board, lambda f: {"cost": {"devices": {str(f): {}}}}, ASKED),
+    "cost.devices, with a limit": (
+        board,
+        lambda f: {"cost": {"devices": {str(f): {"target_latency_ms": 2.0}}}},
+        ["train_supernet", *ASKED],
+    ),
+    "cost.devices, with a limit on another one": (
+        board,
+        lambda f: {"cost": {"devices": {str(f): {}, "tensor_g1": {"target_latency_ms": 2.0}}}},
+        ASKED,
+    ),
+    "report.other_devices": (board, lambda f: {"report": {"other_devices": [str(f)]}}, ["report"]),
     "finetune.teacher": (network, lambda f: {"finetune": {"teacher": str(f)}}, ["finetune"]),
     "finetune.teacher, a folder": (
         saved_model,
@@ -162,7 +176,7 @@ def free_texts() -> set[str]:
         origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
         if origin is typing.Annotated:
             return is_text(parts[0])
-        if origin in (typing.Union, types.UnionType):
+        if origin in (tuple, typing.Union, types.UnionType):
             return any(map(is_text, parts))
         return annotation is str
 
