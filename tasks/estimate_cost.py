@@ -11,6 +11,7 @@ from hw.cost_model import load_cost_model
 from hw.device import load_device
 from hw.family import family_of
 from hw.report import CostReport
+from hw.tflite.model import TfliteError
 from hw.tflite.reader import read_tflite
 from spaces.graph import Op, OpGraph
 from tasks.run.params import CostParams
@@ -49,6 +50,17 @@ def estimate_file(
         per_op=tuple(dataclasses.replace(op, op=named(op.op)) for op in estimated.per_op),
         host_ops=tuple((named(op), why) for op, why in estimated.host_ops),
     )
+
+
+def latency_elsewhere(
+    tflite: Path, device: str, method: str, graph: OpGraph, deployed: Sequence[str]
+) -> float | None:
+    """Milliseconds of a file on another device than its own; None: that does not run it."""
+    try:
+        cost = CostParams(device=device, method=method)
+        return estimate_file(tflite, cost, graph, deployed).latency_ms
+    except TfliteError:
+        return None
 
 
 def _ends(file: OpGraph, deployed: Sequence[Op]) -> dict[str, str]:

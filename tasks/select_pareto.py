@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from tasks.candidates import objectives
 from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.candidates.finalist import Finalist, finished_folders
 from tasks.candidates.finished import FILE, FinishedModel, write_front
+from tasks.candidates.limits import cost_limits
 from tasks.candidates.objectives import Objective
+from tasks.candidates.other_devices import OtherDevice, is_elsewhere, other_devices
 from tasks.candidates.volume import Corner, corner_of, volume
-from tasks.estimate_cost import estimate_file
+from tasks.estimate_cost import estimate_file, latency_elsewhere
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
 from tasks.run.manifest import DataManifest
@@ -42,7 +45,8 @@ def run(
         The best score, the size of the front and its hypervolume: :mod:`tasks.candidates.volume`.
 
     Raises:
-        TargetMissedError: Every exported file costs more than the target.
+        TargetMissedError: Every exported file costs more than a target, or does not run on a
+            device that decides.
     """
     folders = finished_folders(workspace)
     progress.start("select", len(folders))
@@ -50,15 +54,22 @@ def run(
     metric = opened.metric.name
     candidates = {one.id: one for one in read_candidates(workspace, metric)}
     manifest = DataManifest.read(workspace)
+    others = other_devices(cost)
     models = []
     for done, folder in enumerate(folders, 1):
         graph = deployed_graph(folder, manifest, opened)
         report = estimate_file(folder / FILE, cost, graph, opened.deployed)
         finalist = Finalist.read(folder, metric)
-        models.append(_finished(finalist, candidates[folder.name], report))
+        there = {
+            one.latency: latency_elsewhere(
+                folder / FILE, one.device, cost.method, graph, opened.deployed
+            )
+            for one in others
+        }
+        models.append(_finished(finalist, candidates[folder.name], report, there))
         progress.advance(done)
-    models = _within(models, cost)
-    goals = objectives.parse(select.objectives, problem.name)
+    goals = objectives.parse(select.objectives, problem.name, [one.latency for one in others])
+    models = _within(models, cost, goals)
     ranks = pareto_ranks(objectives.loss_table(models, goals))
     models = [
         dataclasses.replace(model, rank=int(rank))
@@ -77,37 +88,57 @@ def run(
     return summary
 
 
-def _finished(finalist: Finalist, candidate: Candidate, report: CostReport) -> FinishedModel:
-    """A finalist with the cost of its int8 file, beside what the search knew of it."""
+def _finished(
+    finalist: Finalist,
+    candidate: Candidate,
+    report: CostReport,
+    elsewhere: Mapping[str, float | None],
+) -> FinishedModel:
+    """A finalist with the costs of its int8 file, beside what the search knew of it."""
     return FinishedModel(
         finalist=finalist,
         architecture=candidate.architecture,
         parameters=candidate.parameters,
         graph_latency_ms=candidate.latency_ms,
         cost=report,
+        elsewhere=elsewhere,
     )
 
 
-def _within(models: list[FinishedModel], cost: CostParams) -> list[FinishedModel]:
-    """Models whose exported file keeps to the limits.
+def _within(
+    models: list[FinishedModel], cost: CostParams, goals: Sequence[Objective]
+) -> list[FinishedModel]:
+    """Models whose exported file keeps to the limits of all devices.
+
+    And runs on those that have an objective.
 
     Raises:
         TargetMissedError: There is none.
     """
-    limits = {"latency_ms": cost.target_latency_ms, "weight_bytes": cost.max_weight_bytes}
+    limits = dict.fromkeys((one.name for one in goals if is_elsewhere(one.name)), math.inf)
+    limits |= cost_limits(cost)
     kept = [model for model in models if _keeps(model, limits)]
     if not kept:
-        least = min((model.cost.known_latency_ms for model in models), default=float("nan"))
+        least = min((model.cost.known_latency_ms for model in models), default=math.nan)
+        there = "".join(_least(models, one) for one in other_devices(cost))
+        cure = " or cost.devices" if there else ""
         raise TargetMissedError(
             f"at least one finalist must keep to {limits}, but got none; the fastest exported "
-            f"file takes {least:.3f} ms. Raise cost.target_latency_ms or finetune.finalists."
+            f"file takes {least:.3f} ms{there}. Raise cost.target_latency_ms{cure} or "
+            "finetune.finalists."
         )
     return kept
 
 
-def _keeps(model: FinishedModel, limits: Mapping[str, float | None]) -> bool:
+def _least(models: Sequence[FinishedModel], device: OtherDevice) -> str:
+    """The fastest file on another device in words."""
+    known = [value for model in models if (value := model.value(device.latency)) is not None]
+    return f", on {device.name} {min(known):.3f} ms" if known else f", none runs on {device.name}"
+
+
+def _keeps(model: FinishedModel, limits: Mapping[str, float]) -> bool:
     """Whether no cost is above its limit; one that is unknown keeps to none."""
-    pairs = ((model.value(name), limit) for name, limit in limits.items() if limit is not None)
+    pairs = ((model.value(name), limit) for name, limit in limits.items())
     return all(value is not None and value <= limit for value, limit in pairs)
 
 

@@ -92,9 +92,12 @@ def run(
     )
     samples = _samples(scores, report.samples, opened, workspace)
     told = _page(params, models, scores, opened, workspace, samples)
-    others = [one for one in report.other_devices if one != cost.device]
-    elsewhere = estimate_elsewhere.run(others, space, opened, models, workspace)
-    page = report_page.render(dataclasses.replace(told, parity=parity, elsewhere=elsewhere))
+    elsewhere = estimate_elsewhere.run(
+        cost, report.other_devices, space, opened, models, workspace
+    )
+    front_here = estimate_elsewhere.front_here(models, opened.metric)
+    told = dataclasses.replace(told, parity=parity, elsewhere=elsewhere, front_here=front_here)
+    page = report_page.render(told)
     write_bytes(workspace.report / "index.html", page.encode())
     return scores
 

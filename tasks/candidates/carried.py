@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 
 from hw.columns import FloatArray
 from spaces.search_support.dominance import hypervolume, pareto_ranks
+from tasks.candidates.other_devices import latency_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,9 @@ class Carried:
         front: How many of them are the best for the chip searched for.
         kept: How many of these are among the best for the other one.
         share: What they dominate there, as a share of what the best for it do.
+        decides: The search was for this chip, too.
+        target_latency_ms: The limit there; None: no limit.
+        on_front: Which finalists no other beats by score and latency there.
     """
 
     device: str
@@ -32,6 +37,14 @@ class Carried:
     front: int = 0
     kept: int = 0
     share: float | None = None
+    decides: bool = False
+    target_latency_ms: float | None = None
+    on_front: tuple[bool, ...] = ()
+
+    @property
+    def latency(self) -> str:
+        """What the latency there is called, as a cost of candidates."""
+        return latency_on(self.device)
 
 
 def carried(
@@ -67,3 +80,11 @@ def carried(
         int((best & best_there).sum()),
         float(hypervolume(other[best], corner) / whole) if whole > 0 else None,
     )
+
+
+def on_front(losses: Sequence[float], latencies: Sequence[float | None]) -> tuple[bool, ...]:
+    """Which of several networks no other beats in both; who does not run is not on the front."""
+    runs = [at for at, latency in enumerate(latencies) if latency is not None]
+    table = np.array([[losses[at], latencies[at]] for at in runs], np.float64).reshape(-1, 2)
+    best = {at for at, rank in zip(runs, pareto_ranks(table), strict=True) if rank == 0}
+    return tuple(at in best for at in range(len(latencies)))

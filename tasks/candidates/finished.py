@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hw.report import CostReport, OpCost
 from tasks.candidates.finalist import Finalist
+from tasks.candidates.other_devices import elsewhere_of, is_elsewhere
 from tasks.run.workspace import Workspace, read_json, write_json
 
 FILE: Final = "int8.tflite"
@@ -34,6 +35,7 @@ class FinishedModel:
         graph_latency_ms: Of its graph, as the search saw it; None: unknown.
         cost: Of the exported file.
         rank: Pareto rank; 0 is the front. None: nobody is ranked yet.
+        elsewhere: Costs of the file on other devices by name; None: it does not run there.
     """
 
     finalist: Finalist
@@ -42,6 +44,7 @@ class FinishedModel:
     graph_latency_ms: float | None
     cost: CostReport
     rank: int | None = None
+    elsewhere: Mapping[str, float | None] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -62,6 +65,8 @@ class FinishedModel:
         """The metric, or a cost of the file, by name; None: unknown."""
         if name == self.finalist.metric:
             return self.score
+        if is_elsewhere(name):
+            return self.elsewhere.get(name)
         found = getattr(self.cost, name) if name in _COSTS else getattr(self, name, None)
         return None if found is None else float(found)
 
@@ -75,6 +80,7 @@ class FinishedModel:
             graph_latency_ms=told["graph_latency_ms"],
             cost=_cost(told["cost"]),
             rank=told.get("rank"),
+            elsewhere=elsewhere_of(told),
         )
 
     def told(self) -> dict[str, Any]:
@@ -87,6 +93,7 @@ class FinishedModel:
             "parameters": self.parameters,
             "graph_latency_ms": self.graph_latency_ms,
             **{name: getattr(self.cost, name) for name in _COSTS},
+            **self.elsewhere,
             "cost": dataclasses.asdict(self.cost),
             "rank": self.rank,
             "on_pareto": self.on_pareto,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.candidates.finished import FILE, read_front
+from tasks.candidates.other_devices import other_devices
 from tasks.candidates.records import digest
 from tasks.learning.problem import load_problem, open_problem
 from tasks.pipeline import named_files
@@ -121,6 +122,7 @@ class Tracking:
                 labels=problem.setting.classes,
                 metrics={
                     "latency_ms": model.cost.known_latency_ms,
+                    **{k: value for k, value in model.elsewhere.items() if value is not None},
                     **{f"{tested['split']}_{kind}": score[kind] for kind in KINDS},
                 },
                 tags=_tags(session.params),
@@ -132,9 +134,11 @@ class Tracking:
 
 def _tags(params: Params) -> dict[str, str]:
     """What runs and models are filtered by."""
+    others = [device for device, _ in params.cost.devices]
     return {
         "space": params.space.name,
         "device": params.cost.device,
+        **({"devices": ", ".join(others)} if others else {}),
         "problem": params.problem.name,
     }
 
@@ -192,6 +196,12 @@ def table_of(session: Session) -> list[dict[str, Any]]:
             "on front": "yes" if model.on_pareto else "no",
             **{f"{metric} {kind} %": round(100 * model.finalist.score(kind), 2) for kind in KINDS},
             "latency ms": round(model.cost.known_latency_ms, 3),
+            **{
+                f"{one.name} ms": None
+                if (ms := model.value(one.latency)) is None
+                else round(ms, 3)
+                for one in other_devices(session.params.cost)
+            },
             "million MACs": round((model.cost.macs or 0) / 1e6, 2),
             "weights kB": round((model.cost.weight_bytes or 0) / 1e3, 1),
         }

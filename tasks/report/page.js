@@ -52,6 +52,12 @@
     peak_memory_bytes: { label: "peak memory", title: "peak memory of activations", unit: bytesUnit, show: size },
     energy_mj: { label: "energy, modelled, uncalibrated", title: "energy, modelled, uncalibrated", unit: () => [1, "mJ"], show: mj },
   };
+  /* On other chips that the search was for; targets by axis. */
+  const TARGETS = { latency_ms: data.target_latency_ms };
+  for (const { field, name, target_ms } of data.devices) {
+    AXES[field] = { label: `latency on ${name}`, title: `predicted latency on ${name}`, unit: () => [1, "ms"], show: ms };
+    TARGETS[field] = target_ms;
+  }
   function bytesUnit(most) { return most >= 3 * 1048576 ? [1048576, "MiB"] : [1024, "KiB"]; }
 
   const state = { axis: "latency_ms", log: false, zoom: "all", hidden: new Set(), selected: null, hover: null };
@@ -159,8 +165,8 @@
       for (const one of stars) if (known(one.supernet_score)) ys.push(one.supernet_score);
     }
     const xs = near.map((one) => one[state.axis]);
-    const target = data.target_latency_ms;
-    if (state.axis === "latency_ms" && known(target) && state.zoom === "all") xs.push(target);
+    const target = TARGETS[state.axis];
+    if (known(target) && state.zoom === "all") xs.push(target);
     /* A floor that is not beaten is never out of sight. */
     if (ys.length && known(data.linear_floor) && (state.zoom === "all" || data.is_below_floor)) ys.push(data.linear_floor);
     if (!ys.length) return [[0.1, 1], [0, 1]];
@@ -266,8 +272,8 @@
   }
 
   function drawTarget(X, margin, bottom, xDomain) {
-    const target = data.target_latency_ms;
-    if (state.axis !== "latency_ms" || !known(target) || target < xDomain[0] || target > xDomain[1]) return;
+    const target = TARGETS[state.axis];
+    if (!known(target) || target < xDomain[0] || target > xDomain[1]) return;
     const x = X(target);
     put(svg, "path", { class: "target", d: `M${x.toFixed(1)} ${margin.top}V${bottom}` });
     const flip = x > 160;
@@ -380,7 +386,9 @@
     } else {
       rows.push(["search, validation", percent(one.score), true]);
     }
-    rows.push(["predicted latency", ms(one.latency_ms), true], ["MACs", count(one.macs)], ["parameters", count(one.parameters)],
+    rows.push(["predicted latency", ms(one.latency_ms), true]);
+    for (const { field, name } of data.devices) rows.push([`on ${name}`, ms(one[field]), true]);
+    rows.push(["MACs", count(one.macs)], ["parameters", count(one.parameters)],
       ["weights", size(one.weight_bytes)], ["streamed", one.streamed_bytes ? size(one.streamed_bytes) : "–"],
       ["peak memory", size(one.peak_memory_bytes)], ["energy (modelled, uncalibrated)", mj(one.energy_mj)]);
     if (finalist && long) rows.push([".tflite file", size(finalist.file_bytes)]);
@@ -469,7 +477,7 @@
     const table = decisions(one);
     if (table) details.append(table);
   }
-  const pick = (finalist) => Object.fromEntries(["latency_ms", "macs", "parameters", "weight_bytes", "streamed_bytes", "peak_memory_bytes", "energy_mj"].map((name) => [name, finalist[name]]));
+  const pick = (finalist) => Object.fromEntries(["latency_ms", ...data.devices.map(({ field }) => field), "macs", "parameters", "weight_bytes", "streamed_bytes", "peak_memory_bytes", "energy_mj"].map((name) => [name, finalist[name]]));
 
   function showTip(mark) {
     if (!mark) { tip.hidden = true; return; }

@@ -40,16 +40,28 @@ FIELDS = (
 
 def payload(data: ReportData) -> str:
     """JSON for ``<script type="application/json">``: no ``<``, ``>`` or ``&`` in it."""
+    others = data.deciding
+    there = [one.latency for one in others]
     record = {
         "metric": dataclasses.asdict(data.metric),
         "target_latency_ms": data.target_latency_ms,
         "linear_floor": _plain(data.linear_floor),
         "is_below_floor": data.is_below_floor,
         "best": data.best.id if data.best else None,
-        "fields": FIELDS,
-        "candidates": [[_plain(getattr(c, name)) for name in FIELDS] for c in data.candidates],
+        "fields": [*FIELDS, *there],
+        "candidates": [
+            [_plain(getattr(c, name)) for name in FIELDS] + [_plain(c.value(n)) for n in there]
+            for c in data.candidates
+        ],
         "decisions": _decisions(data.candidates),
-        "finalists": [_finalist(finalist) for finalist in data.finalists],
+        "finalists": [
+            _finalist(finalist) | {one.latency: _plain(one.latency_ms[at]) for one in others}
+            for at, finalist in enumerate(data.finalists)
+        ],
+        "devices": [
+            {"field": one.latency, "name": one.device, "target_ms": one.target_latency_ms}
+            for one in others
+        ],
     }
     written = json.dumps(record, separators=(",", ":"), allow_nan=False)
     for character in "<>&":

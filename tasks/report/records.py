@@ -147,6 +147,8 @@ class ReportData:
         rungs: How scores moved where candidates were promoted, lowest first.
         parity: What benches make of the best finalist's file.
         elsewhere: Finalists, in their order, and candidates on other chips.
+        front_here: Which finalists no other beats by score, on validation, and latency on
+            ``device``.
     """
 
     title: str
@@ -175,6 +177,12 @@ class ReportData:
     rungs: tuple[Rung, ...] = ()
     parity: tuple[Parity, ...] = ()
     elsewhere: tuple[Carried, ...] = ()
+    front_here: tuple[bool, ...] = ()
+
+    @property
+    def deciding(self) -> tuple[Carried, ...]:
+        """The chips beside ``device`` that the search was for."""
+        return tuple(one for one in self.elsewhere if one.decides)
 
     @property
     def synthetic(self) -> bool:

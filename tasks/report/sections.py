@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.carried import Carried
 from tasks.data import remarks
 from tasks.report.markup import (
     NONE,
@@ -52,17 +53,26 @@ def _verdict(data: ReportData) -> list[object]:
         f" {data.metric.label} in int8 on the {best.split} split and should take ",
         tag("strong", f"{number(best.cost.latency_ms)} ms"),
         f" on {data.device}",
-        _target(data, best),
+        _target(data.target_latency_ms, best.cost.latency_ms),
+        *(_there(one, data.finalists.index(best)) for one in data.deciding),
         ".",
     ]
 
 
-def _target(data: ReportData, best: Finalist) -> str:
-    target = data.target_latency_ms
-    if target is None:
+def _target(target: float | None, latency: float | None) -> str:
+    if target is None or latency is None:
         return ""
-    within = best.cost.known_latency_ms <= target
+    within = latency <= target
     return f", {'within' if within else 'above'} the target of {number(target)} ms"
+
+
+def _there(chip: Carried, place: int) -> Html:
+    """The best network on another chip that was searched for."""
+    latency = chip.latency_ms[place]
+    if latency is None:
+        return join([f"; on {chip.device} it does not run"])
+    took = tag("strong", f"{number(latency)} ms")
+    return join(["; ", took, f" on {chip.device}", _target(chip.target_latency_ms, latency)])
 
 
 def _honesty(data: ReportData) -> Html:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.candidates.carried import carried
+from tasks.candidates.carried import carried, on_front
 
 LOSSES = np.array([0.5, 0.3, 0.1, 0.4])
 HERE = np.array([1.0, 2.0, 4.0, 4.0])
@@ -35,3 +35,10 @@ def test_nothing_to_compare_is_unknown() -> None:
     assert (one.candidates, one.share, one.spearman) == (0, None, None)
     same = carried("d", (), LOSSES, HERE, np.ones(4))
     assert same.spearman is None
+
+
+def test_who_is_on_the_front_of_a_chip() -> None:
+    # Derived: the third is slower and worse than the first; the last does not run there.
+    assert on_front([0.3, 0.1, 0.4, 0.0], [1.0, 2.0, 1.5, None]) == (True, True, False, False)
+    assert on_front([0.3], [None]) == (False,)
+    assert on_front([], []) == ()

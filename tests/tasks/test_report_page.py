@@ -27,6 +27,7 @@ from tasks.report import (
     blocks_of,
     render,
 )
+from tasks.report.payload import payload
 from tests.tasks.made_up_reports import OPS, network, report
 
 HOSTILE = "</script><script>alert('x')</script><!-- \" & {{data}} $& \u2028"
@@ -323,3 +324,44 @@ def test_other_chips_are_columns_and_a_file_that_does_not_run_says_so() -> None:
     for words in ("ethos_u55_128", "does not run there", "0.77", "4 of 6 (40 candidates)", "93.0"):
         assert words in text
     assert "On another chip" not in render(data)
+
+
+def test_chips_that_decide_have_their_fronts_and_those_on_all_of_them_are_named() -> None:
+    data = report()
+    count = len(data.finalists)
+    latencies = (None, *(float(n) for n in range(1, count)))
+    ethos = Carried(
+        "ethos_u55_128",
+        latencies,
+        decides=True,
+        target_latency_ms=1.5,
+        on_front=(False, True, True, *[False] * (count - 3)),
+    )
+    only_told = Carried("tensor_g1", (1.0,) * count, on_front=(True,) * count)
+    candidates = tuple(
+        dataclasses.replace(one, elsewhere={"ethos_u55_128/latency_ms": float(1 + at)})
+        for at, one in enumerate(data.candidates)
+    )
+    data = dataclasses.replace(
+        data,
+        candidates=candidates,
+        elsewhere=(ethos, only_told),
+        front_here=(True, True, *[False] * (count - 2)),
+    )
+    page = render(data)
+    text = " ".join(Page(page).words)
+    name = data.finalists[1].name
+    assert f"On the front of each of them is {name}, of {count} finalists." in text
+    assert "On each chip" in text and "ethos_u55_128, at most 1.50 ms" in text
+    section = page[page.index("On each chip") :].partition("</table>")[0]
+    rows = section.partition("<tbody>")[2].split("<tr>")[1 : count + 1]
+    # Derived: a square a chip; all have that of the one that is only told of and decides nothing.
+    assert [row.count("\u25a0") for row in rows] == [2, 3, 2, *[1] * (count - 3)]
+    assert [">yes<" in row for row in rows] == [False, True, *[False] * (count - 2)]
+    assert ['class="over"' in row for row in rows[1:3]] == [False, True]
+    told = json.loads(payload(data))
+    assert [one["field"] for one in told["devices"]] == ["ethos_u55_128/latency_ms"]
+    at = told["fields"].index("ethos_u55_128/latency_ms")
+    assert [row[at] for row in told["candidates"]] == [1.0 + n for n in range(len(candidates))]
+    assert told["finalists"][2]["ethos_u55_128/latency_ms"] == 2.0
+    assert json.loads(payload(report()))["devices"] == []

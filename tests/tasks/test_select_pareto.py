@@ -15,6 +15,7 @@ from spaces.graph import OpGraph
 from spaces.heads.classification import classification
 from spaces.space import load_baselines, load_space
 from tasks import select_pareto
+from tasks.candidates.finished import read_front
 from tasks.run.params import CostParams, ProblemParams, SelectParams
 from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace, read_json, write_json
@@ -86,7 +87,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         )
     failed = _candidate("failed", status="failed")
     write_json(made.search / "candidates.json", [*map(_candidate, FINALISTS), failed])
-    largest = {"latency_ms": 8.0, "weight_bytes": 8000, "macs": 1000}
+    largest = {"latency_ms": 8.0, "weight_bytes": 8000, "macs": 1000, "b/latency_ms": 8.0}
     write_json(made.search / "front.json", {"largest": largest})
     manifest = {
         "problem": "classification",
@@ -100,7 +101,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def _models(workspace: Workspace, **limits: Any) -> list[dict[str, Any]]:
-    run(ProblemParams(), CostParams(**limits), SelectParams(), workspace, SilentProgress())
+    cost = CostParams.model_validate(limits)
+    run(ProblemParams(), cost, SelectParams(), workspace, SilentProgress())
     models: list[dict[str, Any]] = read_json(workspace.selection / "front.json")
     return models
 
@@ -206,3 +208,50 @@ def test_same_input_gives_the_same_bytes(workspace: Workspace) -> None:
     first = content()
     assert len(first) == 4
     assert content() == first
+
+
+THERE = {"slow": 0.5, "middle": 2.0, "beaten": 3.0, "fast": None}
+"""Latencies on the second device; "fast" does not run there."""
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch) -> str:
+    def latency(path: Path, device: str, method: str, *_: Any) -> float | None:
+        assert (device, method) == ("boards/b.yaml", "analytic")
+        return THERE[path.parent.name]
+
+    monkeypatch.setattr(select_pareto, "latency_elsewhere", latency)
+    return "b/latency_ms"
+
+
+def test_files_keep_the_limits_of_every_device(workspace: Workspace, there: str) -> None:
+    def kept(limit: float | None, **own: Any) -> list[str]:
+        devices = {"boards/b.yaml": {"target_latency_ms": limit}}
+        return [one["id"] for one in _models(workspace, devices=devices, **own)]
+
+    assert kept(None) == ["fast", "middle", "beaten", "slow"]
+    assert {
+        one["id"]: one[there] for one in read_json(workspace.selection / "front.json")
+    } == THERE
+    assert kept(2.5) == ["middle", "slow"]
+    assert kept(2.5, target_latency_ms=2.0) == ["middle"]
+    with pytest.raises(
+        TargetMissedError, match=r"1\.000 ms, on b 0\.500 ms\. .* or cost\.devices"
+    ):
+        kept(0.1)
+
+
+def test_an_objective_on_another_device_changes_the_front(
+    workspace: Workspace, there: str
+) -> None:
+    cost = CostParams.model_validate({"devices": {"boards/b.yaml": {}}})
+    goals = SelectParams(objectives=("top1:max", f"{there}:min"))
+    run(ProblemParams(), cost, goals, workspace, SilentProgress())
+    models = read_front(workspace, "top1")
+    # Derived: there "slow" is both the best and the fastest; who does not run is left out.
+    assert {one.id: one.on_pareto for one in models} == {
+        "middle": False,
+        "beaten": False,
+        "slow": True,
+    }
+    assert models[-1].value(there) == 0.5
