@@ -46,10 +46,23 @@ def read_yaml(path: Path) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         what = " ".join(str(error).split())
         raise DeviceError(f"{path}: must be a readable YAML file, but got: {what}.") from None
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain objects of a text: as ``yaml.safe_load``, by its parser in C where there is one.
+
+    That takes an eighth of the time, which is most of a small command's.
+
+    Raises:
+        yaml.YAMLError: It is no YAML, or asks for more than plain objects.
+    """
+    import yaml
+
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def read_named(section: str, folder: Path, name: str, where: str) -> object:

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from hw.columns import KINDS, mask_of
+from hw.leaves import parse_yaml
 from hw.tflite.reasons import NOT_SUPPORTED, UNSPECIFIED
 from spaces.graph import (
     BoolArray,
@@ -114,14 +115,12 @@ def rules_of(name: str) -> Rules:
     Raises:
         MappingError: There are none, or the file does not hold what it must.
     """
-    import yaml
-
     if name not in compiler_names():
         raise MappingError(
             f"compiler rules must be one of {', '.join(compiler_names())}, but got {name!r}."
         )
     path = COMPILERS / f"{name}.yaml"
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = parse_yaml(path.read_text(encoding="utf-8"))
     names = [field.name for field in dataclasses.fields(Rules)]
     if sorted(content) != sorted(names) or not all(
         leaf.get("source") for leaf in content.values()
