@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from flows import databricks_login
 from tasks.tracking.tracking_store import given_uri
 
 SECONDS: Final = 8.0
@@ -30,7 +31,7 @@ _SOCKET_SECONDS: Final = 4.0
 _CLOUD: Final = "https://api.prefect.cloud"
 _SQLITE_HEAD: Final = b"SQLite format 3\0"
 _DATABASES: Final = ("postgresql", "mysql", "mssql")
-_OTHERS: Final = ("databricks", "databricks-uc", "uc")  # whose client finds its way by itself
+_CATALOGS: Final = ("databricks-uc", "uc")  # models only, no runs
 
 
 class GivenServerError(ValueError):
@@ -74,7 +75,8 @@ def check_mlflow(uri: str, variable: str = "MLFLOW_TRACKING_URI") -> None:
     Raises:
         GivenServerError: It is none, or is silent; the message says which, and the cure.
     """
-    fault = _within_seconds(lambda: _mlflow_fault(uri))
+    of_models = variable == "MLFLOW_REGISTRY_URI"
+    fault = _within_seconds(lambda: _mlflow_fault(uri, of_models=of_models))
     if fault:
         raise GivenServerError(
             f"{variable} must name an MLflow server that answers, or a database such as "
@@ -123,9 +125,9 @@ def _prefect_fault(url: str) -> str:
     return "" if same else f"Prefect {version} while {ours} is installed here"
 
 
-def _mlflow_fault(uri: str) -> str:
-    """What is wrong with a tracking URI, empty if nothing is."""
-    scheme = urlsplit(uri).scheme.lower()
+def _mlflow_fault(uri: str, *, of_models: bool) -> str:
+    """What is wrong with a URI of runs or of models, empty if nothing is."""
+    scheme = uri if uri in ("databricks", *_CATALOGS) else urlsplit(uri).scheme.lower()
     kind = scheme.split("+")[0]
     if kind in ("http", "https"):
         return _mlflow_server_fault(uri)
@@ -134,8 +136,14 @@ def _mlflow_fault(uri: str) -> str:
     if kind in _DATABASES:
         return _database_fault(uri)
     plugins = {p.name for p in importlib.metadata.entry_points(group="mlflow.tracking_store")}
-    if kind in plugins or kind in _OTHERS or uri in _OTHERS:
+    if kind in plugins:
         return ""
+    if kind in _CATALOGS and not of_models:
+        return "a catalogue of models, where MLflow keeps no runs,"
+    if kind == "uc" and not (served := uri.partition(":")[2]).startswith("databricks"):
+        return "" if answers(served) else "silence"
+    if kind in ("databricks", *_CATALOGS):
+        return _databricks_fault(uri.removeprefix("uc:"))
     if kind in ("", "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() == "true":
         return ""
     if kind in ("", "file"):
@@ -143,17 +151,55 @@ def _mlflow_fault(uri: str) -> str:
     return f"the scheme {kind!r}, which MLflow does not know,"
 
 
+def experiments(url: str) -> dict[str, str]:
+    """Ids of a server's first experiments by name; empty where it does not tell."""
+    _, answer = _experiments(url, _mlflow_login(os.environ), 100)
+    found = answer.get("experiments", []) if isinstance(answer, dict) else []
+    return {one["name"]: one["experiment_id"] for one in found}
+
+
+def _experiments(url: str, login: Mapping[str, str], count: int) -> tuple[str, Any]:
+    """What :func:`_answer` says of a search that every server of MLflow understands."""
+    headers = {"Content-Type": "application/json", **login}
+    body = json.dumps({"max_results": count}).encode()
+    return _answer(f"{url.rstrip('/')}/api/2.0/mlflow/experiments/search", headers, body)
+
+
 def _mlflow_server_fault(uri: str) -> str:
     """What is wrong with a server that should be MLflow's."""
-    body = json.dumps({"max_results": 1}).encode()
-    headers = {"Content-Type": "application/json", **_mlflow_login(os.environ)}
-    url = f"{uri.rstrip('/')}/api/2.0/mlflow/experiments/search"
-    fault, answer = _answer(url, headers, body)
+    fault, answer = _experiments(uri, _mlflow_login(os.environ), 1)
     if fault.startswith(("401", "403")) and os.environ.get("MLFLOW_TRACKING_AUTH"):
         return ""  # a plugin of MLflow logs in
     if not fault and not isinstance(answer, dict):
         return "an answer that is none of MLflow's"
     return fault
+
+
+def _databricks_fault(uri: str) -> str:
+    """What is wrong with a workspace of Databricks."""
+    if databricks_login.is_inside():
+        return ""
+    try:
+        login = databricks_login.login_of(uri, os.environ)
+    except databricks_login.DatabricksError as error:
+        return str(error)
+    if login.token is None:  # OAuth, a cloud's own, ...: the client finds it
+        return "" if answers(login.host) else f"silence of {_bare(login.host)}"
+    fault, answer = _experiments(login.host, {"Authorization": f"Bearer {login.token}"}, 1)
+    if not fault and not isinstance(answer, dict):
+        fault = "an answer that is none of MLflow's"
+    return fault and f"{fault} of {_bare(login.host)}"
+
+
+def answers(url: str) -> bool:
+    """Whether something speaks HTTP at ``url``, be it an error."""
+    try:
+        with urllib.request.urlopen(url, timeout=_SOCKET_SECONDS):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, HTTPException, ValueError):
+        return False
 
 
 def _mlflow_login(environment: Mapping[str, str]) -> dict[str, str]:

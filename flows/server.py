@@ -11,14 +11,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flows.given_servers import check_prefect
+from flows.given_servers import answers, check_prefect
 from flows.proxies import spare_loopback
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -54,17 +52,6 @@ def free_port(preferred: int = 0) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise ServerError(f"a loopback port must be free, but got none on {LOOPBACK}")
-
-
-def answers(url: str) -> bool:
-    """Whether something speaks HTTP at ``url``, be it an error."""
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager

@@ -14,23 +14,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from flows.given_servers import check_mlflow_variables
+from flows.given_servers import answers, check_mlflow_variables, experiments
 from flows.proxies import spare_loopback
 from flows.server import (
     LOOPBACK,
     ROOT,
     SETTINGS,
     ServerError,
-    answers,
     free_port,
     serving,
     tethered,
     wait_until_healthy,
 )
 from tasks.tracking.tracking_store import Store, prepare_store
+from tasks.tracking.tracking_view import view_fragment
 
 PREFECT_PORT: Final = 4200
 MLFLOW_PORT: Final = 5000
+OURS: Final = "edgenas"
+"""How names of the project's experiments begin."""
 
 # Without its job runner MLflow is two processes instead of eleven; nothing here submits jobs.
 MLFLOW_SETTINGS: Final[Mapping[str, str]] = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -83,11 +85,24 @@ def pages(root: Path = ROOT) -> Iterator[tuple[str, str]]:
         yield api.removesuffix("/api"), mlflow
 
 
+def views(mlflow: str) -> list[str]:
+    """A line for each experiment of ours: its candidates, as its saved view shows them.
+
+    From MLflow's own list an experiment opens on its overview for language models.
+    """
+    return [
+        f"  {name}: {mlflow.rstrip('/')}/{view_fragment(identity)}"
+        for name, identity in sorted(experiments(mlflow).items())
+        if name.startswith(OURS)
+    ]
+
+
 def main() -> None:
     """Starts both servers, prints where they are and waits for Ctrl-C."""
     print("Starting the Prefect and MLflow servers (about 20 s) ...", flush=True)
     with pages() as (prefect, mlflow):
-        print(f"Prefect  {prefect}\nMLflow   {mlflow}\nCtrl-C stops both.", flush=True)
+        lines = [f"Prefect  {prefect}", f"MLflow   {mlflow}", *views(mlflow), "Ctrl-C stops both."]
+        print("\n".join(lines), flush=True)
         while all(answers(address) for address in (prefect, mlflow)):
             time.sleep(30)
     raise ServerError("both servers must run until Ctrl-C, but one of them ended. See .edgenas/.")

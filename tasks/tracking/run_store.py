@@ -14,7 +14,11 @@ from tasks.tracking.tracking_view import view_tags
 PARENT_TAG = "mlflow.parentRunId"
 CANDIDATE_TAG = "candidate_id"
 _EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens the page of runs and charts instead of the one for language model traces."""
+"""Opens the page of runs and charts instead of the one for language model traces.
+
+Since its page has a switch between the two, MLflow (3.17) goes by that switch and not by this tag,
+unless the address says ``workflowType``: see :func:`tasks.tracking.tracking_view.view_fragment`.
+"""
 
 BATCH = 200
 """Runs a query asks for; SQLite admits 32,766 placeholders, a URL of a server far fewer."""

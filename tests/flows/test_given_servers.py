@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import socket
 import sqlite3
 import sys
@@ -30,7 +31,8 @@ Serve = Callable[..., str]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nobody's keys, and no proxies."""
-    for name in ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_TOKEN"):
+    keys = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_TOKEN")
+    for name in (*keys, *(name for name in os.environ if name.startswith("DATABRICKS_"))):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
@@ -206,10 +208,84 @@ def test_stores_that_mlflow_can_use_are_let_through(
         database.execute("CREATE TABLE a (b)")
     check_mlflow(f"sqlite:///{tmp_path}/old.db")
     check_mlflow(f"sqlite:///{tmp_path}/new.db")
-    check_mlflow("databricks")
-    check_mlflow("databricks://profile")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     check_mlflow(f"file:{tmp_path}")
+
+
+CONFIGURATION = """
+[DEFAULT]
+host = {url}
+token = {word}
+[oauth]
+host = {url}
+auth_type = databricks-cli
+[empty]
+cluster_id = 1
+"""
+
+
+def test_a_workspace_of_databricks_is_asked_with_its_token(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[Any] = []
+    url = serve({SEARCH: (200, "{}")}, seen)
+    (tmp_path / ".databrickscfg").write_text(CONFIGURATION.format(url=url, word="word"))
+    check_mlflow("databricks")
+    check_mlflow("databricks://DEFAULT")
+    check_mlflow("databricks-uc", "MLFLOW_REGISTRY_URI")
+    assert [headers["Authorization"] for _, headers in seen] == 3 * ["Bearer word"]
+    check_mlflow("databricks://oauth")  # whose login its client knows: it is there, that is all
+    assert seen[-1][0] == "/" and "Authorization" not in seen[-1][1]
+    monkeypatch.setenv("DATABRICKS_TOKEN", "other")
+    check_mlflow("databricks")
+    assert seen[-1][1]["Authorization"] == "Bearer other"
+    check_mlflow("databricks://DEFAULT")
+    assert seen[-1][1]["Authorization"] == "Bearer word"  # what is named counts
+
+
+@pytest.mark.parametrize(
+    ("uri", "fault"),
+    [
+        ("databricks", "got no workspace (neither DATABRICKS_HOST nor a host in"),
+        ("databricks://empty", "got no profile empty with a host in"),
+        ("databricks://nobody", "got no profile nobody with a host in"),
+        ("databricks-uc", "got a catalogue of models, where MLflow keeps no runs, from"),
+        ("uc:http://127.0.0.1:1", "got a catalogue of models, where MLflow keeps no runs, from"),
+    ],
+)
+def test_a_workspace_that_nobody_named_is_told_before_its_client_looks_for_it(
+    uri: str, fault: str, tmp_path: Path
+) -> None:
+    text = CONFIGURATION.replace("host = {url}\ntoken = {word}\n", "")
+    (tmp_path / ".databrickscfg").write_text(text)
+    with pytest.raises(GivenServerError) as caught:
+        check_mlflow(uri)
+    assert fault in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_workspace_that_refuses_or_is_silent_is_told(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", url := serve({SEARCH: (403, "")}))
+    monkeypatch.setenv("DATABRICKS_TOKEN", "word")
+    with pytest.raises(GivenServerError, match=f"it wants a key or a password of {url}"):
+        check_mlflow("databricks")
+    monkeypatch.delenv("DATABRICKS_TOKEN")
+    monkeypatch.setenv("DATABRICKS_HOST", "http://127.0.0.1:1")
+    with pytest.raises(GivenServerError, match=r"got silence of http://127.0.0.1:1 from"):
+        check_mlflow("databricks")
+    with pytest.raises(GivenServerError, match=r"got silence from uc:http://127.0.0.1:1"):
+        check_mlflow("uc:http://127.0.0.1:1", "MLFLOW_REGISTRY_URI")
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "15.4")
+    check_mlflow("databricks")  # inside, there is no need of a login
+
+
+def test_experiments_of_a_server_are_listed_with_their_ids(serve: Serve) -> None:
+    told = [{"experiment_id": "1", "name": "edgenas"}, {"experiment_id": "0", "name": "Default"}]
+    url = serve({SEARCH: (200, json.dumps({"experiments": told}))})
+    assert given_servers.experiments(url) == {"edgenas": "1", "Default": "0"}
+    assert given_servers.experiments(serve({})) == {}
+    assert given_servers.experiments("http://127.0.0.1:1") == {}
 
 
 def test_the_projects_own_store_is_nobody_elses(

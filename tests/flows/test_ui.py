@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import server, ui
+from tasks.tracking.tracker import Tracker, prepare_store
 
 
 @pytest.mark.slow
@@ -20,4 +21,8 @@ def test_both_pages_answer_and_both_servers_stop(
         for address in addresses:
             page = urllib.request.urlopen(address, timeout=120).read()
             assert b"<html" in page
+        Tracker(prepare_store(tmp_path), "edgenas-detection")
+        (line,) = ui.views(addresses[1])
+        assert line.startswith(f"  edgenas-detection: {addresses[1]}/#/experiments/")
+        assert line.endswith("&workflowType=machine_learning")
     assert not any(server.answers(address) for address in addresses)
