@@ -28,7 +28,7 @@ from hw.tflite.ops import (
     weights_of,
 )
 from hw.tflite.reasons import DATA_TYPE, NO_CONSTANTS, NOT_SUPPORTED
-from hw.tflite.schema import COMPILED_OP, CUSTOM_NAME, FLOATS
+from hw.tflite.schema import COMPILED_OP, CUSTOM_NAME, FLOATS, VELA_OP
 from spaces.graph import INPUT, Op, OpGraph, OpKind, Shape, ShapeError, Trait, kinds_with
 
 INTEGERS = frozenset({"int32", "int64"})
@@ -146,6 +146,11 @@ class _Builder:
         self.live: list[tuple[Op, Call]] = []
 
     def build(self, left_out: tuple[str, ...]) -> TfliteModel:
+        if any(call.operator.name == VELA_OP for call in self._subgraph.calls):
+            raise TfliteError(
+                f"{self._path}: must be the model before compilation, but got the output of Vela. "
+                "Give the .tflite it was made of; `inspect` tells what is in this one."
+            )
         inputs = [self._tensors[number] for number in self._subgraph.inputs]
         if not inputs:
             raise FlatbufferError("there must be an input, but is none")

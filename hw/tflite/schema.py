@@ -10,6 +10,7 @@ from spaces.graph import Activation, OpKind
 SCHEMA_VERSION = 3
 CUSTOM, CUSTOM_NAME = 32, "CUSTOM"
 COMPILED_OP = "edgetpu-custom-op"
+VELA_OP = "ethos-u"
 DETECTION_POSTPROCESS = "TFLite_Detection_PostProcess"
 
 # fmt: off

@@ -176,7 +176,7 @@ def parse_compiled(data: bytes, path: str) -> CompiledModel:
     if not packages:
         raise TfliteError(
             f"{path}: must be a compiled file, but got one without a {COMPILED_OP}. Compile it "
-            "with edgetpu_compiler, or use `estimate` for a file that is not compiled."
+            "with edgetpu_compiler or Vela, or use `estimate` for a file that is not compiled."
         )
     return CompiledModel(path, tuple(packages), host)
 
