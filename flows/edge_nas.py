@@ -28,6 +28,7 @@ from prefect.runtime import flow_run
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.judgement import fidelity_file
 from tasks.data import remarks
 from tasks.pipeline.preflight import check_target
 from tasks.pipeline.session import ROOT, Session, closing_lines, open_session, table_of
@@ -112,7 +113,7 @@ def search_in_chunks(claim: Claim, session: Session) -> Manifest:
     if session.tracking:
         told = [one.told() for one in search.candidates]
         session.tracking.tracker.sync(session.tracking.parent, told)
-        session.tracking.log_stage("search", {}, [claim.workspace.search / "fidelity.json"])
+        session.tracking.log_stage("search", {}, [fidelity_file(claim.workspace)])
     return manifest
 
 

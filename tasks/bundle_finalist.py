@@ -17,6 +17,7 @@ from hw.protocols import Bench, CompilingBench
 from hw.report import CostReport
 from hw.tflite.metadata import described
 from hw.tflite.model import TfliteError
+from tasks.candidates.finalist import Finalist as Scored
 from tasks.data.arrays import load_split
 from tasks.estimate_cost import estimate_file
 from tasks.learning.interpreter import predict
@@ -225,11 +226,11 @@ def _card(
     progress.advance(4, "parity")
     device, sha256 = Path(params.cost.device).stem, sha256_file(one.file)
     predicted = estimate_file(one.file, params.cost, one.graph, one.problem.deployed)
-    record = read_json(one.folder / "metrics.json")
+    record = Scored.read(one.folder, one.problem.metric.name)
     return {
         "schema": card.SCHEMA,
         "id": one.id,
-        "name": record.get("name") or one.id,
+        "name": record.name or one.id,
         "problem": one.problem.name,
         "notes": _notes(one, reading),
         **descriptions.tensors(one.signature),
@@ -247,7 +248,7 @@ def _card(
             "parameters": params.model_dump(mode="json"),
             "parameters_hold": _holds(params, workspace),
             "architecture": read_json(one.folder / "architecture.json"),
-            "quantized_by": record["quantized_by"],
+            "quantized_by": record.quantized_by,
             "versions": card.versions(),
         },
         "reproduce": {
@@ -275,12 +276,13 @@ def _holds(params: Params, workspace: Workspace) -> bool:
 
 def _scores(one: Finalist, arrays: Mapping[str, Any]) -> card.Scores:
     """Of validation by the stage that trained it, of the report's split by the report."""
-    record, metric = read_json(one.folder / "metrics.json"), one.problem.metric
+    metric = one.problem.metric
+    record = Scored.read(one.folder, metric.name)
     outputs = predict(one.file, one.problem.inputs(arrays, one.graph), one.problem.deployed)
     names = tuple(one.problem.score(outputs, arrays, one.graph))
     by_split = {
         "validation": {
-            kind: {name: record[f"{name}_{kind}"] for name in names} for kind in card.KINDS
+            kind: {name: record.scores[kind][name] for name in names} for kind in card.KINDS
         }
     }
     path = one.workspace.report / "metrics.json"
@@ -291,7 +293,7 @@ def _scores(one: Finalist, arrays: Mapping[str, Any]) -> card.Scores:
             by_split["test"] = {
                 kind: {metric.name: entry[kind], **entry["more"][kind]} for kind in kinds
             }
-            by_split["test"][record["quantized_by"]] = by_split["test"]["int8"]  # the same file
+            by_split["test"][str(record.quantized_by)] = by_split["test"]["int8"]  # the same file
     split = one.split if one.split in by_split else "validation"
     counts = {name: len(next(iter(load_split(one.workspace, name).values()))) for name in by_split}
     drawn = bootstrap(one.problem, outputs, arrays, one.graph) if split == one.split else {}

@@ -17,7 +17,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -35,6 +35,7 @@ from tasks.candidates.finishing import (
     finish_one,
     finished,
 )
+from tasks.candidates.judgement import Fidelity, fidelity_file
 from tasks.candidates.machine_speed import speed_of
 from tasks.candidates.workload import training_seconds
 from tasks.data.arrays import load_split
@@ -184,7 +185,7 @@ def _speed(
     """Of this machine in nominal ones, as the search has measured it; None: epochs are given."""
     if finetune.epochs is not None:
         return None
-    known = _fidelity(workspace).get("speed") if runtime.speed == "auto" else runtime.speed
+    known = _fidelity(workspace).speed if runtime.speed == "auto" else runtime.speed
     return float(known or speed_of(problem, space.name, runtime, workspace))
 
 
@@ -259,14 +260,14 @@ def begins_from_slice(finetune: FinetuneParams, workspace: Workspace) -> bool:
             "finetune.start: slice must have a trained supernet, but got supernet.steps=0. Raise "
             "it, or use auto or scratch."
         )
-    believed = _fidelity(workspace).get("evaluator") == "shared"
+    believed = _fidelity(workspace).evaluator == "shared"
     return finetune.start == "slice" or (finetune.start == "auto" and believed)
 
 
-def _fidelity(workspace: Workspace) -> Mapping[str, Any]:
+def _fidelity(workspace: Workspace) -> Fidelity:
     """What the search says of its scores; nothing where there was none."""
-    path = workspace.search / "fidelity.json"
-    return read_json(path) if path.exists() else {}
+    there = fidelity_file(workspace).exists()
+    return Fidelity.read(workspace) if there else Fidelity()
 
 
 def _publish(workspace: Workspace, ids: list[str]) -> None:

@@ -8,7 +8,7 @@ best of the rung below and goes on with new ones beside them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -29,12 +29,14 @@ from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, write_candidates
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, Bench, EvaluatorError, load_evaluator
+from tasks.candidates.judgement import Agreement, Fidelity, Verdict
 from tasks.candidates.machine_speed import speed_of
 from tasks.candidates.objectives import COSTS, is_cost
 from tasks.candidates.other_devices import elsewhere_of, other_devices
 from tasks.candidates.records import Record
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
 from tasks.candidates.scores import Scores
+from tasks.candidates.summary import SearchSummary
 from tasks.candidates.volume import corner_of, volume
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
@@ -124,8 +126,8 @@ class Search:
         self._names = self._named(space.name)
         self._algorithm = self._new_algorithm(self._first())
         self.evaluator = self._evaluator_wanted()
-        self._gate: Manifest | None = None
-        self._rungs: list[Manifest] = []
+        self._gate: Verdict | None = None
+        self._rungs: list[Agreement] = []
         self._numbers: dict[Architecture, int] = {}
         self._left_behind: set[Architecture] = set()
         self.told = 0
@@ -351,8 +353,8 @@ class Search:
         """Train the gate's networks alone, and decide on the evaluator."""
         alone, repeated = self._alone([trial.architecture for trial in chunk.trials])
         found = gate.verdict(shared, alone, self._problem.metric.name, repeated)
-        self.evaluator = "shared" if found["passed"] else "trained"
-        self._gate = {**found, "epochs": self._epochs, "evaluator": self.evaluator}
+        self.evaluator = "shared" if found.passed else "trained"
+        self._gate = replace(found, epochs=self._epochs, evaluator=self.evaluator)
         print(gate.told(found), flush=True)
 
     def _alone(self, points: Sequence[Architecture]) -> tuple[list[Record], list[Record]]:
@@ -387,36 +389,30 @@ class Search:
         costs = self._coster.costs(self._coster.space.largest())
         largest = {name: costs[name] for name in (*COSTS, *self._coster.elsewhere)}
         write_candidates(self._workspace, self.candidates)
-        write_json(
-            self._workspace.search / "fidelity.json",
-            {
-                "evaluator": self.evaluator,
-                "training": recipes.brief_plan(self._facts, self._params, self._epochs).told()
-                if self.evaluator != "shared"
-                else None,
-                "speed": self._plan.speed,
-                "gate": self._gate,
-                "rungs": self._rungs,
-            },
+        plan = recipes.brief_plan(self._facts, self._params, self._epochs)
+        Fidelity(
+            evaluator=self.evaluator,
+            training=plan.told() if self.evaluator != "shared" else None,
+            speed=self._plan.speed,
+            gate=self._gate,
+            rungs=tuple(self._rungs),
+        ).write(self._workspace)
+        figures = self._gate.figures if self._gate else None
+        summary = SearchSummary(
+            candidates=len(self.candidates),
+            failed=self._board.failed,
+            front=tuple(one.id for one in front),
+            hypervolume=volume(front, self._objectives, corner_of(self._objectives, largest)),
+            largest=largest,
+            evaluator=self.evaluator,
+            gate_tau=figures.tau if figures else None,
+            gate_tau_macs=figures.tau_macs if figures else None,
+            gate_tau_ceiling=figures.tau_ceiling if figures else None,
+            gate_passed=None if self._gate is None else self._gate.passed,
+            rung_tau=tuple(one.tau for one in self._rungs if one.tau is not None),
+            rung_tau_macs=tuple(one.tau_macs for one in self._rungs if one.tau_macs is not None),
+            device=self._coster.device,
+            method=self._coster.method,
         )
-        summary = {
-            "candidates": len(self.candidates),
-            "failed": self._board.failed,
-            "front": [one.id for one in front],
-            "hypervolume": volume(front, self._objectives, corner_of(self._objectives, largest)),
-            "largest": largest,
-            "evaluator": self.evaluator,
-            **{
-                f"gate_{name}": None if self._gate is None else self._gate.get(name)
-                for name in ("tau", "tau_macs", "tau_ceiling", "passed")
-            },
-            **{f"rung_{name}": self._of_rungs(name) for name in ("tau", "tau_macs")},
-            "device": self._coster.device,
-            "method": self._coster.method,
-        }
-        write_json(self._workspace.search / "front.json", summary)
-        return summary
-
-    def _of_rungs(self, name: str) -> list[object]:
-        """A figure of each rung that has it."""
-        return [rung[name] for rung in self._rungs if rung[name] is not None]
+        summary.write(self._workspace)
+        return summary.told()

@@ -11,11 +11,13 @@ from hw.report import CostReport
 from spaces.search_support.dominance import pareto_ranks
 from tasks.candidates import objectives
 from tasks.candidates.candidate import Candidate, read_candidates
+from tasks.candidates.chosen import Selection
 from tasks.candidates.finalist import Finalist, finished_folders
 from tasks.candidates.finished import FILE, FinishedModel, write_front
 from tasks.candidates.limits import cost_limits
 from tasks.candidates.objectives import Objective
 from tasks.candidates.other_devices import OtherDevice, is_elsewhere, other_devices
+from tasks.candidates.summary import SearchSummary
 from tasks.candidates.volume import Corner, corner_of, volume
 from tasks.estimate_cost import estimate_file, latency_elsewhere
 from tasks.learning.networks import deployed_graph
@@ -23,7 +25,7 @@ from tasks.learning.problem import open_problem
 from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams, ProblemParams, SelectParams
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, write_json
+from tasks.run.workspace import Workspace, write_json
 
 Manifest = dict[str, object]
 
@@ -76,16 +78,16 @@ def run(
         for model, rank in zip(models, ranks, strict=True)
     ]
     models.sort(key=lambda model: model.cost.known_latency_ms)
-    corner = corner_of(goals, read_json(workspace.search / "front.json")["largest"])
+    corner = corner_of(goals, SearchSummary.read(workspace).largest)
     summary = _summary(models, goals, metric, corner)
     write_front(workspace, models)
-    write_json(workspace.selection / "metrics.json", summary)
+    summary.write(workspace)
     plots = workspace.selection / "plots"
     write_json(plots / "front.json", [_point(model.told(), metric) for model in models])
     scored = [one for one in candidates.values() if one.is_done]
     write_json(plots / "candidates.json", [_point(one.told(), metric) for one in scored])
     progress.finish()
-    return summary
+    return summary.told()
 
 
 def _finished(
@@ -144,28 +146,25 @@ def _keeps(model: FinishedModel, limits: Mapping[str, float]) -> bool:
 
 def _summary(
     models: Sequence[FinishedModel], goals: Sequence[Objective], metric: str, corner: Corner
-) -> Manifest:
+) -> Selection:
     """Of all models; the volume also of those that a search found, and of hand-made ones.
 
     The two are compared after equal trainings.
     """
-    parts = {
-        "searched": [model for model in models if not model.finalist.is_baseline],
-        "hand_made": [model for model in models if model.finalist.is_baseline],
-    }
+    searched = [_equal(model) for model in models if not model.finalist.is_baseline]
+    hand_made = [_equal(model) for model in models if model.finalist.is_baseline]
     best = max(models, key=lambda model: (model.score, -model.cost.known_latency_ms))
-    return {
-        "best": best.id,
-        f"best_{metric}": best.score,
-        "best_latency_ms": best.cost.latency_ms,
-        "models": len(models),
-        "front": sum(model.on_pareto for model in models),
-        "hypervolume": volume(models, goals, corner),
-        **{
-            f"hypervolume_{name}": volume([_equal(model) for model in part], goals, corner)
-            for name, part in parts.items()
-        },
-    }
+    return Selection(
+        best=best.id,
+        metric=metric,
+        best_score=best.score,
+        best_latency_ms=best.cost.latency_ms,
+        models=len(models),
+        front=sum(model.on_pareto for model in models),
+        hypervolume=volume(models, goals, corner),
+        hypervolume_searched=volume(searched, goals, corner),
+        hypervolume_hand_made=volume(hand_made, goals, corner),
+    )
 
 
 def _equal(model: FinishedModel) -> FinishedModel:

@@ -15,7 +15,9 @@ from tasks import estimate_elsewhere
 from tasks import report as report_page
 from tasks.candidates import gate
 from tasks.candidates.candidate import Candidate, read_candidates
+from tasks.candidates.chosen import Selection
 from tasks.candidates.finished import FILE, FinishedModel, read_front
+from tasks.candidates.judgement import Fidelity
 from tasks.data import linear_floor
 from tasks.data.arrays import has_split, load_split
 from tasks.learning.interpreter import score_file
@@ -39,7 +41,7 @@ from tasks.run.params import (
     SupernetParams,
 )
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, write_bytes, write_json
+from tasks.run.workspace import Workspace, write_bytes, write_json
 
 Manifest = dict[str, object]
 KINDS = ("float", "ptq", "int8")
@@ -71,7 +73,7 @@ def run(
     """
     opened = open_problem(problem, workspace)
     models = read_front(workspace, opened.metric.name)
-    chosen = read_json(workspace.selection / "metrics.json")["best"]
+    chosen = Selection.read(workspace).best
     scores = _scores(models, chosen, opened, workspace, progress)
     best = workspace.finalists / str(scores["best"]) / "int8.tflite"
     arrays, graph = load_split(workspace, str(scores["split"])), _graph(chosen, opened, workspace)
@@ -193,7 +195,7 @@ def _page(
     manifest = DataManifest.read(workspace)
     metric = problem.metric
     candidates = read_candidates(workspace, metric.name)
-    found = read_json(workspace.search / "fidelity.json")
+    found = Fidelity.read(workspace)
     tested = {entry["id"]: entry for entry in scores["finalists"]}
     origins = {one.id: one.origin for one in candidates}
     return report_page.ReportData(
@@ -322,7 +324,7 @@ def _commands(workspace: Workspace) -> tuple[str, ...]:
     return ("make search", "dvc repro", "make ui")
 
 
-def _notes(scores: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, ...]:
+def _notes(scores: Mapping[str, Any], found: Fidelity) -> tuple[str, ...]:
     """How the models were chosen, and what the numbers are worth."""
     notes = [*_floor_note(scores), *_fidelity_notes(found)]
     notes.append(
@@ -350,18 +352,18 @@ def _floor_note(scores: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
+def _fidelity_notes(found: Fidelity) -> list[str]:
     """By what the search decided, and how well that orders networks."""
     notes = []
-    if found["gate"] is not None:
-        verdict = gate.told(found["gate"]).removeprefix("gate: ")
+    if found.gate is not None:
+        verdict = gate.told(found.gate).removeprefix("gate: ")
         notes.append(f"{verdict[0].upper()}{verdict[1:]}.")
-    if found["evaluator"] == "trained":
+    if found.evaluator == "trained":
         notes.append(
             "Candidates were scored by short trainings of their own, from scratch, all alike"
-            + (f"; {_LONGER}." if found["rungs"] else ".")
+            + (f"; {_LONGER}." if found.rungs else ".")
         )
-    elif found["evaluator"] == "sliced":
+    elif found.evaluator == "sliced":
         notes.append(
             "Candidates were scored by short trainings that begin from their slices of the "
             f"supernet, all alike; {_LONGER}."
@@ -371,12 +373,12 @@ def _fidelity_notes(found: Mapping[str, Any]) -> list[str]:
             "The score of a candidate comes from shared weights, batch statistics recalibrated; "
             "it is no promise. Finalists are trained on their own."
         )
-    for rung in found["rungs"]:
-        if rung["tau"] is not None:
+    for rung in found.rungs:
+        if rung.tau is not None:
             notes.append(
-                f"Trained for {rung['epochs']} epochs, {rung['candidates']} promoted candidates "
-                f"were ordered as before with Kendall tau {rung['tau']:.2f}; by MACs "
-                f"{rung['tau_macs']:.2f}. They are the better ones, so this is a hard test."
+                f"Trained for {rung.epochs} epochs, {rung.candidates} promoted candidates "
+                f"were ordered as before with Kendall tau {rung.tau:.2f}; by MACs "
+                f"{rung.tau_macs:.2f}. They are the better ones, so this is a hard test."
             )
     return notes
 

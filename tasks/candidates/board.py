@@ -16,6 +16,7 @@ from spaces.search_support.dominance import pareto_ranks
 from tasks.candidates import fidelity
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.finalists import choose_finalists
+from tasks.candidates.judgement import Agreement
 from tasks.candidates.objectives import Objective, loss_table
 from tasks.run.params import SelectParams
 
@@ -89,7 +90,7 @@ class Board:
             for one in self.candidates
         ]
 
-    def agreement(self, rung: int, epochs: int) -> dict[str, object]:
+    def agreement(self, rung: int, epochs: int) -> Agreement:
         """How the rung before had ordered those that were promoted to this one."""
         pairs = [
             (one.lower_rungs[-1], one.score, one.macs)
@@ -98,13 +99,13 @@ class Board:
         ]
         before, after, macs = np.array(pairs, float).reshape(-1, 3).T
         enough = len(pairs) > 2
-        return {
-            "rung": rung,
-            "candidates": len(pairs),
-            "epochs": epochs,
-            "tau": fidelity.kendall(before, after) if enough else None,
-            "tau_macs": fidelity.kendall(macs, after) if enough else None,
-        }
+        return Agreement(
+            rung=rung,
+            candidates=len(pairs),
+            epochs=epochs,
+            tau=fidelity.kendall(before, after) if enough else None,
+            tau_macs=fidelity.kendall(macs, after) if enough else None,
+        )
 
     def note(self) -> str:
         """The highest rung in a few words."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.judgement import Bias, Figures, Verdict
 
 Values = NDArray[np.float64]
 RESAMPLES = 1000
@@ -50,23 +50,21 @@ def ceiling(truth: Values, noise: float, seed: int = 0) -> float:
     return float(np.mean([kendall(a, b) for a, b in zip(real, seen, strict=True)]))
 
 
-def biases(
-    kinds: Sequence[str], score: Values, truth: Values
-) -> dict[str, dict[str, float | int]]:
+def biases(kinds: Sequence[str], score: Values, truth: Values) -> tuple[Bias, ...]:
     """By kind: mean of score less truth, both centred, and its standard error."""
     difference = (score - score.mean()) - (truth - truth.mean())
-    found: dict[str, dict[str, float | int]] = {}
+    found: list[Bias] = []
     spread = float(np.std(difference, ddof=1)) if len(difference) > 1 else 0.0
     for kind in sorted(set(kinds)):
         own = difference[[one == kind for one in kinds]]
         error = spread / np.sqrt(len(own))
-        found[kind] = {"bias": float(own.mean()), "error": float(error), "networks": len(own)}
-    return found
+        found.append(Bias(kind, float(own.mean()), float(error), len(own)))
+    return tuple(found)
 
 
 def judged(
     score: Values, truth: Values, macs: Values, kinds: Sequence[str], noise: float | None
-) -> dict[str, Any]:
+) -> Verdict:
     """All figures of a score against a truth, and what speaks against believing it.
 
     ``reasons`` is empty where the score passes: it orders the networks better than their MACs do,
@@ -84,25 +82,23 @@ def judged(
         )
     if tau <= plain:
         reasons.append(f"MACs alone order them as well (tau {plain:.2f}, score {tau:.2f})")
-    for kind, one in by_kind.items():
-        if abs(one["bias"]) > max(2 * one["error"], truth_spread):
+    for one in by_kind:
+        if abs(one.bias) > max(2 * one.error, truth_spread):
             reasons.append(
-                f"{kind} is {'favoured' if one['bias'] > 0 else 'slighted'} "
-                f"by {100 * abs(one['bias']):.0f} points"
+                f"{one.kind} is {'favoured' if one.bias > 0 else 'slighted'} "
+                f"by {100 * abs(one.bias):.0f} points"
             )
-    return {
-        "networks": len(truth),
-        "tau": tau,
-        "tau_interval": list(interval(score, truth)),
-        "tau_macs": plain,
-        "noise": noise,
-        "tau_ceiling": None if noise is None else ceiling(truth, noise),
-        "score_spread": score_spread,
-        "truth_spread": truth_spread,
-        "bias": by_kind,
-        "reasons": reasons,
-        "passed": not reasons,
-    }
+    figures = Figures(
+        tau=tau,
+        tau_interval=interval(score, truth),
+        tau_macs=plain,
+        noise=noise,
+        tau_ceiling=None if noise is None else ceiling(truth, noise),
+        score_spread=score_spread,
+        truth_spread=truth_spread,
+        biases=by_kind,
+    )
+    return Verdict(len(truth), not reasons, tuple(reasons), figures=figures)
 
 
 def kind_of(candidate: Candidate) -> str:

@@ -8,14 +8,15 @@ favour a kind of op, the search does without it. The trainings are not lost: the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from spaces.space import Architecture, Choice, TrainableSpace, Value, sample, walk
 from tasks.candidates import fidelity
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.judgement import Point, Verdict
 from tasks.candidates.records import Record
 
 OP = "/op"
@@ -68,7 +69,7 @@ def verdict(
     truth: Sequence[Record],
     metric: str,
     repeated: Sequence[Record],
-) -> dict[str, Any]:
+) -> Verdict:
     """What the gate found.
 
     Args:
@@ -84,7 +85,7 @@ def verdict(
     ]
     if len(good) < 4:
         reason = f"too few networks could be trained alone ({len(good)})"
-        return {"networks": len(good), "passed": False, "reasons": [reason], "points": []}
+        return Verdict(len(good), False, (reason,))
     score = np.array([one.score for one, _ in good], np.float64)
     alone = np.array([other[metric] for _, other in good])
     macs = np.array([float(one.macs or 0) for one, _ in good])
@@ -96,24 +97,24 @@ def verdict(
     ]
     noise = float(np.sqrt(np.mean([(a - b) ** 2 / 2 for a, b in pairs]))) if pairs else None
     found = fidelity.judged(score, alone, macs, kinds, noise)
-    points = [
-        {"id": one.id, "kind": kind, "score": one.score, "trained": other[metric]}
+    points = tuple(
+        Point(one.id, kind, one.score, other[metric])
         for (one, other), kind in zip(good, kinds, strict=True)
-    ]
-    return {**found, "points": points}
-
-
-def told(found: Mapping[str, Any]) -> str:
-    """The verdict in one line."""
-    if "tau" not in found:
-        return f"gate: {'; '.join(found['reasons'])}"
-    low, high = found["tau_interval"]
-    figures = (
-        f"tau {found['tau']:.2f} ({low:.2f} to {high:.2f}) on {found['networks']} networks, "
-        f"MACs {found['tau_macs']:.2f}"
     )
-    if found["tau_ceiling"] is not None:
-        figures += f", ceiling {found['tau_ceiling']:.2f}"
-    if found["passed"]:
+    return replace(found, points=points)
+
+
+def told(found: Verdict) -> str:
+    """The verdict in one line."""
+    if found.figures is None:
+        return f"gate: {'; '.join(found.reasons)}"
+    low, high = found.figures.tau_interval
+    figures = (
+        f"tau {found.figures.tau:.2f} ({low:.2f} to {high:.2f}) on {found.networks} networks, "
+        f"MACs {found.figures.tau_macs:.2f}"
+    )
+    if found.figures.tau_ceiling is not None:
+        figures += f", ceiling {found.figures.tau_ceiling:.2f}"
+    if found.passed:
         return f"gate: shared weights are believed: {figures}"
-    return f"gate: shared weights are not believed: {figures}; {'; '.join(found['reasons'])}"
+    return f"gate: shared weights are not believed: {figures}; {'; '.join(found.reasons)}"

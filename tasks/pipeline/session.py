@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.candidates.chosen import Selection
 from tasks.candidates.finished import FILE, read_front
 from tasks.candidates.other_devices import other_devices
 from tasks.candidates.records import digest
@@ -213,12 +214,12 @@ def closing_lines(session: Session, versioned: str) -> list[str]:
     """What a person wants to know at the end of a run."""
     workspace = session.workspace
     scores = read_json(workspace.report / "metrics.json")
-    chosen = read_json(workspace.selection / "metrics.json")
+    chosen = Selection.read(workspace)
     best = workspace.finalists / scores["best"] / "int8.tflite"
     label = load_problem(session.params.problem.name).metric.label
     return [
         "",
-        f"Front     {chosen['front']} int8 models of {chosen['models']} finalists",
+        f"Front     {chosen.front} int8 models of {chosen.models} finalists",
         f"Best      {100 * scores['best_int8']:.2f} % {label}, int8 on {scores['split']}: {best}",
         *_floor_line(scores),
         f"Report    {(workspace.report / 'index.html').resolve()}",

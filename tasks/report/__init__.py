@@ -6,7 +6,8 @@ JavaScript; the interactive front needs it.
 """
 
 from tasks.candidates.candidate import BASELINE, Candidate
-from tasks.report.agreement import Bias, Gate, Pair, Rung, gate_of, rungs_of
+from tasks.candidates.judgement import Bias
+from tasks.report.agreement import Gate, Pair, Rung, gate_of, rungs_of
 from tasks.report.blocks import blocks_of
 from tasks.report.page import render
 from tasks.report.records import (

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.candidates import fidelity
 from tasks.candidates.candidate import Candidate
+from tasks.candidates.judgement import Bias, Fidelity
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,6 @@ class Pair:
     kind: str
     before: float
     after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Bias:
-    """How much a score favours a kind of op (negative: slights), and the standard error of it."""
-
-    kind: str
-    bias: float
-    error: float
-    networks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,35 +75,34 @@ class Rung:
     tau_macs: float | None
 
 
-def gate_of(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> Gate | None:
+def gate_of(found: Fidelity, candidates: Sequence[Candidate]) -> Gate | None:
     """The gate of ``search/fidelity.json``; None where no supernet was judged.
 
     Args:
         found: That file.
         candidates: All of the search, for names.
     """
-    seen = found["gate"]
+    seen = found.gate
     if seen is None:
         return None
     names = {one.id: one.name for one in candidates}
     pairs = (
-        _pair(one["id"], names.get(one["id"]), one["kind"], one["score"], one["trained"])
-        for one in seen["points"]
+        _pair(one.id, names.get(one.id), one.kind, one.score, one.trained) for one in seen.points
     )
-    interval = seen.get("tau_interval")
+    figures = seen.figures
     return Gate(
         pairs=tuple(pair for pair in pairs if pair is not None),
-        tau=seen.get("tau"),
-        tau_interval=None if interval is None else (interval[0], interval[1]),
-        tau_macs=seen.get("tau_macs"),
-        tau_ceiling=seen.get("tau_ceiling"),
-        biases=tuple(Bias(kind, **one) for kind, one in seen.get("bias", {}).items()),
-        passed=seen["passed"],
-        reasons=tuple(seen["reasons"]),
+        tau=figures.tau if figures else None,
+        tau_interval=figures.tau_interval if figures else None,
+        tau_macs=figures.tau_macs if figures else None,
+        tau_ceiling=figures.tau_ceiling if figures else None,
+        biases=figures.biases if figures else (),
+        passed=seen.passed,
+        reasons=seen.reasons,
     )
 
 
-def rungs_of(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> tuple[Rung, ...]:
+def rungs_of(found: Fidelity, candidates: Sequence[Candidate]) -> tuple[Rung, ...]:
     """The rungs of ``search/fidelity.json``, lowest first; empty where nobody was promoted.
 
     Args:
@@ -123,21 +112,21 @@ def rungs_of(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> tuple
     words = _how_scored(found, candidates)
     return tuple(
         Rung(
-            number=one["rung"],
-            before=words.get(one["rung"] - 1, f"rung {one['rung'] - 1}"),
-            after=words[one["rung"]],
-            pairs=_moved(one["rung"], candidates),
-            tau=one["tau"],
-            tau_macs=one["tau_macs"],
+            number=one.rung,
+            before=words.get(one.rung - 1, f"rung {one.rung - 1}"),
+            after=words[one.rung],
+            pairs=_moved(one.rung, candidates),
+            tau=one.tau,
+            tau_macs=one.tau_macs,
         )
-        for one in found["rungs"]
+        for one in found.rungs
     )
 
 
-def _how_scored(found: Mapping[str, Any], candidates: Sequence[Candidate]) -> dict[int, str]:
+def _how_scored(found: Fidelity, candidates: Sequence[Candidate]) -> dict[int, str]:
     """Rung to how its scores came about; the first rung's is told by who stayed there."""
-    words = {one["rung"]: f"trained for {_epochs(one['epochs'])}" for one in found["rungs"]}
-    if found["evaluator"] != "trained":
+    words = {one.rung: f"trained for {_epochs(one.epochs)}" for one in found.rungs}
+    if found.evaluator != "trained":
         words[0] = "by shared weights"
     for one in candidates:
         if one.rung == 0 and one.evaluator == "trained" and one.epochs is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from spaces.graph import OpGraph
+from tasks.candidates.chosen import Selection
 from tasks.data.arrays import has_split
 from tasks.learning.interpreter import Signature, signature_of
 from tasks.learning.networks import deployed_graph
@@ -68,8 +69,8 @@ def find(name: str, workspace: Workspace) -> str:
             f"finalists must have been trained before one is bundled, but there are none in "
             f"{workspace.finalists}. Run the search first: make search."
         )
-    if name == BEST and (workspace.selection / "metrics.json").is_file():
-        return str(read_json(workspace.selection / "metrics.json")["best"])
+    if name == BEST and Selection.exists(workspace):
+        return Selection.read(workspace).best
     alike = [one for one in names if one.startswith(name)] if len(name) >= _SHORTEST else []
     found = [one for one in names if name in (one, names[one])] or alike
     if len(found) != 1:

@@ -18,6 +18,7 @@ import pytest
 from flows import __main__ as cli
 from flows import server
 from hw.report import CostReport
+from tasks.candidates.chosen import Selection
 from tasks.candidates.finalist import Finalist
 from tasks.candidates.finished import FinishedModel, write_front
 from tasks.learning.problem import load_problem, problem_names
@@ -118,7 +119,7 @@ def finished(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], A
             per_op=(),
         )
         write_front(workspace, [FinishedModel(finalist, {}, None, None, report, rank=0)])
-        write_json(workspace.selection / "metrics.json", {"front": 1, "models": 1})
+        Selection("abc", metric, 0.5, 1.5, models=1, front=1).write(workspace)
         tested = {"best": "abc", "best_int8": 0.625, "split": "test"}
         write_json(workspace.report / "metrics.json", tested)
         return open_session(RunSpec(problem, tracking=False))

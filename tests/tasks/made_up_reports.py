@@ -23,6 +23,7 @@ from spaces.heads import language as language_heads
 from spaces.heads.segmentation import segmentation
 from spaces.heads.ssd import ssd
 from spaces.space import Architecture, load_baselines, load_space, sample
+from tasks.candidates.judgement import Fidelity
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import (
     Panel,
@@ -343,8 +344,8 @@ def report(amount: int = 60, seed: int = 0) -> ReportData:
         machine="2 CPU threads",
         code_digest="sha256:5be1c0ffee",
         linear_floor=0.493,
-        gate=gate_of(found, as_candidates(records)),
-        rungs=rungs_of(found, as_candidates(records)),
+        gate=gate_of(Fidelity.of(found), as_candidates(records)),
+        rungs=rungs_of(Fidelity.of(found), as_candidates(records)),
     )
 
 

@@ -80,8 +80,8 @@ def test_agreement_is_over_those_who_were_on_both_rungs() -> None:
     board = _board(*short, *long, _candidate("new", 1, 0.9))
     found = board.agreement(1, epochs=6)
     # derived: one of three pairs is turned round by the scores, and two by MACs
-    assert found["tau"] == pytest.approx(1 / 3) and found["tau_macs"] == pytest.approx(-1 / 3)
-    assert (found["candidates"], found["epochs"]) == (3, 6)
+    assert found.tau == pytest.approx(1 / 3) and found.tau_macs == pytest.approx(-1 / 3)
+    assert (found.candidates, found.epochs) == (3, 6)
 
 
 def test_empty_board_has_no_front() -> None:

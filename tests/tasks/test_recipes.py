@@ -157,16 +157,17 @@ def test_gate_believes_a_score_that_follows_the_truth_and_no_other() -> None:
     kinds = ["depthwise", "fused", "grouped", "mixed"] * 4
     macs = rng.random(16)
     good = fidelity.judged(truth + rng.normal(0, 0.01, 16), truth, macs, kinds, 0.01)
-    assert good["passed"] and good["tau"] > 0.8 > good["tau_macs"]
-    assert good["tau_ceiling"] > 0.9
+    assert good.passed and good.figures is not None
+    assert good.figures.tau > 0.8 > good.figures.tau_macs
+    assert good.figures.tau_ceiling is not None and good.figures.tau_ceiling > 0.9
     favoured = truth + np.where(np.array(kinds) == "fused", 0.6, 0.0)
     bad = fidelity.judged(favoured, truth, macs, kinds, None)
-    assert not bad["passed"]
-    assert any("fused is favoured" in reason for reason in bad["reasons"])
+    assert not bad.passed
+    assert any("fused is favoured" in reason for reason in bad.reasons)
     by_size = fidelity.judged(rng.random(16), truth, truth, kinds, None)
-    assert any("MACs alone" in reason for reason in by_size["reasons"])
+    assert any("MACs alone" in reason for reason in by_size.reasons)
     flat = fidelity.judged(truth / 100, truth, macs, kinds, None)
-    assert any("hardly differ" in reason for reason in flat["reasons"])
+    assert any("hardly differ" in reason for reason in flat.reasons)
 
 
 def test_gate_looks_at_small_and_large_networks_of_each_kind() -> None:
@@ -197,7 +198,7 @@ def test_verdict_is_told_in_one_line() -> None:
     line = gate.told(found)
     assert "\n" not in line and "tau 0.87" in line and "MACs 0.87" in line
     few = gate.verdict(candidates[:2], truth[:2], "top1", [])
-    assert not few["passed"] and "too few" in gate.told(few)
+    assert not few.passed and "too few" in gate.told(few)
 
 
 def test_pictures_are_mixed_only_where_each_is_seen_often_and_has_a_class() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tasks.candidates.judgement import Fidelity
 from tasks.report import Gate, ReportData, gate_of, render, rungs_of
 from tasks.report.scatter import MARKS, draw_pairs, ticks
 from tasks.write_report import _fidelity_notes
@@ -32,8 +33,8 @@ def part(page: str, name: str) -> str:
 def with_files(found: dict[str, Any], records: list[dict[str, Any]]) -> ReportData:
     return dataclasses.replace(
         report(),
-        gate=gate_of(found, as_candidates(records)),
-        rungs=rungs_of(found, as_candidates(records)),
+        gate=gate_of(Fidelity.of(found), as_candidates(records)),
+        rungs=rungs_of(Fidelity.of(found), as_candidates(records)),
     )
 
 
@@ -48,7 +49,7 @@ def marks(svg: str) -> list[tuple[str, str, float, float, str]]:
 
 def gate(count: int = 8) -> Gate:
     found, records = fidelity_files(count)
-    made = gate_of(found, as_candidates(records))
+    made = gate_of(Fidelity.of(found), as_candidates(records))
     assert made is not None
     return made
 
@@ -86,7 +87,7 @@ def test_figures_of_the_gate_are_beside_it() -> None:
 def test_without_a_supernet_there_is_no_gate_and_no_empty_frame() -> None:
     found, records = fidelity_files(0, promoted=())
     page = render(with_files(found, records))
-    assert gate_of(found, as_candidates(records)) is None
+    assert gate_of(Fidelity.of(found), as_candidates(records)) is None
     assert part(page, "gate") == part(page, "rungs") == ""
     assert "pairs-plot" not in page.partition("</style>")[2]
 
@@ -117,7 +118,7 @@ def test_unknown_scores_are_left_out() -> None:
 
 def test_each_rung_is_drawn_with_both_its_trainings() -> None:
     found, records = fidelity_files(0, promoted=(9, 4))
-    first, second = rungs_of(found, as_candidates(records))
+    first, second = rungs_of(Fidelity.of(found), as_candidates(records))
     assert (len(first.pairs), len(second.pairs)) == (9, 4)
     reached = records[0]
     assert (first.pairs[0].before, first.pairs[0].after) == tuple(reached["lower_rungs"])
@@ -134,7 +135,7 @@ def test_each_rung_is_drawn_with_both_its_trainings() -> None:
 def test_a_first_rung_by_shared_weights_is_called_so() -> None:
     found, records = fidelity_files(0, promoted=(6,))
     shared = [{**record, "evaluator": "shared", "epochs": None} for record in records]
-    (rung,) = rungs_of({**found, "evaluator": "shared"}, as_candidates(shared))
+    (rung,) = rungs_of(Fidelity.of({**found, "evaluator": "shared"}), as_candidates(shared))
     assert (rung.before, rung.after) == ("by shared weights", "trained for 6 epochs")
 
 
@@ -156,7 +157,7 @@ def test_equal_scores_and_the_edges_of_the_scale_are_drawn() -> None:
 @pytest.mark.parametrize("rungs", [0, 1])
 def test_longer_trainings_are_spoken_of_where_there_were_some(rungs: int) -> None:
     found, _ = fidelity_files(0, promoted=(6,) * rungs)
-    assert ("trained anew" in " ".join(_fidelity_notes(found))) is bool(rungs)
+    assert ("trained anew" in " ".join(_fidelity_notes(Fidelity.of(found)))) is bool(rungs)
 
 
 # The floor

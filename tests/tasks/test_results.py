@@ -9,8 +9,11 @@ import pytest
 
 from hw.report import CostReport, OpCost
 from tasks.candidates.candidate import Candidate, read_candidates, write_candidates
+from tasks.candidates.chosen import Selection
 from tasks.candidates.finalist import Finalist, finished_folders
 from tasks.candidates.finished import FinishedModel, read_front, write_front
+from tasks.candidates.judgement import Agreement, Bias, Fidelity, Figures, Point, Verdict
+from tasks.candidates.summary import SearchSummary
 from tasks.run.manifest import DataManifest
 from tasks.run.workspace import Workspace, WorkspaceError, read_json
 
@@ -122,3 +125,54 @@ def test_a_manifest_that_lacks_something_names_it_and_the_cure(key: str) -> None
     told = {name: value for name, value in MANIFEST.items() if name != key}
     with pytest.raises(WorkspaceError, match=f"but lacks {key}. Prepare the data anew"):
         DataManifest.of(told)
+
+
+FIGURES = Figures(0.5, (0.25, 0.75), 0.25, None, None, 0.1, 0.2, (Bias("fused", 0.1, 0.05, 4),))
+GATE = Verdict(4, False, ("a", "b"), (Point("abc", "fused", 0.5, 0.75),), FIGURES, 2, "trained")
+FEW = Verdict(1, False, ("too few",), epochs=2, evaluator="trained")
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        Fidelity("shared"),
+        Fidelity("trained", {"epochs": 2}, 1.5, GATE, (Agreement(1, 4, 6, None, 0.5),)),
+        Fidelity("trained", gate=FEW),
+    ],
+)
+def test_what_scores_are_worth_is_read_as_it_was_written(
+    one: Fidelity, workspace: Workspace
+) -> None:
+    one.write(workspace)
+    assert Fidelity.read(workspace) == one
+    assert read_json(workspace.search / "fidelity.json") == one.told()
+
+
+def test_a_gate_without_figures_has_none_in_its_file() -> None:
+    assert set(FEW.told()) == {"networks", "passed", "reasons", "points", "epochs", "evaluator"}
+    told = GATE.told()
+    assert told["bias"] == {"fused": {"bias": 0.1, "error": 0.05, "networks": 4}}
+    assert told["tau_ceiling"] is None and "biases" not in told and "figures" not in told
+
+
+def test_a_summary_is_read_as_it_was_written(workspace: Workspace) -> None:
+    one = SearchSummary(
+        ("abc",), {"latency_ms": 8.0, "energy_mj": None}, 4, 1, 0.5, rung_tau=(0.5,), method="x"
+    )
+    one.write(workspace)
+    assert SearchSummary.read(workspace) == one
+    assert read_json(workspace.search / "front.json")["front"] == ["abc"]
+    with pytest.raises(WorkspaceError, match=r"must have front and largest, but lacks largest\."):
+        SearchSummary.of({"front": []})
+
+
+@pytest.mark.parametrize("metric", ["top1", "map50"])
+def test_a_selection_is_read_as_it_was_written(metric: str, workspace: Workspace) -> None:
+    one = Selection("abc", metric, 0.5, None, 3, 2, 0.25, 0.25, 0.0)
+    assert not Selection.exists(workspace)
+    one.write(workspace)
+    assert Selection.exists(workspace) and Selection.read(workspace) == one
+    told = read_json(workspace.selection / "metrics.json")
+    assert (told[f"best_{metric}"], told["best_latency_ms"]) == (0.5, None)
+    with pytest.raises(WorkspaceError, match="must name the best model, but does not"):
+        Selection.of({"models": 1})

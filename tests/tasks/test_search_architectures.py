@@ -28,6 +28,7 @@ from tasks.candidates.candidate import read_candidates
 from tasks.candidates.evaluator import EvaluatorError
 from tasks.candidates.fidelity import kendall
 from tasks.candidates.finalists import SearchError, choose_finalists
+from tasks.candidates.judgement import Fidelity
 from tasks.candidates.rungs import LEAST_CANDIDATES
 from tasks.evaluators.shared import Shared
 from tasks.evaluators.trained import Trained
@@ -492,7 +493,7 @@ def test_best_and_their_neighbours_are_trained_longer(alone: list[int], tmp_path
     summary = read_json(workspace.search / "front.json")
     assert summary["rung_tau"] == [one["tau"] for one in found["rungs"]]
     assert summary["gate_tau"] is summary["gate_passed"] is None
-    rungs = rungs_of(found, read_candidates(workspace, "top1"))
+    rungs = rungs_of(Fidelity.of(found), read_candidates(workspace, "top1"))
     for rung, told in zip(rungs, found["rungs"], strict=True):
         before, after = (np.array([getattr(p, n) for p in rung.pairs]) for n in ENDS)
         assert len(rung.pairs) == told["candidates"]
@@ -515,7 +516,7 @@ def test_gate_lets_a_supernet_pass_that_orders_networks(
     for name in ("tau", "tau_macs", "tau_ceiling", "passed"):
         assert summary[f"gate_{name}"] == found["gate"][name] is not None
     assert (summary["evaluator"], summary["rung_tau"]) == ("shared", [])
-    drawn = gate_of(found, read_candidates(workspace, "top1"))
+    drawn = gate_of(Fidelity.of(found), read_candidates(workspace, "top1"))
     assert drawn is not None and drawn.passed
     assert sum(one.networks for one in drawn.biases) == len(drawn.pairs) == 8
     assert {record["evaluator"] for record in records} == {"shared"}

@@ -88,7 +88,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     failed = _candidate("failed", status="failed")
     write_json(made.search / "candidates.json", [*map(_candidate, FINALISTS), failed])
     largest = {"latency_ms": 8.0, "weight_bytes": 8000, "macs": 1000, "b/latency_ms": 8.0}
-    write_json(made.search / "front.json", {"largest": largest})
+    write_json(made.search / "front.json", {"front": [], "largest": largest})
     manifest = {
         "problem": "classification",
         "classes": ["a", "b"],
