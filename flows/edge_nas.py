@@ -25,6 +25,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.cancelling import ended_if_cancelled, told_as_cancelled
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
 from tasks.candidates.candidate import Candidate
@@ -168,7 +169,8 @@ def _flow_of(name: str) -> Any:
     @flow(name=name, flow_run_name=_run_name, description=stage_named(name).does)
     def stage_flow(session: Any, spec: RunSpec) -> None:
         try:
-            _unless_kept(name, session)
+            with ended_if_cancelled():
+                _unless_kept(name, session)
         except Exception as error:
             error.add_note(f"stage {name}")
             raise
@@ -192,7 +194,9 @@ def run_stage(name: str, session: Session) -> None:
 
 @flow(name="edge_nas", flow_run_name=_run_name)
 def edge_nas(
-    profile: str | None = None, overrides: tuple[str, ...] = (), tracking: bool = True
+    profile: str | None = None,
+    overrides: tuple[str, ...] = (),
+    tracking: bool = True,
 ) -> list[str]:
     """All stages in order; returns where the results are.
 
@@ -208,7 +212,7 @@ def edge_nas(
     keep_native_output_in()
     session = open_session(RunSpec(profile, tuple(overrides), tracking))
     with alone(session.workspace):
-        with session.tracked():
+        with ended_if_cancelled(), session.tracked():
             for name in STAGES:
                 run_stage(name, session)
                 if name == "prepare":
@@ -221,7 +225,8 @@ def run_all(spec: RunSpec, stage: str | None) -> None:
     """What ``python -m flows run`` does."""
     if stage:
         session = open_session(spec)
-        with session.tracked():
+        with told_as_cancelled(), session.tracked():
             run_stage(stage, session)
-    else:
+        return
+    with told_as_cancelled():
         print("\n".join(edge_nas(spec.profile, spec.overrides, spec.tracking)), flush=True)

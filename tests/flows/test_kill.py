@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.pipeline.stages import STAGES
+from tasks.pipeline.stages import STAGES, is_running
+from tasks.run.workspace import Workspace
 from tasks.tracking.tracker import prepare_store
 
 pytestmark = pytest.mark.slow
@@ -144,6 +147,96 @@ def test_ctrl_c_leaves_no_process_and_no_traceback(
     assert process.returncode == 130, error
     assert "Traceback" not in out + error and "error" not in error
     assert {status for status, child in parents(checkout.root) if not child} == {"KILLED"}
+
+
+@pytest.mark.parametrize("stage", ["train_supernet", "search", "finetune"])
+def test_a_terminated_run_leaves_no_process(stage: str, new_checkout: Callable[[], Any]) -> None:
+    checkout = new_checkout()
+    process = checkout.start(*RUN, "--set", "supernet.steps=60")
+    wait_for(process, stage, checkout.root / ".edgenas" / "state" / "runs" / "smoke")
+    time.sleep(1.5)
+    process.terminate()  # the run alone: its workers and its server have to notice
+    out, error = process.communicate(timeout=60)
+    assert checkout.left_over(seconds=5) == []
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM), error
+    assert "Traceback" not in out + error
+    assert {status for status, child in parents(checkout.root) if not child} == {"KILLED"}
+
+
+def asked(port: str, path: str, body: dict[str, Any]) -> Any:
+    """What a Prefect server answers."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or "null")
+
+
+def cancel(checkout: Any) -> str:
+    """Cancel the run of the flow that goes on, as Prefect's page does; returns its id."""
+    (port,) = {
+        found[1]
+        for command in checkout.processes()
+        if "prefect.server" in command and (found := re.search(r"--port (\d+)", command))
+    }
+    only = {"flows": {"name": {"any_": ["edge_nas"]}}, "flow_runs": {"state": {"type": {}}}}
+    only["flow_runs"]["state"]["type"] = {"any_": ["RUNNING"]}
+    (run,) = asked(port, "flow_runs/filter", only)
+    state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    asked(port, f"flow_runs/{run['id']}/set_state", state)
+    return str(run["id"])
+
+
+def state_of(checkout: Any, run: str) -> str:
+    """Of a flow run, as Prefect shows it."""
+    path = checkout.root / ".edgenas" / "prefect" / "prefect.db"
+    with closing(sqlite3.connect(path, timeout=60)) as db:
+        query = "SELECT state_type FROM flow_run WHERE id = ?"
+        return str(db.execute(query, (run,)).fetchone()[0])
+
+
+@pytest.mark.parametrize("stage", ["train_supernet", "finetune"])
+def test_a_run_that_is_cancelled_at_prefects_page_ends(
+    stage: str, new_checkout: Callable[[], Any]
+) -> None:
+    checkout = new_checkout()
+    process = checkout.start(*RUN, "--set", "supernet.steps=400", "finetune.epochs=60")
+    wait_for(process, stage, checkout.root / ".edgenas" / "state" / "runs" / "smoke")
+    time.sleep(1.5)
+    run = cancel(checkout)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "The run was cancelled." in error and "Traceback" not in out + error
+    assert checkout.left_over(seconds=5) == []
+    assert state_of(checkout, run) == "CANCELLED"
+    assert {status for status, child in parents(checkout.root) if not child} == {"KILLED"}
+
+
+def test_a_scheduled_run_that_is_cancelled_ends_and_the_schedule_stays(
+    new_checkout: Callable[[], Any],
+) -> None:
+    checkout = new_checkout()
+    log = checkout.root / "schedule.log"
+    words = ("schedule", "--cron", "* * * * *", "--profile", "smoke")
+    with log.open("w") as output:
+        process = checkout.start(
+            *words, "--set", "supernet.steps=4000", stdout=output, stderr=output
+        )
+        state = checkout.root / ".edgenas" / "state" / "runs" / "smoke"
+        wait_for(process, "train_supernet", state)
+        time.sleep(1.5)
+        run = cancel(checkout)
+        deadline = time.monotonic() + 90
+        while is_running(Workspace.of("smoke", checkout.root)) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not is_running(Workspace.of("smoke", checkout.root)), log.read_text()
+        assert process.poll() is None, log.read_text()
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+    assert checkout.left_over(seconds=10) == []
+    assert state_of(checkout, run) in ("CANCELLED", "CRASHED")  # as its runner found the time
 
 
 def test_every_stage_is_struck_or_too_short_to_be() -> None:
