@@ -104,10 +104,26 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _schedule(arguments: argparse.Namespace) -> None:
+    from flows.prune import check_keep
     from flows.schedule import serve
 
+    if arguments.keep is not None:
+        check_keep(arguments.keep)
     _check(arguments)
-    serve(arguments.cron, _spec(arguments))
+    serve(arguments.cron, _spec(arguments), arguments.keep)
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from flows import prune
+
+    old = prune.plan(Path(), arguments.keep)
+    left = prune.remove(old) if arguments.yes else []
+    print("\n".join(prune.told(old, removed=arguments.yes)), flush=True)
+    if arguments.dvc:
+        print(prune.collect_in_dvc(Path(), dry=not arguments.yes), flush=True)
+    if left:
+        raise prune.PruneError(f"all of it must go, but got {'; '.join(left)}. Try again later.")
+    return 0
 
 
 def _cost(arguments: argparse.Namespace) -> None:
@@ -316,6 +332,12 @@ def parser() -> argparse.ArgumentParser:
         "--cron", required=True, help='five fields in the time zone UTC, e.g. "0 3 * * *"'
     )
     _add_what_to_run(schedule)
+    schedule.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="after each run prune to N of each name (default: all)",
+    )
     schedule.set_defaults(call=_schedule)
 
     _add_cost(commands.add_parser("cost", help="cost many architectures without training them"))
@@ -323,6 +345,20 @@ def parser() -> argparse.ArgumentParser:
 
     _add_kit(commands.add_parser("kit", help="networks and a script to measure them on a board"))
     _add_bundle(commands.add_parser("bundle", help="put a finalist into a folder that one ships"))
+
+    prune = commands.add_parser("prune", help="what of old runs may go; --yes removes it")
+    prune.add_argument(
+        "--keep",
+        type=int,
+        default=10,
+        metavar="N",
+        help="runs of each name that stay (default 10)",
+    )
+    prune.add_argument("--yes", action="store_true", help="remove it; else it is only told")
+    prune.add_argument(
+        "--dvc", action="store_true", help="also DVC's cache: what no commit names; takes longer"
+    )
+    prune.set_defaults(call=_prune)
 
     ui = commands.add_parser("ui", help="the Prefect and MLflow pages on loopback, until Ctrl-C")
     ui.set_defaults(call=_ui)
@@ -409,7 +445,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     utf8.be_lenient()
     arguments = parser().parse_args(argv)
     try:
-        arguments.call(arguments)
+        status = arguments.call(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -423,7 +459,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
         print(f"error: {' '.join(mistake.split())}", file=sys.stderr)
         return 2
-    return 0
+    return int(status or 0)
 
 
 def _mistake(error: Exception) -> str | None:

@@ -25,6 +25,7 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows import prune
 from flows.cancelling import ended_if_cancelled, told_as_cancelled
 from flows.console import keep_native_output_in
 from tasks import version_artifacts
@@ -43,6 +44,7 @@ from tasks.pipeline.stages import (
     stage_named,
     timed,
 )
+from tasks.run.disk import said
 from tasks.run.spec import RunSpec
 from tasks.search_architectures import Chunk, Search
 
@@ -91,6 +93,15 @@ def version_run(session: Session) -> str:
 def register_models(session: Session) -> list[str]:
     """The front in MLflow's model registry."""
     return session.tracking.register(session) if session.tracking else []
+
+
+@task(cache_policy=NO_CACHE)
+def prune_old(keep: int) -> list[str]:
+    """What an earlier run left and nobody needs; see :mod:`flows.prune`."""
+    old = prune.plan(ROOT, keep)
+    left = prune.remove(old)
+    freed = said(sum(one.bytes for one in old))
+    return [f"Pruned    about {freed} of old runs, {keep} of each name stay", *left]
 
 
 def search_in_chunks(claim: Claim, session: Session) -> Manifest:
@@ -197,17 +208,19 @@ def edge_nas(
     profile: str | None = None,
     overrides: tuple[str, ...] = (),
     tracking: bool = True,
+    keep: int | None = None,
 ) -> list[str]:
     """All stages in order; returns where the results are.
 
     What a deployment (``prefect.yaml``), a schedule or a person at Prefect's page may set are the
-    fields of a :class:`RunSpec` one by one: a page has a box for each. A scheduled run reads the
-    annotations elsewhere, so they must be made of builtins.
+    fields of a :class:`RunSpec` one by one, and ``keep``: a page has a box for each. A scheduled
+    run reads the annotations elsewhere, so they must be made of builtins.
 
     Args:
         profile: A profile of ``params.yaml``; null: the default.
         overrides: ``block.key=value`` each, as after ``--set``.
         tracking: Whether MLflow is told.
+        keep: How many old runs of each name stay (``python -m flows prune``); null: all.
     """
     keep_native_output_in()
     session = open_session(RunSpec(profile, tuple(overrides), tracking))
@@ -218,7 +231,8 @@ def edge_nas(
                 if name == "prepare":
                     check_target(session.params, session.workspace)
         versioned = version_run(session)
-    return closing_lines(session, versioned)
+        pruned = [] if keep is None else prune_old(keep)
+    return [*closing_lines(session, versioned), *pruned]
 
 
 def run_all(spec: RunSpec, stage: str | None) -> None:

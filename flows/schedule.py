@@ -34,12 +34,13 @@ def check_cron(cron: str) -> None:
         ) from error
 
 
-def serve(cron: str, spec: RunSpec) -> None:
+def serve(cron: str, spec: RunSpec, keep: int | None = None) -> None:
     """Starts a run whenever ``cron`` says so, one at a time; returns on Ctrl-C.
 
     Args:
         cron: Five fields, UTC.
         spec: What to run.
+        keep: How many old runs of each name stay after each run; None: all.
 
     Raises:
         ScheduleError: ``cron`` is no cron expression.
@@ -59,7 +60,11 @@ def serve(cron: str, spec: RunSpec) -> None:
         edge_nas.serve(
             name=spec.name,
             cron=cron,
-            parameters={**dataclasses.asdict(spec), "overrides": list(spec.overrides)},
+            parameters={
+                **dataclasses.asdict(spec),
+                "overrides": list(spec.overrides),
+                "keep": keep,
+            },
             limit=1,
             print_starting_message=False,
             entrypoint_type=EntrypointType.MODULE_PATH,

@@ -42,7 +42,9 @@ def test_scheduled_runs_follow_each_other_and_use_what_there_is(checkout: Any) -
     log = checkout.root / "schedule.log"
     with log.open("w") as output:
         process = checkout.start(
-            "schedule", "--cron", "* * * * *", "--profile", "smoke", stdout=output, stderr=output
+            *("schedule", "--cron", "* * * * *", "--profile", "smoke", "--keep", "2"),
+            stdout=output,
+            stderr=output,
         )
         deadline = time.monotonic() + 900
         while len(ended(checkout.root)) < 2 and time.monotonic() < deadline:
@@ -53,5 +55,6 @@ def test_scheduled_runs_follow_each_other_and_use_what_there_is(checkout: Any) -
     said = log.read_text()
     assert ended(checkout.root)[:2] == ["COMPLETED", "COMPLETED"], said
     assert len(re.findall(r"nothing changed, kept", said)) >= 6
+    assert len(re.findall(r"Pruned    about .* of old runs, 2 of each name stay", said)) == 2
     assert "Traceback" not in said
     assert checkout.left_over() == []

@@ -185,6 +185,7 @@ def test_no_module_is_overlooked() -> None:
         "tasks/cost_architectures.py",
         "tasks/learning/random_file.py",
         "tasks/measure_networks.py",
+        "tasks/run/disk.py",
         "tasks/run/params_file.py",  # a key has the parameters themselves
         "tasks/run/spec.py",
         "tasks/version_artifacts.py",
