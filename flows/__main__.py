@@ -113,6 +113,12 @@ def _schedule(arguments: argparse.Namespace) -> None:
     serve(arguments.cron, _spec(arguments), arguments.keep)
 
 
+def _doctor(arguments: argparse.Namespace) -> int:
+    from flows.doctor import run
+
+    return run(Path(), as_json=arguments.json)
+
+
 def _prune(arguments: argparse.Namespace) -> int:
     from flows import prune
 
@@ -345,6 +351,12 @@ def parser() -> argparse.ArgumentParser:
 
     _add_kit(commands.add_parser("kit", help="networks and a script to measure them on a board"))
     _add_bundle(commands.add_parser("bundle", help="put a finalist into a folder that one ships"))
+
+    doctor = commands.add_parser(
+        "doctor", help="what is wrong with servers, stores, disk, versions"
+    )
+    doctor.add_argument("--json", action="store_true", help="print it as JSON")
+    doctor.set_defaults(call=_doctor)
 
     prune = commands.add_parser("prune", help="what of old runs may go; --yes removes it")
     prune.add_argument(

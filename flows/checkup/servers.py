@@ -1,0 +1,56 @@
+"""Servers that a person named in the environment; without one, what ours need."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from flows.checkup.finding import Finding, bad, good
+from flows.given_servers import GivenServerError, check_mlflow_variables, check_prefect
+from flows.proxies import spare_loopback
+from flows.server import ServerError, free_port
+from tasks.tracking.tracking_store import given_uri
+
+
+def look(root: Path) -> Iterator[Finding]:
+    """Both at the same time: each may be silent for seconds."""
+    spare_loopback()
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(lambda ask: ask(root), (_prefect, _mlflow))
+
+
+def _prefect(root: Path) -> Finding:
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return _own("Prefect")
+    try:
+        check_prefect(url)
+    except GivenServerError as error:
+        return _told(error)
+    return good("servers", "Prefect: that of PREFECT_API_URL answers")
+
+
+def _mlflow(root: Path) -> Finding:
+    try:
+        check_mlflow_variables(root)
+    except GivenServerError as error:
+        return _told(error)
+    if given_uri(root):
+        return good("servers", "MLflow: that of MLFLOW_TRACKING_URI can be used")
+    return good("servers", "MLflow: the store in .edgenas, without a server")
+
+
+def _own(name: str) -> Finding:
+    try:
+        free_port()
+    except ServerError as error:
+        return bad("servers", f"{name}: {error}.", "allow programs to listen on 127.0.0.1.")
+    return good("servers", f"{name}: each run has its own, on loopback")
+
+
+def _told(error: GivenServerError) -> Finding:
+    """What is wrong, and the cure that the message ends with."""
+    said, _, cure = str(error).partition(". ")
+    return bad("servers", f"{said}.", cure)
