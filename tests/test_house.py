@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tokenize
+import tomllib
 import typing
 from pathlib import Path
 from token import NAME
@@ -241,3 +242,11 @@ def test_help_is_answered_in_under_a_second(command: str, python_seconds: float)
     # A quiet machine starts Python in 0.02 s; on a busy one the second stretches in proportion.
     allowed = max(1.0, 50 * python_seconds)
     assert fastest_seconds("-m", *command.split(), "--help", enough=allowed) < allowed
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))["version"] == version
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    released = [one.split()[0].strip("[]") for one in headings if one != "Unreleased"]
+    assert released[0] == version and headings[0] in ("Unreleased", version)
