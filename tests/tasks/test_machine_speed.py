@@ -11,6 +11,7 @@ from tasks import finetune_qat
 from tasks.candidates import machine_speed
 from tasks.candidates.machine_speed import GRID, speed_of, try_one
 from tasks.candidates.workload import epochs_within, training_seconds
+from tasks.run import workers
 from tasks.run.params import FinetuneParams, ProblemParams, RuntimeParams, SpaceParams
 from tasks.run.workspace import Workspace, read_json, write_json
 from tests.prepared import prepared
@@ -63,6 +64,7 @@ def test_a_stage_that_was_cut_off_goes_on_with_the_same(
 @pytest.mark.usefixtures("tensorflow")
 def test_steps_are_really_taken(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_speed, "MOST_STEPS", 8)
+    monkeypatch.setattr(workers, "threads", lambda of_the_run: of_the_run)  # TensorFlow has begun
     point = next(iter(load_baselines(NAME).values()))
     piece = (ProblemParams(), NAME, RuntimeParams(), workspace, point)
     nominal, real = try_one(piece, lambda done, note: None)
