@@ -27,9 +27,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 def classification(backbone: OpGraph, classes: int) -> OpGraph:
     """``backbone`` with global average pooling, a dense layer with bias, and a softmax.
 
-    Adds the ops ``"pool"`` (MEAN, (1, C)), ``"logits"`` (FULLY_CONNECTED, (1, classes)) and
-    ``"probabilities"`` (SOFTMAX); the endpoints stay. The dense layer has C * classes weights and
-    as many MACs, and ``classes`` biases.
+    Adds the ops ``"pool"`` (MEAN, (1, C); of a map of one place a RESHAPE, for no file has a mean
+    of one), ``"logits"`` (FULLY_CONNECTED, (1, classes)) and ``"probabilities"`` (SOFTMAX); the
+    endpoints stay. The dense layer has C * classes weights and as many MACs, and ``classes``
+    biases.
 
     Raises:
         ShapeError: Fewer than two classes, or a backbone that does not end in a feature map.
@@ -88,8 +89,10 @@ def _head(end: str, shape: Shape, classes: int) -> tuple[Op, ...]:
     """The ops behind an op ``end`` whose output has ``shape``."""
     _, height, width, channels = shape
     pooled, scores = (1, channels), (1, classes)
+    window = (height, width)
+    pool = OpKind.RESHAPE if window == (1, 1) else OpKind.MEAN
     return (
-        Op("pool", OpKind.MEAN, (end,), shape, pooled, (height, width)),
+        Op("pool", pool, (end,), shape, pooled, window),
         Op("logits", OpKind.FULLY_CONNECTED, ("pool",), pooled, scores, use_bias=True),
         Op("probabilities", OpKind.SOFTMAX, ("logits",), scores, scores),
     )

@@ -105,8 +105,9 @@ def _details(name: str, ops: tuple[Op, ...], values: Mapping[str, object]) -> st
         return _decisions(name, values)
     if not windows:
         return ""
-    kernel, groups = max(op.kernel_size for op in windows), max(op.groups for op in windows)
-    parts = [f"k{kernel[0]}", f"s{max(op.strides for op in windows)[0]}"]
+    groups = max(op.groups for op in windows)
+    sides = [str(op.kernel_size[0]) for op in windows if op.kernel_size > (1, 1)]
+    parts = [f"k{'+'.join(sides) or 1}", f"s{max(op.strides for op in windows)[0]}"]
     if f"{name}/expansion" in values:
         parts.append(f"e{values[f'{name}/expansion']}")
     if groups > 1:

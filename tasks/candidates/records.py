@@ -15,11 +15,12 @@ import numpy as np
 
 from hw.report import CostReport
 from spaces.families import blocks
-from spaces.graph import Op, OpGraph
+from spaces.graph import Op, OpGraph, OpKind
 from spaces.space import Architecture
 from tasks.run.workspace import explain_full_disk
 
 Record = dict[str, Any]
+_VARIANTS = (*blocks.BLOCK_OPS, blocks.CONV_PAIR)
 
 
 def describe(graph: OpGraph) -> Record:
@@ -38,7 +39,7 @@ def describe(graph: OpGraph) -> Record:
         "mean_kernel": mean([block["kernel"] for block in found]),
         "mean_expansion": mean([block["expansion"] for block in found]),
         "mean_width": mean([block["width"] for block in found]),
-        "share_dw": mean([block["op"] == blocks.IBN_DW for block in found]),
+        "share_dw": mean([block["op"] == blocks.IBN_DW and block["dw"] for block in found]),
         "share_fused": mean([block["op"] == blocks.IBN_FUSED for block in found]),
         "share_grouped": mean([block["op"] in blocks.GROUPED_OPS for block in found]),
     }
@@ -48,7 +49,7 @@ def _blocks(graph: OpGraph) -> dict[str, list[Op]]:
     """Ops of each inverted bottleneck, by their prefix."""
     found: dict[str, list[Op]] = {}
     for op in graph.ops:
-        if op.variant in blocks.BLOCK_OPS and op.weights:
+        if op.variant in _VARIANTS and op.weights:
             found.setdefault(op.name.rpartition("/")[0], []).append(op)
     return found
 
@@ -56,6 +57,7 @@ def _blocks(graph: OpGraph) -> dict[str, list[Op]]:
 def _block(ops: Sequence[Op]) -> Record:
     return {
         "op": ops[0].variant,
+        "dw": any(op.kind is OpKind.DEPTHWISE_CONV_2D for op in ops),
         "kernel": max(max(op.kernel_size) for op in ops),
         "expansion": max(op.out_channels for op in ops[:-1] or ops) / ops[0].in_channels
         if len(ops) > 1

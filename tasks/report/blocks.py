@@ -223,6 +223,8 @@ def _convolution_kind(leaves: Mapping[str, Op]) -> str:
     depthwise = [n for n, op in leaves.items() if op.kind is OpKind.DEPTHWISE_CONV_2D]
     expand = leaves.get("expand")
     if depthwise and expand is not None:
+        if "start_depthwise" in leaves:
+            return "ibn_extra_dw" if len(depthwise) > 1 else "ibn_conv_next"
         first = names.index(depthwise[0]) < names.index("expand")
         return "ibn_dw_first" if first else "ibn_dw"
     if depthwise:
@@ -235,7 +237,9 @@ def _convolution_kind(leaves: Mapping[str, Op]) -> str:
         return "conv"
     if expand.groups > 1:
         return "ibn_fused_grouped"
-    return "ibn_fused" if max(expand.kernel_size) > 1 else "conv"
+    if max(expand.kernel_size) > 1:
+        return "ibn_fused" if leaves["project"].activation == "none" else "conv_pair"
+    return "ibn_ffn"
 
 
 def _is_sum(op: Op) -> bool:

@@ -19,6 +19,10 @@ KIND_LABELS = {
     "separable": "separable convolution",
     "ibn_dw": "depthwise IBN",
     "ibn_dw_first": "depthwise, then IBN without one",
+    "ibn_extra_dw": "depthwise before IBN and in it",
+    "ibn_conv_next": "depthwise before IBN",
+    "ibn_ffn": "IBN without a window",
+    "conv_pair": "convolution, then a 1x1 one",
     "ibn_fused": "fused IBN",
     "ibn_grouped": "IBN with group convolution",
     "ibn_fused_grouped": "fused IBN with group convolution",
@@ -32,6 +36,8 @@ KIND_LABELS = {
     "skip": "skipped",
 }
 
+SLICED = ("ibn_dw", "ibn_dw_first", "ibn_extra_dw", "ibn_conv_next", "separable")
+"""Kinds that work channel by channel."""
 _LEFT, _TOP, _FLOOR, _LINE, _TIME = 78, 26, 150, 15, 40
 _LETTER = 6.7  # pixels of a letter of a stage's name
 _ROWS = ("op", "kernel", "expansion", "groups", "channels", "resolution")
@@ -40,6 +46,10 @@ _SHORT = {
     "separable": "sep",
     "ibn_dw": "dw",
     "ibn_dw_first": "dw-first",
+    "ibn_extra_dw": "extra-dw",
+    "ibn_conv_next": "conv-next",
+    "ibn_ffn": "ffn",
+    "conv_pair": "pair",
     "ibn_fused": "fused",
     "ibn_grouped": "group",
     "ibn_fused_grouped": "f-group",
@@ -184,7 +194,7 @@ def _box_class(block: Block) -> str:
 
 def _texture(block: Block, x: float, y: float, width: float, height: float) -> Html:
     """Lines that cut a grouped box into its groups, and a depthwise box into thin slices."""
-    if block.kind in ("ibn_dw", "ibn_dw_first", "separable"):
+    if block.kind in SLICED:
         slices = max(2, int(height // 4))
     elif block.kind in ("ibn_grouped", "ibn_fused_grouped"):
         slices = min(block.groups, max(2, int(height // 6)))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hw.report import CostReport
 from tasks.report.blocks import whole_name
-from tasks.report.drawing import KIND_LABELS, Scale, draw_blocks
+from tasks.report.drawing import KIND_LABELS, SLICED, Scale, draw_blocks
 from tasks.report.markup import NONE, Html, count, join, number, percent, size, tag
 from tasks.report.records import Finalist, ReportData
 
@@ -224,7 +224,7 @@ def _kind_legend(finalists: Sequence[Finalist]) -> Html:
 def _swatch(kind: str) -> Html:
     thin, halves = (4, 7, 10), (7,)
     lines = {
-        **dict.fromkeys(("ibn_dw", "ibn_dw_first", "separable"), thin),
+        **dict.fromkeys(SLICED, thin),
         **dict.fromkeys(("ibn_grouped", "ibn_fused_grouped"), halves),
     }.get(kind, ())
     path = "".join(f"M1 {y}h16" for y in lines)

@@ -20,7 +20,9 @@ def _macs_and_weights(op: str, channels_per_group: int | None = None) -> tuple[i
 
 def _space(**block: object) -> IbnSpace:
     first = BlockChoices(strides=2, **block)  # type: ignore[arg-type]
-    more = BlockChoices(ops=("skip", *first.ops), kernels=first.kernels)
+    more = BlockChoices(
+        ops=("skip", *first.ops), kernels=first.kernels, start_kernels=first.start_kernels
+    )
     return IbnSpace(
         "test", (1, 32, 32, 3), (16,), (3,), 2, (Stage((16, 24), (first, more, more)),), (64,)
     )
@@ -38,6 +40,62 @@ def _space(**block: object) -> IbnSpace:
 )
 def test_weights_of_the_four_blocks(op: str, per_group: int | None, weights: int) -> None:
     assert _macs_and_weights(op, per_group) == (14 * 14 * weights, weights)
+
+
+@pytest.mark.parametrize(
+    ("op", "weights"),
+    [
+        # derived: 64 channels at expansion 4; windows of 5 before the expansion, of 3 behind it
+        ("ibn_extra_dw", 25 * 64 + 64 * 256 + 9 * 256 + 256 * 64),
+        ("ibn_dw", 64 * 256 + 9 * 256 + 256 * 64),
+        ("ibn_conv_next", 25 * 64 + 64 * 256 + 256 * 64),
+        ("ibn_ffn", 64 * 256 + 256 * 64),
+    ],
+)
+def test_weights_of_the_universal_blocks(op: str, weights: int) -> None:
+    ops = lower_block(Block("b", op, 64, 3, 1, 4, start_kernel_size=5), _SOURCE)
+    assert sum(one.weights for one in ops) == weights
+    assert sum(one.macs for one in ops) == 14 * 14 * weights
+    assert ops[-1].name == "b/add"
+    assert {one.variant for one in ops[:-1]} == {"ibn_dw"}  # they share what they have in common
+
+
+@pytest.mark.parametrize(
+    ("op", "strided"), [("ibn_extra_dw", "b/depthwise"), ("ibn_conv_next", "b/start_depthwise")]
+)
+def test_universal_blocks_stride_in_their_last_window(op: str, strided: str) -> None:
+    ops = lower_block(Block("b", op, 64, 3, 2, 4, start_kernel_size=5), _SOURCE)
+    assert [one.name for one in ops if one.strides == (2, 2)] == [strided]
+    assert ops[-1].output_shape == (1, 7, 7, 64)
+
+
+def test_what_has_no_window_cannot_stride() -> None:
+    with pytest.raises(ShapeError, match=r"b: strides of ibn_ffn must be 1.*but got 2"):
+        lower_block(Block("b", "ibn_ffn", 64, 1, 2, 4), _SOURCE)
+    with pytest.raises(SpaceError, match=r"offers ibn_ffn.*must have strides 1, but got 2"):
+        BlockChoices(("ibn_ffn",), strides=2)
+    with pytest.raises(SpaceError, match="must offer start_kernels, but got none"):
+        BlockChoices(("ibn_conv_next",))
+
+
+def test_a_pair_of_convolutions_is_two_with_an_activation_each() -> None:
+    ops = lower_block(Block("b", "conv_pair", 64, 3, 1, 1), _SOURCE)
+    assert [(one.name, one.kernel_size[0], one.activation) for one in ops] == [
+        ("b/expand", 3, "relu"),
+        ("b/project", 1, "relu"),
+    ]
+
+
+def test_each_universal_block_decides_the_windows_that_it_has() -> None:
+    space = _space(
+        ops=("ibn_dw", "ibn_extra_dw", "ibn_conv_next"), kernels=(3, 5), start_kernels=(3, 5)
+    )
+    point = prune(space, {"*/op": "ibn_conv_next", "*/block1/op": "skip"})
+    parts = [name for name in point.values if name.startswith("stage1/block0/")]
+    assert parts == [f"stage1/block0/{part}" for part in ("expansion", "op", "start_kernel")]
+    point = prune(space, {"*/op": "ibn_extra_dw", "stage*/kernel": 5, "*/block1/op": "skip"})
+    (block,) = space.blocks(point.values)
+    assert (block.start_kernel_size, block.kernel_size) == (3, 5)
 
 
 def test_group_convolution_stands_between_depthwise_and_fused() -> None:

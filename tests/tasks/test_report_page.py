@@ -260,16 +260,17 @@ def test_candidate_record_must_have_an_id() -> None:
 
 def test_blocks_name_their_kind() -> None:
     """Derived: the kinds are those the blocks were made of."""
-    for op in OPS:
-        block = ibn.Block("stage1/block0", op, 16, 3, 1, 4, 32 if "grouped" in op else None)
+    for op in (*OPS, *ibn.UIB_OPS, ibn.CONV_PAIR):
+        groups, start = 32 if "grouped" in op else None, 3 if op in ibn.START_DW_OPS else 1
+        block = ibn.Block("stage1/block0", op, 16, 3, 1, 4, groups, start_kernel_size=start)
         ops = ibn.lower_block(block, (INPUT, (1, 8, 8, 16)))
         (drawn,) = blocks_of(OpGraph((1, 8, 8, 16), tuple(ops)))
         assert drawn == Block(
             stage="stage1",
             name="stage1/block0",
             kind=op,
-            kernel=3,
-            expansion=4.0,
+            kernel=1 if op == ibn.IBN_FFN else 3,
+            expansion=None if op == ibn.CONV_PAIR else 4.0,
             groups=2 if "grouped" in op else 1,
             in_channels=16,
             out_channels=16,
@@ -277,7 +278,7 @@ def test_blocks_name_their_kind() -> None:
             out_size=(8, 8),
             macs=sum(one.macs for one in ops),
             parameters=sum(one.trainable_parameters for one in ops),
-            residual=True,
+            residual=op != ibn.CONV_PAIR,
         )
 
 

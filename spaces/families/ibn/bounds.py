@@ -5,7 +5,8 @@ a whole MobileNetEdgeTPUV2-L. It can be lowered, and a search would cost it, but
 shared must be as large as the largest block that may be chosen. So at each place the weights that
 a full or group convolution and what belongs to it share, at the widest channels of the place, are
 at most so many. Windows give way first, then expansions, the largest first; the smallest of each
-always stay. Depthwise blocks are left alone: their windows weigh next to nothing.
+always stay. Depthwise blocks are left alone: their windows weigh next to nothing. So are pairs of
+convolutions: the spaces that have them need no bound.
 """
 
 from __future__ import annotations

@@ -9,15 +9,19 @@ from spaces.families import blocks
 from spaces.space import Choice, SpaceError, Value
 
 STEM_CHANNELS = "stem/channels"
+_DEPTHWISE = frozenset({blocks.IBN_DW, blocks.IBN_EXTRA_DW, blocks.DW_FIRST})
+PARTS = ("op", "expansion", "start_kernel", "kernel", "channels_per_group")
+"""Of a block, in the order in which they are decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpBound:
-    """The largest window and the largest expansion that an op offers at one place."""
+    """The largest window, and the largest and least expansion that an op offers at one place."""
 
     op: str
     kernel: int
     expansion: int
+    least_expansion: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class BlockChoices:
     Attributes:
         ops: Among those of :mod:`spaces.families.blocks`; ``skip`` ends the stage before this
             block.
-        kernels: Window sides of the depthwise convolution.
+        kernels: Window sides of the depthwise convolution; of two, the second.
         dense_kernels: Window sides of full and group convolutions; None: as ``kernels``.
         expansions: Expanded over input channels.
         channels_per_group: Expanded channels in a group.
@@ -36,6 +40,7 @@ class BlockChoices:
         expands_output: Expansion multiplies the stage's width instead of the input channels; a
             quirk of EfficientNet-EdgeTPU. Not for grouped ops.
         bounds: Of ops that offer less than all of these; see :mod:`spaces.families.ibn.bounds`.
+        start_kernels: Window sides of a depthwise convolution before the expansion.
     """
 
     ops: tuple[str, ...]
@@ -47,9 +52,20 @@ class BlockChoices:
     residual: bool = True
     expands_output: bool = False
     bounds: tuple[OpBound, ...] = ()
+    start_kernels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
+        if blocks.START_DW_OPS & set(self.ops) and not self.start_kernels:
+            raise SpaceError(
+                "a block with a depthwise convolution before the expansion must offer "
+                f"start_kernels, but got none for ops={', '.join(self.ops)}."
+            )
+        if blocks.IBN_FFN in self.ops and self.strides != 1:
+            raise SpaceError(
+                f"a block that offers {blocks.IBN_FFN}, which has no window, must have strides 1, "
+                f"but got {self.strides}."
+            )
         if self.expands_output and blocks.GROUPED_OPS & set(self.ops):
             raise SpaceError(
                 "a block that expands its output channels must offer no grouped op, "
@@ -57,8 +73,10 @@ class BlockChoices:
             )
 
     def kernels_of(self, op: str) -> tuple[int, ...]:
-        """Window sides offered to ``op``."""
-        depthwise = op in (blocks.IBN_DW, blocks.DW_FIRST) or self.dense_kernels is None
+        """Window sides offered to ``op``; empty where it has no window behind the expansion."""
+        if op in blocks.WINDOWLESS_OPS:
+            return ()
+        depthwise = op in _DEPTHWISE or self.dense_kernels is None
         kernels = self.kernels if depthwise else self.dense_kernels or ()
         bound = self._bound(op)
         return tuple(one for one in kernels if one <= bound.kernel) if bound else kernels
@@ -71,11 +89,16 @@ class BlockChoices:
         bound = self._bound(op)
         if bound is None:
             return self.expansions
-        return tuple(one for one in self.expansions if one <= bound.expansion)
+        least, most = bound.least_expansion, bound.expansion
+        return tuple(one for one in self.expansions if least <= one <= most)
 
     def live_kernels_of(self, op: str, expansion: int) -> tuple[int, ...]:
         """As :meth:`kernels_of`; empty for a fused block at expansion 1, which is a projection."""
         return () if op == blocks.IBN_FUSED and expansion == 1 else self.kernels_of(op)
+
+    def start_kernels_of(self, op: str) -> tuple[int, ...]:
+        """Window sides before the expansion; empty for ops that have none there."""
+        return self.start_kernels if op in blocks.START_DW_OPS else ()
 
     def groups_of(self, op: str, in_channels: int, expansion: int) -> tuple[int, ...]:
         """Channels per group that are legal here; empty for ops without groups."""
@@ -127,7 +150,7 @@ class Site:
     """Where a choice of a block stands, so that no name is parsed while sampling.
 
     Attributes:
-        part: ``op``, ``expansion``, ``kernel`` or ``channels_per_group``.
+        part: Of :data:`PARTS`.
         prefix: E.g. ``"stage2/block1"``.
         width: Name of the choice that decides its input channels.
         before: Name of the op choice of the block before it in the stage; None for the first.
@@ -156,6 +179,8 @@ class Site:
             return self.place.ops_of(in_channels)
         if self.part == "expansion":
             return self.place.expansions_of(op, in_channels)
+        if self.part == "start_kernel":
+            return self.place.start_kernels_of(op)
         if self.part == "kernel":
             return self.place.live_kernels_of(op, expansion)
         return self.place.groups_of(op, in_channels, expansion)
@@ -179,7 +204,7 @@ def sites_of(stages: Sequence[Stage]) -> Iterator[Site]:
     for number, stage in enumerate(stages, 1):
         for index, place in enumerate(stage.blocks):
             before = f"stage{number}/block{index - 1}/op" if index else None
-            for name in ("op", "expansion", "kernel", "channels_per_group"):
+            for name in PARTS:
                 prefix = f"stage{number}/block{index}"
                 yield Site(name, prefix, width_name(number, index), before, place)
 
@@ -190,6 +215,7 @@ def block_choices(prefix: str, block: BlockChoices) -> list[Choice]:
     listed = [
         Choice(f"{prefix}/op", block.ops),
         Choice(f"{prefix}/expansion", block.expansions),
+        Choice(f"{prefix}/start_kernel", block.start_kernels),
         Choice(f"{prefix}/kernel", kernels),
         Choice(f"{prefix}/channels_per_group", block.channels_per_group),
     ]

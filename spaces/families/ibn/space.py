@@ -34,6 +34,7 @@ from spaces.graph import (
     Op,
     OpBatch,
     OpGraph,
+    OpKind,
     Shape,
     ShapeError,
 )
@@ -47,6 +48,7 @@ from spaces.space import (
 )
 
 STEM_KERNEL, TOP_CHANNELS = "stem/kernel", "top/channels"
+POOLED_CHANNELS = "pooled/channels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class IbnSpace:
         stages: In order.
         top_widths: Channels of the last 1x1 convolution, 0: none; empty: never one.
         activation: After every convolution but the projections.
+        pooled_widths: Channels of one more 1x1 convolution, behind a mean over all places; empty:
+            none, and no mean.
         choices: Stem, then stage by stage its width and its blocks, then the top; derived.
     """
 
@@ -71,6 +75,7 @@ class IbnSpace:
     stages: tuple[Stage, ...]
     top_widths: tuple[int, ...]
     activation: Activation = "relu"
+    pooled_widths: tuple[int, ...] = ()
 
     choices: tuple[Choice, ...] = field(init=False, repr=False, compare=False)
     _sites: Mapping[str, Site] = field(init=False, repr=False, compare=False)
@@ -137,6 +142,7 @@ class IbnSpace:
             residual=place.residual,
             activation=self.activation,
             expanded_from=width if place.expands_output else None,
+            start_kernel_size=int(decisions.get(f"{name}/start_kernel", 1)),
         )
 
     def lower(self, architecture_: Architecture) -> OpGraph:
@@ -151,6 +157,7 @@ class IbnSpace:
             ops.extend(_lowered(block, ops[-1].name, ops[-1].output_shape))
         endpoints = _endpoints(ops)
         ops.extend(self._top(decisions, (ops[-1].name, ops[-1].output_shape)))
+        ops.extend(self._pooled(decisions, (ops[-1].name, ops[-1].output_shape)))
         return OpGraph(self.input_shape, tuple(ops), endpoints)
 
     def lower_many(self, architectures: Sequence[Architecture]) -> OpBatch:
@@ -203,6 +210,17 @@ class IbnSpace:
             return []
         return [blocks.convolution("top", source, channels, activation=self.activation)]
 
+    def _pooled(self, decisions: Decisions, source: Source) -> list[Op]:
+        channels = int(decisions.get(POOLED_CHANNELS, 0))
+        if not channels:
+            return []
+        (name, shape), ops = source, list[Op]()
+        _, height, width, depth = shape
+        if (height, width) != (1, 1):  # a mean of one place is none in a file either
+            source = ("mean", (1, 1, 1, depth))
+            ops.append(Op("mean", OpKind.MEAN, (name,), shape, source[1], (height, width)))
+        return [*ops, blocks.convolution("pooled", source, channels, activation=self.activation)]
+
     def _block_at(self, name: str, decisions: Decisions, source: Source) -> Sequence[Op]:
         """The ops of a block or of none, named alike so that equal blocks are lowered once."""
         op = str(decisions.get(f"{name}/op", blocks.SKIP))
@@ -230,6 +248,8 @@ class IbnSpace:
                 yield Place((before, widths), tuple(made), lower, alike, kind)
         if self.top_widths:
             yield Place((), (named[TOP_CHANNELS],), self._top)
+        if self.pooled_widths:
+            yield Place((), (named[POOLED_CHANNELS],), self._pooled)
 
     def largest(self) -> Architecture:
         """The greatest value of every choice; of ops the one with most weights."""
@@ -258,8 +278,12 @@ class IbnSpace:
                 # Window and expansion may be larger than those of the largest architecture's op.
                 wanted: dict[str, Value] = {f"{site.prefix}/op": op}
                 if op != blocks.SKIP:
-                    wanted[f"{site.prefix}/kernel"] = max(place.kernels_of(op))
-                    wanted[f"{site.prefix}/expansion"] = max(place.bounded_expansions_of(op))
+                    for part, values in (
+                        ("expansion", place.bounded_expansions_of(op)),
+                        ("start_kernel", place.start_kernels_of(op)),
+                        ("kernel", place.kernels_of(op)),
+                    ):
+                        wanted |= {f"{site.prefix}/{part}": max(values)} if values else {}
                 yield wanted
                 continue
             parts = product(widths, place.expansions, place.channels_per_group)
@@ -303,6 +327,8 @@ def _choices(space: IbnSpace) -> Iterator[Choice]:
             yield from block_choices(f"stage{number}/block{index}", place)
     if space.top_widths:
         yield Choice(TOP_CHANNELS, space.top_widths)
+    if space.pooled_widths:
+        yield Choice(POOLED_CHANNELS, space.pooled_widths)
 
 
 def _endpoints(ops: Sequence[Op]) -> tuple[tuple[str, str], ...]:
@@ -318,10 +344,14 @@ def _endpoints(ops: Sequence[Op]) -> tuple[tuple[str, str], ...]:
 
 _BY_WEIGHTS = (
     blocks.SKIP,
+    blocks.IBN_FFN,
+    blocks.IBN_CONV_NEXT,
     blocks.IBN_DW,
+    blocks.IBN_EXTRA_DW,
     blocks.DW_FIRST,
     blocks.IBN_FUSED_GROUPED,
     blocks.IBN_GROUPED,
+    blocks.CONV_PAIR,
     blocks.IBN_FUSED,
 )
 
