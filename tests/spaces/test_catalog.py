@@ -76,6 +76,47 @@ def test_macs_of_mobilenet_edgetpu_v1_match_the_published_millions(
     assert _network("mobilenet_edgetpu_v1", width).macs / 1e6 == pytest.approx(macs_m, rel=0.005)
 
 
+@pytest.mark.parametrize(
+    ("baseline", "millions", "gmacs", "paper"),
+    [
+        ("conv_s", 3.77, 0.2, (3.8, 0.2)),
+        ("conv_m", 9.72, 1.1, (9.2, 1.0)),
+        ("conv_l", 32.59, 6.4, (31, 5.9)),
+    ],
+)
+def test_sizes_of_mobilenet_v4_match_the_published(
+    baseline: str, millions: float, gmacs: float, paper: tuple[float, float]
+) -> None:
+    """Published: tables and model cards of timm, 1000 classes; beside them the paper's."""
+    space, name = load_space("mobilenet_v4"), "mobilenet_v4"
+    space = space.for_input(load_input_shapes(name).get(baseline, space.input_shape))
+    graph = classification(space.lower(load_baselines(name)[baseline]), 1000)
+    assert round(graph.trainable_parameters / 1e6, 2) == millions
+    assert round(graph.macs / 1e9, 1) == gmacs
+    sizes = (graph.trainable_parameters / 1e6, graph.macs / 1e9)
+    assert sizes == pytest.approx(paper, rel=0.085)
+
+
+def test_blocks_of_mobilenet_v4_are_those_of_the_release() -> None:
+    """Published: the comments of the release's table beside each block of Conv-S; counts of M."""
+    ops = load_baselines("mobilenet_v4")["conv_s"].values
+    names = [value for name, value in ops.items() if name.startswith("stage4/") and "op" in name]
+    assert names == ["ibn_extra_dw"] * 2 + ["ibn_dw"] * 4 + ["skip"]
+    graph = _network("mobilenet_v4", "conv_m")
+    starts = [op for op in graph.ops if op.name.endswith("/start_depthwise")]
+    middles = [op for op in graph.ops if op.name.endswith("/depthwise")]
+    assert (len(starts), len(middles)) == (17, 13)
+    assert {op.activation for op in starts} == {"none"}
+    assert {op.strides for op in starts} == {(1, 1)}
+    # The fused block and the first one of each later stage.
+    assert [op.name for op in graph.ops if op.strides == (2, 2)] == [
+        "stem", "stage1/block0/expand", *(f"stage{n}/block0/depthwise" for n in (2, 3, 4))
+    ]  # fmt: skip
+    assert [op.output_shape for op in graph.ops[-5:-2]] == [
+        (1, 1, 1, 960), (1, 1, 1, 1280), (1, 1280)
+    ]  # fmt: skip
+
+
 def test_blocks_of_released_small_network_match_the_release() -> None:
     # derived from the release: group convolutions stand at 1.1 (3 groups), 2.1 and 2.3 (4 groups)
     graph = _network("mobilenet_edgetpu_v2", "s")

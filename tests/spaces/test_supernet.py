@@ -41,6 +41,8 @@ def _with_block(**changes: Any) -> IbnSpace:
 SPACES: dict[str, Callable[[], TrainableSpace]] = {
     "mobilenet_edgetpu_v2": lambda: _first_stages("mobilenet_edgetpu_v2", 2),
     "mobilenet_v2_small": lambda: _first_stages("mobilenet_v2_small", 3),
+    "mobilenet_v4": lambda: _first_stages("mobilenet_v4", 2, pooled_widths=(32, 64)),
+    "mobilenet_v4_small": lambda: _first_stages("mobilenet_v4_small", 2),
     "expands_output": lambda: _first_stages("efficientnet_edgetpu", 2),
     "strided_projection": lambda: _with_block(ops=(IBN_FUSED,), expansions=(1, 2)),
     "no_top": lambda: dataclasses.replace(_with_block(), top_widths=(0, 64)),
