@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.networks import Networks
 from benchmarks.results import Result, machine, save
-from benchmarks.validation import nas_bench_201, packages, pixel6, stacks, whole_models
+from benchmarks.validation import nas_bench_201, packages, pixel6, pixel8, stacks, whole_models
 from benchmarks.validation.section import Section
 
 
@@ -32,6 +32,7 @@ def makers(options: argparse.Namespace) -> list[Callable[[], list[Section]]]:
         lambda: stacks.sections(folder),
         lambda: whole_models.sections(folder, networks),
         lambda: pixel6.sections(folder),
+        lambda: pixel8.sections(folder),
     ]
     if tflite is not None:
         chosen.append(lambda: packages.sections(tflite))

@@ -169,12 +169,13 @@ def write(fitted: Device, before: Device) -> None:
     for name in ("fixed_ms", "slope_ms_per_gmac"):
         text = with_leaf(text, "macs_line", name, number(getattr(fitted.macs_line, name)), SOURCE)
     chip_file.write_text(chip_text)
-    file.write_text(with_section(text, "calibration", _calibration_text(fitted)))
+    assert fitted.calibration is not None
+    calibration = calibration_text(fitted.calibration, LEFT_OUT)
+    file.write_text(with_section(text, "calibration", calibration))
 
 
-def _calibration_text(fitted: Device) -> str:
-    calibration = fitted.calibration
-    assert calibration is not None
+def calibration_text(calibration: Calibration, source: str) -> str:
+    """The lines of a calibration section."""
     leaves = {}
     for item in dataclasses.fields(calibration):
         value = getattr(calibration, item.name)
@@ -184,7 +185,7 @@ def _calibration_text(fitted: Device) -> str:
             shown = f'"{value}"'
         else:
             shown = str(value if isinstance(value, int) else round(value, 4))
-        leaves[item.name] = (shown, str(item.metadata["unit"]), LEFT_OUT)
+        leaves[item.name] = (shown, str(item.metadata["unit"]), source)
     return section_text(leaves)
 
 

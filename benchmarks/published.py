@@ -72,11 +72,11 @@ def read_rows(folder: Path, networks: Networks) -> list[PublishedRow]:
 
 
 def read_csv(path: Path) -> list[CsvRow]:
-    """Rows of a CSV file by column; none where there is no file."""
+    """Rows of a CSV file by column, lines that begin with # left out; none without a file."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+        return list(csv.DictReader(line for line in stream if not line.startswith("#")))
 
 
 def _whole(
