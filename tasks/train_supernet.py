@@ -10,6 +10,7 @@ from spaces.narrowed import narrowed
 from spaces.space import TrainableSpace
 from spaces.trainable.reach import Reach
 from tasks.candidates.limits import reach
+from tasks.data.arrays import load_split
 from tasks.learning import recipes, start_from
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
@@ -17,7 +18,7 @@ from tasks.learning.shared_weights import new_supernet
 from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams, ProblemParams, RuntimeParams, SpaceParams, SupernetParams
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_npz, write_json, write_npz
+from tasks.run.workspace import Workspace, write_json, write_npz
 
 Manifest = dict[str, object]
 LOSSES = ("loss_largest", "loss_smallest")
@@ -58,7 +59,7 @@ def run(
     configure_tensorflow(runtime.threads, runtime.deterministic)
     network = new_supernet(space.name, opened, workspace, supernet.seed)
     begun = {} if supernet.start_from is None else _begin(network, supernet, workspace)
-    train = read_npz(workspace.data / "train.npz")
+    train = load_split(workspace, "train")
     batches = Batches(opened, train, decided.batch_size, supernet.seed, decided.augment)
     checkpoint = Checkpoint(workspace.state / "supernet.npz", supernet.checkpoint_steps)
     trained = reach(narrowed(network.space, space.offers), cost, opened)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data.dataset import DataError, RawData, Source, Split, samples_of_arrays
-from tasks.run.workspace import WorkspaceError, read_npz
+from tasks.run.workspace import WorkspaceError, map_npz
 
 _KEYS: dict[Split, tuple[tuple[str, str], ...]] = {
     "train": (("x_train", "y_train"), ("train_images", "train_labels")),
@@ -44,7 +44,7 @@ def read(source: Source) -> RawData:
     """
     path = source.path("an .npz file")
     try:
-        arrays = read_npz(path)
+        arrays = map_npz(path)
     except WorkspaceError as error:
         raise DataError(str(error)) from error
     pairs = _pairs(arrays)

@@ -14,7 +14,7 @@ from tasks.learning.protocols import Problem, ProblemError, ProblemKind, Setting
 from tasks.run.manifest import DataManifest
 from tasks.run.params import ProblemParams
 from tasks.run.things import names_in
-from tasks.run.workspace import Workspace, read_npz
+from tasks.run.workspace import Workspace, map_npz
 
 
 def problem_names() -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def open_problem(params: ProblemParams, workspace: Workspace) -> Problem:
             classes=manifest.classes,
             input_shape=manifest.input_shape,
             options=kind.options.model_validate(params.options),
-            train=lambda: read_npz(workspace.data / "train.npz"),
+            train=lambda: map_npz(workspace.data / "train.npz"),
         )
     )
 

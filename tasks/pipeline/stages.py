@@ -25,11 +25,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks.candidates.records import digest
+from tasks.data.arrays import check_splits
 from tasks.pipeline import named_files
 from tasks.pipeline.code import ROOT, files_of, parts_of
 from tasks.run.params import Block, Params
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, read_json, sha256_file, sha256_folder, write_json
+from tasks.run.workspace import (
+    Workspace,
+    WorkspaceError,
+    read_json,
+    sha256_file,
+    sha256_folder,
+    write_json,
+)
 
 Manifest = dict[str, Any]
 _held: dict[Path, int] = {}  # run locks of this process, and how often each was taken
@@ -289,10 +297,10 @@ def code_digest(*modules: str) -> str:
 
 
 def check_reads(name: str, workspace: Workspace) -> None:
-    """Refuse a stage whose input is missing.
+    """Refuse a stage whose input is missing, or whose data is damaged.
 
     Raises:
-        StageError: A stage before it has not been run.
+        StageError: A stage before it has not been run, or a file of what it prepared was cut.
     """
     missing = [read for read in stage_named(name).reads if not (workspace.root / read).is_dir()]
     if missing:
@@ -300,6 +308,11 @@ def check_reads(name: str, workspace: Workspace) -> None:
             f"stage {name} must find {workspace.root / missing[0]}, but there is none. Run "
             "the stages before it, or all: python -m flows run."
         )
+    if "data" in stage_named(name).reads:
+        try:
+            check_splits(workspace)
+        except WorkspaceError as error:
+            raise StageError(str(error)) from error
 
 
 def _key(stage: Stage, params: Params, workspace: Workspace) -> str:

@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import re
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +20,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.run.rows import AnyRows, Rows, blocks
+
 _PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold
+_ZIP_HEAD = 30  # bytes before the name of an entry; its last four are the lengths of name and more
+_CHECKED = 2**28  # bytes of a mapped array up to which its checksum is looked at
 
 
 class WorkspaceError(ValueError):
@@ -199,11 +205,12 @@ def read_json(path: Path) -> Any:
         raise WorkspaceError(f"{path} must be JSON, but got: {error}.") from error
 
 
-def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_npz(path: Path, arrays: Mapping[str, AnyRows]) -> None:
     """Write arrays by name; the same arrays give the same bytes.
 
     Unlike ``numpy.savez`` the entries carry a fixed time. They are stored without compression,
-    whose bytes would depend on the version of zlib.
+    whose bytes would depend on the version of zlib, so that :func:`map_npz` can read them by
+    position. Of :class:`tasks.run.rows.Rows` a few are held in memory at a time.
 
     Raises:
         WorkspaceError: The disk is full.
@@ -217,10 +224,25 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
                 info.create_system = 3  # else it names the operating system
                 info.external_attr = 0o644 << 16
                 with archive.open(info, "w", force_zip64=True) as entry:
-                    array = np.ascontiguousarray(arrays[name]).reshape(np.shape(arrays[name]))
-                    np.lib.format.write_array(entry, array, allow_pickle=False)
+                    _write_array(entry, arrays[name])
 
     write_atomically(path, write)
+
+
+def _write_array(entry: IO[bytes], array: AnyRows) -> None:
+    """One array in the form of ``.npy``."""
+    if not isinstance(array, Rows):
+        plain = np.ascontiguousarray(array).reshape(np.shape(array))
+        np.lib.format.write_array(entry, plain, allow_pickle=False)
+        return
+    head = {
+        "descr": np.lib.format.dtype_to_descr(array.dtype),
+        "fortran_order": False,
+        "shape": array.shape,
+    }
+    np.lib.format.write_array_header_1_0(entry, head)
+    for block in blocks(array):
+        entry.write(block.data.cast("B"))
 
 
 def read_npz(path: Path) -> dict[str, NDArray[Any]]:
@@ -229,16 +251,86 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         WorkspaceError: There is no such file, it is no ``.npz``, it is cut, or it holds objects.
     """
+    with _opened_npz(path) as (_, archive):
+        return {name: archive[name] for name in archive.files}
+
+
+def map_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an ``.npz`` by name, those of single bytes (pictures, masks) read by position.
+
+    Those are read-only views of the file: nothing of them is in memory but what was looked at
+    lately, the processes of a machine share that, and the kernel takes it back when it needs it.
+    Numbers of several bytes, which are small beside pictures, are read, as is what is compressed.
+
+    Raises:
+        WorkspaceError: As of :func:`read_npz`.
+    """
+    with _opened_npz(path) as (stream, archive):
+        found = {}
+        for name in archive.files:
+            info = archive.zip.NameToInfo.get(f"{name}.npy")
+            mapped = None if info is None else _mapped(stream, info)
+            found[name] = archive[name] if mapped is None else mapped
+        return found
+
+
+def _mapped(stream: IO[bytes], info: zipfile.ZipInfo) -> NDArray[Any] | None:
+    """A view of an entry; None where it cannot be viewed.
+
+    Raises:
+        ValueError: The entry is not what the directory of the file says.
+    """
+    if info.compress_type != zipfile.ZIP_STORED:
+        return None
+    stream.seek(info.header_offset)
+    name, more = struct.unpack("<HH", stream.read(_ZIP_HEAD)[-4:])
+    stream.seek(name + more, os.SEEK_CUR)
+    start, form = stream.tell(), np.lib.format
+    read_head = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}
+    shape, fortran, dtype = read_head[form.read_magic(stream)](stream)
+    if dtype.itemsize != 1 or dtype.hasobject or fortran or 0 in shape or not shape:
+        return None
+    at = stream.tell()
+    if start + info.file_size != at + int(np.prod(shape, dtype=np.int64)):
+        raise ValueError(f"{info.filename} holds another number of bytes than its shape needs")
+    array = np.asarray(np.memmap(stream, dtype, "r", at, shape))
+    if array.nbytes <= _CHECKED:
+        stream.seek(start)
+        if zlib.crc32(array.data, zlib.crc32(stream.read(at - start))) != info.CRC:
+            raise ValueError(f"{info.filename} has another checksum than was written")
+    return array
+
+
+@contextmanager
+def _opened_npz(path: Path) -> Iterator[tuple[IO[bytes], Any]]:
+    """The file and NumPy's reader of it.
+
+    Raises:
+        WorkspaceError: As of :func:`read_npz`.
+    """
     try:
         # NumPy leaves a damaged file open when it opens it itself.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            yield stream, archive
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (ValueError, OSError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise WorkspaceError(
             f"{path} must be an .npz of plain arrays, but got: {error}"
         ) from error
+
+
+_DAMAGED = (
+    ValueError,
+    OSError,
+    EOFError,
+    AttributeError,
+    TypeError,
+    KeyError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What NumPy and zipfile raise on a file that is cut or is something else."""
 
 
 def sha256_file(path: Path) -> str:

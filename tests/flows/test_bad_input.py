@@ -18,9 +18,10 @@ from PIL import Image
 from flows import __main__ as cli
 from flows import server
 from spaces.space import load_baselines
-from tasks.pipeline.stages import STAGES, alone
+from tasks.pipeline.stages import STAGES, alone, stage_named
 from tasks.run.params_file import load_params
 from tasks.run.workspace import Workspace
+from tests.prepared import prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -192,3 +193,20 @@ def test_the_parameters_of_the_project_pass(profile: str | None) -> None:
     from tasks.pipeline.preflight import check
 
     check(load_params(ROOT / "params.yaml", profile))
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+@pytest.mark.parametrize("stage", ["train_supernet", "search", "finetune"])
+def test_prepared_data_that_is_damaged_is_refused_before_anything_starts(
+    stage: str, damage: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = prepared("classification", folder)
+    for name in stage_named(stage).reads:
+        (workspace.root / name).mkdir(exist_ok=True)
+    path = workspace.data / "train.npz"
+    if damage == "gone":
+        path.unlink()
+    else:
+        os.truncate(path, path.stat().st_size // 2)
+    told = refusal(capsys, "run", "--stage", stage)
+    assert "data/train.npz must" in told and "python -m flows run --stage prepare." in told
