@@ -7,9 +7,13 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
 
 from tasks.data import losses
 from tasks.data.dataset import (
@@ -23,7 +27,6 @@ from tasks.data.dataset import (
     read_source,
 )
 from tasks.data.kind import (
-    Arrays,
     Finished,
     Kind,
     Loaded,
@@ -45,11 +48,20 @@ from tasks.data.splits import (
     drop_duplicates,
     interleave,
 )
+from tasks.data.spool import Spool
 from tasks.run.manifest import DataManifest
 from tasks.run.params import DataParams
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, explain_full_disk, write_bytes, write_npz
+from tasks.run.rows import blocks
+from tasks.run.workspace import (
+    Workspace,
+    explain_full_disk,
+    map_npz,
+    write_bytes,
+    write_npz,
+)
 
+_TOGETHER: Final = 2048  # samples that wait for a thread at a time
 _NAMED = 20  # unusable samples that the manifest names; the rest is only counted
 
 
@@ -58,6 +70,9 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
 
     The arrays are those of the kind of data (``tasks/kinds``), as many of each as there are
     samples. There is no ``test.npz`` when the source has no test split and ``test_fraction`` is 0.
+
+    Pictures are decoded to the disk and written from there: memory holds a few of them at a time,
+    the disk all of them twice until the stage is done.
 
     Returns:
         The manifest.
@@ -70,8 +85,21 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
     kind = load_kind(raw.kind)
     losses.check_source(raw, params.allowed_loss)
     _check_classes(raw, kind)
+    with Spool(workspace.root) as spool:
+        return _prepared(raw, kind, params, workspace, spool, progress)
+
+
+def _prepared(
+    raw: RawData,
+    kind: Kind,
+    params: DataParams,
+    workspace: Workspace,
+    spool: Spool,
+    progress: Progress,
+) -> dict[str, object]:
+    """Decode, split and write what was read; returns the manifest."""
     samples = [sample for split in SPLITS for sample in raw.splits.get(split, ())]
-    loaded = _load_all(samples, raw, kind, params, progress)
+    loaded = _load_all(samples, raw, kind, params, spool, progress)
     skipped = _skipped(raw, loaded)
     lost = losses.losses_of(raw.splits, skipped)
     losses.check(lost, params.allowed_loss)
@@ -86,24 +114,28 @@ def run(params: DataParams, workspace: Workspace, progress: Progress) -> dict[st
         "classes": list(raw.classes),
         "seed": params.seed,
         "split_rule": _split_rule(raw, kind, params),
-        "splits": {
-            split: {
-                **finished.counts[split],
-                **_describe(finished.arrays[split]),
-                "carved": split not in raw.splits,
-            }
-            for split in finished.arrays
-        },
         "duplicates": duplicates,
         "unreadable": _unusable(samples, loaded, params),
         "skipped": summary_of(merge_skipped(*skipped.values(), finished.skipped)),
         "lost": [dataclasses.asdict(loss) for loss in lost],
         "ignored_files": raw.ignored_files,
         "ignored_folders": list(raw.ignored_folders),
-        "mirrored": looks_mirrored(finished.arrays["train"]),
         **finished.facts,
     }
-    _replace_folder(workspace.data, finished, DataManifest.of(manifest))
+    with _new_folder(workspace.data) as folder:
+        written = {split: _write(folder, split, finished) for split in finished.arrays}
+        manifest["mirrored"] = looks_mirrored(written["train"])
+        manifest["splits"] = {
+            split: {
+                **finished.counts[split],
+                **_describe(arrays),
+                "carved": split not in raw.splits,
+            }
+            for split, arrays in written.items()
+        }
+        for name, text in finished.files.items():
+            write_bytes(folder / name, text.encode())
+        DataManifest.of(manifest).write(folder)
     return manifest
 
 
@@ -125,22 +157,26 @@ def _load_all(
     raw: RawData,
     kind: Kind,
     params: DataParams,
+    spool: Spool,
     progress: Progress,
 ) -> list[Loaded]:
-    """Every sample, in order, loaded by several threads."""
+    """Every sample, in order, loaded by several threads; what is large in it is in ``spool``."""
 
     def one(sample: AnySample) -> Loaded:
-        return kind.load(sample, raw, params)
+        result = kind.load(sample, raw, params)
+        return dataclasses.replace(result, content=spool.keep(result.content))
 
     loaded: list[Loaded] = []
     progress.start(f"prepare: {kind.noun}", len(samples))
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         try:
-            for sample, result in zip(samples, pool.map(one, samples), strict=True):
-                if result.content is None and params.on_unreadable == "fail":
-                    raise _unusable_error(kind, sample, result)
-                loaded.append(result)
-                progress.advance(len(loaded))
+            for first in range(0, len(samples), _TOGETHER):
+                part = samples[first : first + _TOGETHER]
+                for sample, result in zip(part, pool.map(one, part), strict=True):
+                    if result.content is None and params.on_unreadable == "fail":
+                        raise _unusable_error(kind, sample, result)
+                    loaded.append(result)
+                    progress.advance(len(loaded))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -245,15 +281,25 @@ def _members(
     }
 
 
-def _describe(arrays: Arrays) -> dict[str, object]:
+def _write(folder: Path, split: Split, finished: Finished) -> Mapping[str, NDArray[Any]]:
+    """Write the arrays of a split; returns them as they lie on the disk."""
+    path = folder / f"{split}.npz"
+    write_npz(path, finished.arrays[split])
+    return map_npz(path)
+
+
+def _describe(arrays: Mapping[str, NDArray[Any]]) -> dict[str, object]:
     """The count of samples, and a digest of each array."""
-    digests = {
-        f"{name}_sha256": hashlib.sha256(
-            array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-        ).hexdigest()
-        for name, array in arrays.items()
-    }
+    digests = {f"{name}_sha256": _sha256(array) for name, array in arrays.items()}
     return {"items": len(next(iter(arrays.values()))), **digests}
+
+
+def _sha256(array: NDArray[Any]) -> str:
+    """Of an array's values, the lowest byte first, a block at a time."""
+    digest, order = hashlib.sha256(), array.dtype.newbyteorder("<")
+    for block in blocks(array):
+        digest.update(block.astype(order, copy=False).tobytes())
+    return digest.hexdigest()
 
 
 def _source_sha256(samples: Sequence[AnySample], loaded: Sequence[Loaded]) -> str:
@@ -286,19 +332,16 @@ def _split_rule(raw: RawData, kind: Kind, params: DataParams) -> str:
     return "; ".join(parts)
 
 
-def _replace_folder(folder: Path, finished: Finished, manifest: DataManifest) -> None:
-    """Write everything beside the folder, then put it in the folder's place."""
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill beside ``folder``, which takes its place if nothing goes wrong."""
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for left_over in (fresh, old):
         shutil.rmtree(left_over, ignore_errors=True)
     try:
         with explain_full_disk(folder):
             fresh.mkdir(parents=True)
-        for split, arrays in finished.arrays.items():
-            write_npz(fresh / f"{split}.npz", arrays)
-        for name, text in finished.files.items():
-            write_bytes(fresh / name, text.encode())
-        manifest.write(fresh)
+        yield fresh
         if folder.exists():
             os.replace(folder, old)
         os.replace(fresh, folder)

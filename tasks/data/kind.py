@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tasks.data.dataset import DataError, RawData, Skipped, Split
 from tasks.run.params import DataParams
+from tasks.run.rows import AnyRows
 from tasks.run.things import names_in
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -26,7 +27,8 @@ class Loaded:
 
     Attributes:
         sha256: Of what makes two samples the same one.
-        content: What the kind makes arrays of; None if the sample cannot be used.
+        content: What the kind makes arrays of; None if the sample cannot be used. Arrays in it,
+            and in tuples of it, are kept on the disk until all samples are loaded.
         reason: Why it cannot be used, else empty.
         label: Its class where splits are carved class by class, else 0.
         group: Samples of one group are never parted by carving; empty: it stands alone.
@@ -59,14 +61,15 @@ class Finished:
     """What a kind makes of all splits.
 
     Attributes:
-        arrays: By split and name; the first dimension is that of the samples.
+        arrays: By split and name; the first dimension is that of the samples. Large ones are
+            :class:`tasks.run.rows.Rows`, which are nowhere as a whole.
         facts: Keys of the manifest.
         counts: Keys of each split's part of the manifest.
         files: Text files beside the arrays, by name.
         skipped: What was cut or left out on the way, by reason.
     """
 
-    arrays: Mapping[Split, Arrays]
+    arrays: Mapping[Split, Mapping[str, AnyRows]]
     facts: Mapping[str, object]
     counts: Mapping[Split, Mapping[str, object]]
     files: Mapping[str, str] = field(default_factory=dict)

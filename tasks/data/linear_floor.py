@@ -9,7 +9,7 @@ linear model of that kind.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,36 +36,38 @@ def predictions(train: Arrays, held: Arrays) -> NDArray[Any] | None:
             return None
         if "tokens" in train:
             return _texts(train, held)
-        return picture_labels(train["images"], train["labels"], held["images"])
+        return labels_of(small(train["images"]), train["labels"], small(held["images"]))
 
 
-def picture_labels(
-    images: NDArray[np.uint8], labels: NDArray[Any], held: NDArray[np.uint8]
+def labels_of(
+    features: NDArray[np.float32], labels: NDArray[Any], held: NDArray[np.float32]
 ) -> NDArray[Any]:
-    """Labels [m] of ``held`` [m, H, W, C] by the linear model of ``images`` [n, H, W, C]."""
+    """Labels [m] of pictures ``held`` by the linear model of others; both as of :func:`small`."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    features = small(images)
     parts = min(COMPONENTS, len(features) - 1, features.shape[1])
     model = make_pipeline(
         PCA(parts, random_state=0), StandardScaler(), LogisticRegression(C=0.1, max_iter=200)
     )
-    found: NDArray[Any] = model.fit(features, labels).predict(small(held))
+    found: NDArray[Any] = model.fit(features, labels).predict(held)
     return found
 
 
-def small(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pictures as rows of at most 16x16 mean colours, 0..1."""
+def small(images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Pictures [H, W, C] as rows of at most 16x16 mean colours, 0..1, one after the other."""
+    return np.stack([_row(image) for image in images])
+
+
+def _row(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     from PIL import Image
 
-    side = (min(SIDE, images.shape[2]), min(SIDE, images.shape[1]))
-    if images.shape[-1] == 1:
-        images = images[..., 0]
-    rows = [np.asarray(Image.fromarray(one).resize(side, Image.Resampling.BOX)) for one in images]
-    return (np.stack(rows).reshape(len(images), -1) / 255.0).astype(np.float32)
+    side = (min(SIDE, image.shape[1]), min(SIDE, image.shape[0]))
+    plain = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    pixels = np.asarray(plain.resize(side, Image.Resampling.BOX))
+    return (pixels.reshape(-1) / 255.0).astype(np.float32)
 
 
 def _texts(train: Arrays, held: Arrays) -> NDArray[Any]:
@@ -90,19 +92,21 @@ def _masks(train: Arrays, held: Arrays) -> NDArray[Any]:
     from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
     rng = np.random.default_rng(0)
-    masks = train["masks"].reshape(-1)
-    counted = np.flatnonzero(masks != IGNORE)
-    chosen = rng.choice(counted, min(PIXELS, len(counted)), replace=False)
-    per_picture = int(np.prod(train["masks"].shape[1:]))
-    owners, places = np.divmod(np.sort(chosen), per_picture)
-    rows = [
-        _neighbourhood(train["images"][owner])[places[owners == owner]]
-        for owner in np.unique(owners)
-    ]
+    ends = np.cumsum([np.count_nonzero(mask != IGNORE) for mask in train["masks"]])
+    # Of all pixels that count, as if they lay in one row: which pictures hold those, and where.
+    chosen = np.sort(rng.choice(ends[-1], min(PIXELS, ends[-1]), replace=False))
+    owners = np.searchsorted(ends, chosen, side="right")
+    rows, labels = [], []
+    for owner in np.unique(owners):
+        mask, image = train["masks"][owner].reshape(-1), train["images"][owner]
+        counted = np.flatnonzero(mask != IGNORE)
+        places = counted[chosen[owners == owner] - (ends[owner] - len(counted))]
+        rows.append(_neighbourhood(image)[places])
+        labels.append(mask[places])
     model = make_pipeline(
         StandardScaler(), PolynomialFeatures(2), LogisticRegression(max_iter=200)
     )
-    model.fit(np.concatenate(rows), masks[np.sort(chosen)])
+    model.fit(np.concatenate(rows), np.concatenate(labels))
     found = [model.predict(_neighbourhood(one)) for one in held["images"]]
     return np.stack(found).reshape(held["masks"].shape)
 

@@ -7,16 +7,18 @@ right hands do, and are left as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.data.linear_floor import IGNORE, SIDE, picture_labels
+from tasks.data.linear_floor import IGNORE, SIDE, labels_of, small
 
 LEAST, MOST = 80, 4000
 """Pictures or objects that are looked at; with fewer nothing is mirrored."""
+_MASKS: Final = 400  # pictures whose masks are looked at
+_LEAST_SIDE: Final = 4  # pixels
 
 
 def looks_mirrored(arrays: Mapping[str, NDArray[Any]]) -> bool:
@@ -26,59 +28,79 @@ def looks_mirrored(arrays: Mapping[str, NDArray[Any]]) -> bool:
     """
     if "images" not in arrays:
         return False
-    images, labels = _labelled(arrays)
-    order = np.random.default_rng(0).permutation(len(labels))[:MOST]
-    images, labels = images[order], labels[order]
-    half = len(labels) // 2
+    things = _labelled(arrays)
+    order = np.random.default_rng(0).permutation(len(things.labels))[:MOST]
+    labels, half = things.labels[order], len(order) // 2
     if len(labels) < LEAST or len(np.unique(labels[:half])) < 2:
         return False
-    held = images[half:]
-    both = np.concatenate([held, held[:, :, ::-1]])
-    found = picture_labels(images[:half], labels[:half], both)
+    learned = small(map(things.picture, order[:half]))
+    plain = small(map(things.picture, order[half:]))
+    mirrored = small(things.picture(place)[:, ::-1] for place in order[half:])
+    found = labels_of(learned, labels[:half], np.concatenate([plain, mirrored]))
     right = (found == np.tile(labels[half:], 2)).reshape(2, -1).mean(axis=1)
-    error = np.sqrt(np.sum(right * (1 - right)) / len(held))
+    error = np.sqrt(np.sum(right * (1 - right)) / len(plain))
     return bool(right[1] >= right[0] - 2 * error)
 
 
-def _labelled(arrays: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Pictures with one label each: the samples themselves, or the objects in them."""
+class _Things(NamedTuple):
+    """Things with one label each: how many there are is known before any is cut out."""
+
+    labels: NDArray[Any]
+    picture: Callable[[int], NDArray[Any]]
+
+
+Area = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+def _labelled(arrays: Mapping[str, NDArray[Any]]) -> _Things:
+    """The samples themselves, or the objects in them that are large enough, at 16x16."""
+    images = arrays["images"]
     if "masks" in arrays:
-        pairs = [
-            (image, np.nonzero(mask == label), label)
-            for image, mask in zip(arrays["images"][:400], arrays["masks"][:400], strict=True)
-            for label in np.unique(mask)
-            if label != IGNORE
-        ]
-        found = [
-            (_cut(image, ys.min(), xs.min(), ys.max() + 1, xs.max() + 1), label)
-            for image, (ys, xs), label in pairs
-        ]
+        areas = _areas_of_masks(arrays)
     elif "boxes" in arrays:
-        height, width = arrays["images"].shape[1:3]
-        scale = np.array([height, width, height, width])
-        found = [
-            (_cut(image, *np.round(box * scale).astype(int)), label)
-            for image, boxes, labels in zip(
-                arrays["images"], arrays["boxes"], arrays["labels"], strict=True
-            )
-            for box, label in zip(boxes, labels, strict=True)
-            if label >= 0
-        ]
+        areas = _areas_of_boxes(arrays)
     else:
-        return arrays["images"], arrays["labels"]
-    kept = [(crop, label) for crop, label in found if crop is not None]
-    shape = (0, SIDE, SIDE, arrays["images"].shape[-1])
-    crops = np.stack([crop for crop, _ in kept]) if kept else np.zeros(shape, np.uint8)
-    return crops, np.array([label for _, label in kept])
+        return _Things(arrays["labels"], images.__getitem__)
+    kept = [(index, area, label) for index, area, label in areas if _is_large(area)]
+    return _Things(
+        np.array([label for _, _, label in kept]),
+        lambda place: _cut(images[kept[place][0]], kept[place][1]),
+    )
 
 
-def _cut(image: NDArray[Any], top: int, left: int, bottom: int, right: int) -> Any:
-    """A part of a picture at 16x16; None where it is less than 4 pixels wide or high."""
+def _areas_of_masks(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, Area, Any]]:
+    """Where each class of a picture lies, of the first pictures; and which."""
+    for index, mask in enumerate(arrays["masks"][:_MASKS]):
+        for label in np.unique(mask):
+            if label != IGNORE:
+                ys, xs = np.nonzero(mask == label)
+                yield index, (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1), label
+
+
+def _areas_of_boxes(arrays: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, Area, Any]]:
+    """Where each object of a picture lies, as far as it is in the picture; and what it is."""
+    height, width = arrays["images"].shape[1:3]
+    scale = np.array([height, width, height, width])
+    pairs = zip(arrays["boxes"], arrays["labels"], strict=True)
+    for index, (boxes, labels) in enumerate(pairs):
+        for box, label in zip(boxes, labels, strict=True):
+            if label >= 0:
+                top, left, bottom, right = np.round(box * scale).astype(int)
+                inside = (max(0, top), max(0, left), min(bottom, height), min(right, width))
+                yield index, inside, label
+
+
+def _is_large(area: Area) -> bool:
+    top, left, bottom, right = area
+    return min(bottom - top, right - left) >= _LEAST_SIDE
+
+
+def _cut(image: NDArray[Any], area: Area) -> NDArray[Any]:
+    """A part of a picture at 16x16."""
     from PIL import Image
 
-    part = image[max(0, top) : bottom, max(0, left) : right]
-    if min(part.shape[:2]) < 4:
-        return None
+    top, left, bottom, right = area
+    part = image[top:bottom, left:right]
     plain = part[..., 0] if part.shape[-1] == 1 else part
     sized = Image.fromarray(plain).resize((SIDE, SIDE), Image.Resampling.BOX)
     return np.asarray(sized).reshape(SIDE, SIDE, -1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from tasks.data.dataset import IGNORE, DataError, Pixels, Split
 from tasks.data.depth import Deep, DepthError, bands_of, depth_of, raw_mode, to_8_bits
 from tasks.data.files import NOT_READ
 from tasks.data.orientation import Marks, Size, SizeError, view_of
+from tasks.run.rows import Rows, blocks
 
 Fit = Literal["crop", "pad", "stretch"]
 Channels = Literal["auto", 1, 3]
@@ -220,8 +221,8 @@ def fit_mask(mask: Pixels, target: Size, fit: Fit) -> Pixels:
 
 def stack_pictures(
     splits: Mapping[Split, Sequence[Pixels | Deep]], fit: Fit
-) -> tuple[dict[Split, Pixels], dict[str, object]]:
-    """Pictures [N, H, W, C] of each split, and what the manifest says of them.
+) -> tuple[dict[Split, Rows], dict[str, object]]:
+    """Pictures uint8 [N, H, W, C] of each split, and what the manifest says of them.
 
     Grey is repeated where another picture has colour; what has more than 8 bits is divided by what
     the set holds.
@@ -229,24 +230,32 @@ def stack_pictures(
     Raises:
         DataError: No value of train is above 1: they were probably 0..1 as fractions.
     """
-    every = [pixels for pictures in splits.values() for pixels in pictures]
-    channels, depth = max(pixels.shape[2] for pixels in every), depth_of(every)
-    stacked: dict[Split, Pixels] = {}
-    for split, pictures in splits.items():
-        height, width = pictures[0].shape[:2]
-        stacked[split] = np.empty((len(pictures), height, width, channels), np.uint8)
-        for place, pixels in enumerate(pictures):
-            stacked[split][place] = to_8_bits(pixels, depth)  # broadcasts one channel to three
+
+    def every() -> Iterable[Pixels | Deep]:
+        return (pixels for pictures in splits.values() for pixels in pictures)
+
+    channels, depth = max(pixels.shape[2] for pixels in every()), depth_of(every())
+    stacked = {split: _rows(pictures, channels, depth) for split, pictures in splits.items()}
     facts = _facts(stacked["train"], fit)
-    if any(pixels.dtype == np.uint16 for pixels in every):
+    if any(pixels.dtype == np.uint16 for pixels in every()):
         facts["bit_depth"] = depth
     return stacked, facts
 
 
-def _facts(train: Pixels, fit: Fit) -> dict[str, object]:
+def _rows(pictures: Sequence[Pixels | Deep], channels: int, depth: int) -> Rows:
+    """Pictures of one size as one array; one channel is broadcast to three."""
+    height, width = pictures[0].shape[:2]
+    shape = (len(pictures), height, width, channels)
+    return Rows(shape, np.dtype(np.uint8), lambda place: to_8_bits(pictures[place], depth))
+
+
+def _facts(train: Rows, fit: Fit) -> dict[str, object]:
     """What the manifest says of pictures [N, H, W, C]."""
-    _, height, width, channels = train.shape
-    totals, brightest = train.sum(axis=(0, 1, 2), dtype=np.int64), int(train.max())
+    count, height, width, channels = train.shape
+    totals, brightest = np.zeros(channels, np.int64), 0
+    for block in blocks(train):
+        totals += block.sum(axis=(0, 1, 2), dtype=np.int64)
+        brightest = max(brightest, int(block.max()))
     if brightest == 1:
         raise DataError(
             "pictures must use the values 0..255, but those of train hold only 0 and 1. Multiply "
@@ -258,7 +267,7 @@ def _facts(train: Pixels, fit: Fit) -> dict[str, object]:
         "channels": channels,
         "fit": fit,
         "brightest": brightest,
-        "channel_mean": [int(total) / (train.size // channels) for total in totals],
+        "channel_mean": [int(total) / (count * height * width) for total in totals],
     }
 
 

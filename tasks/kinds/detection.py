@@ -97,10 +97,7 @@ class Detection:
         pictures = {s: [m.content.pixels for m in part] for s, part in splits.items()}
         images, facts = stack_pictures(pictures, params.fit)
         most = max(len(m.content.labels) for part in splits.values() for m in part)
-        arrays = {
-            split: {"images": images[split], **_padded([m.content for m in part], most)}
-            for split, part in splits.items()
-        }
+        arrays = {s: _padded([m.content for m in part], most) for s, part in splits.items()}
         classes = len(raw.classes)
         counts = {
             split: [
@@ -109,7 +106,7 @@ class Detection:
             for split, of in arrays.items()
         }
         return Finished(
-            arrays,
+            {split: {"images": images[split], **arrays[split]} for split in splits},
             {**facts, "classes_missing": missing_classes(counts, raw.classes)},
             {split: _counts(arrays[split], counts[split], raw.classes) for split in splits},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -16,6 +17,7 @@ from tasks.data.kind import Finished, Loaded, Members, digest, missing_classes
 from tasks.data.orientation import Marks, tag_of, view_of
 from tasks.data.pictures import decode, fit_mask, stack_pictures, why_unreadable
 from tasks.run.params import DataParams
+from tasks.run.rows import Rows
 
 
 class MaskError(ValueError):
@@ -69,7 +71,7 @@ class Segmentation:
         """Images and masks."""
         pictures = {s: [m.content[0] for m in part] for s, part in splits.items()}
         images, facts = stack_pictures(pictures, params.fit)
-        masks = {s: np.stack([m.content[1] for m in part]) for s, part in splits.items()}
+        masks = {s: _stacked([m.content[1] for m in part]) for s, part in splits.items()}
         counts = {split: _pixel_counts(masks[split]) for split in splits}
         by_class = {s: [int(n) for n in c[: len(raw.classes)]] for s, c in counts.items()}
         return Finished(
@@ -135,9 +137,14 @@ def _checked_values(mask: Pixels, classes: int) -> list[int]:
     return [int(value) for value in present]
 
 
-def _pixel_counts(masks: Pixels) -> NDArray[np.int64]:
+def _stacked(masks: Sequence[Pixels]) -> Rows:
+    """Masks of one size as one array [N, H, W]."""
+    return Rows((len(masks), *masks[0].shape), masks[0].dtype, masks.__getitem__)
+
+
+def _pixel_counts(masks: Rows) -> NDArray[np.int64]:
     """How many pixels have each of the 256 values, a picture at a time."""
     counts = np.zeros(IGNORE + 1, np.int64)
-    for mask in masks:
+    for mask in map(masks.row, range(len(masks))):
         counts += np.bincount(mask.reshape(-1), minlength=IGNORE + 1)
     return counts
