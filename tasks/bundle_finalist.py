@@ -20,7 +20,8 @@ from hw.tflite.model import TfliteError
 from tasks.candidates.finalist import Finalist as Scored
 from tasks.data.arrays import load_split
 from tasks.estimate_cost import estimate_file
-from tasks.learning.interpreter import predict
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.interpreter import predict_batches
 from tasks.learning.parity import compared, running_benches
 from tasks.pipeline.stages import MODULES, StageError, code_digest, still_holds
 from tasks.run.params import Params
@@ -278,7 +279,8 @@ def _scores(one: Finalist, arrays: Mapping[str, Any]) -> card.Scores:
     """Of validation by the stage that trained it, of the report's split by the report."""
     metric = one.problem.metric
     record = Scored.read(one.folder, metric.name)
-    outputs = predict(one.file, one.problem.inputs(arrays, one.graph), one.problem.deployed)
+    inputs = inputs_in_batches(one.problem, arrays, one.graph)
+    outputs = predict_batches(one.file, inputs, one.problem.deployed)
     names = tuple(one.problem.score(outputs, arrays, one.graph))
     by_split = {
         "validation": {

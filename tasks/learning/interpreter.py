@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import OpGraph
+from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.protocols import Outputs, Problem
 
 
@@ -25,17 +26,29 @@ def predict(
     Integer models are fed and read by their own scales and zero points, as a person's program
     would; outputs without a scale (labels) are given as they are.
     """
+    return predict_batches(tflite, [inputs], outputs, threads)
+
+
+def predict_batches(
+    tflite: bytes | Path,
+    batches: Iterable[Mapping[str, NDArray[Any]]],
+    outputs: Sequence[str],
+    threads: int = 1,
+) -> Outputs:
+    """The same for inputs that are not all in memory at once."""
     from ai_edge_litert.interpreter import Interpreter
 
     content = tflite.read_bytes() if isinstance(tflite, Path) else tflite
     # The signature keeps the names that tensors lose on their way through the converter.
     network = Interpreter(model_content=content, num_threads=threads).get_signature_runner()
     sources, ends = network.get_input_details(), network.get_output_details()
-    fed = {name: quantize(array, sources[name]) for name, array in inputs.items()}
-    rows = [
-        network(**{name: array[at : at + 1] for name, array in fed.items()})
-        for at in range(len(next(iter(fed.values()))))
-    ]
+    rows = []
+    for inputs in batches:
+        fed = {name: quantize(array, sources[name]) for name, array in inputs.items()}
+        rows += [
+            network(**{name: array[at : at + 1] for name, array in fed.items()})
+            for at in range(len(next(iter(fed.values()))))
+        ]
     return tuple(
         dequantize(np.concatenate([row[name] for row in rows]), ends[name]) for name in outputs
     )
@@ -91,5 +104,5 @@ def score_file(
     problem: Problem, tflite: bytes | Path, arrays: Any, graph: OpGraph
 ) -> dict[str, float]:
     """Metrics of an exported file on a split."""
-    outputs = predict(tflite, problem.inputs(arrays, graph), problem.deployed)
+    outputs = predict_batches(tflite, inputs_in_batches(problem, arrays, graph), problem.deployed)
     return problem.score(outputs, arrays, graph)

@@ -19,6 +19,8 @@ from tasks.learning.samples import Panel, Sample, label_picture, legend, paint_m
 from tasks.run.params import AugmentParams, Block, Count
 
 IGNORE = augment.IGNORE
+_TOGETHER = 64
+"""Masks that are counted at a time: pairs of truth and label take 16 bytes a pixel."""
 
 
 class Options(Block):
@@ -184,9 +186,13 @@ class Segmentation:
 
 def confusion(labels: NDArray[Any], masks: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Pixels [classes, classes] by truth and label, those to ignore left out."""
-    counted = masks != IGNORE
-    pairs = masks[counted].astype(np.int64) * classes + labels[counted].astype(np.int64)
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+    table = np.zeros(classes**2, np.int64)
+    for at in range(0, len(masks), _TOGETHER):
+        truth, found = masks[at : at + _TOGETHER], labels[at : at + _TOGETHER]
+        counted = truth != IGNORE
+        pairs = truth[counted].astype(np.int64) * classes + found[counted].astype(np.int64)
+        table += np.bincount(pairs, minlength=classes**2)
+    return table.reshape(classes, classes)
 
 
 def _jaccard_loss(probabilities: Tensor, truth: Tensor) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spaces.graph import OpGraph
 from tasks.learning.protocols import Arrays, Outputs, Problem
@@ -58,7 +60,7 @@ def bootstrap(
     rng, found = np.random.default_rng(0), dict[str, list[float]]()
     for _ in range(RESAMPLES):
         rows = rng.integers(0, count, count)
-        drawn: dict[str, Any] = {name: array[rows] for name, array in arrays.items()}
+        drawn = _Drawn(arrays, rows)
         try:
             scores = problem.score(tuple(one[rows] for one in outputs), drawn, graph)
         except ValueError:  # for instance no box at all
@@ -68,6 +70,23 @@ def bootstrap(
     return {
         name: _percentiles(values) for name, values in found.items() if np.isfinite(values).all()
     }
+
+
+@final
+class _Drawn(Mapping[str, Any]):
+    """Some rows of arrays; only what is asked for is copied, which pictures are not."""
+
+    def __init__(self, arrays: Arrays, rows: NDArray[Any]) -> None:
+        self._arrays, self._rows = arrays, rows
+
+    def __getitem__(self, name: str) -> Any:
+        return self._arrays[name][self._rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 def _percentiles(values: list[float]) -> Interval:
