@@ -91,7 +91,11 @@ class Criterion(Protocol):
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
     ) -> dict[str, NDArray[Any]]:
-        """A batch changed at random, targets with it."""
+        """A batch changed at random, targets with it.
+
+        This and the next two are called by a thread that makes batches, one at a time, while the
+        loss of the batch before is worked out.
+        """
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """What the network reads, by the names of the graph's inputs, [n, ...]."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from contextlib import closing
 from typing import Any, final
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpGraph
 from spaces.space import Architecture
 from spaces.trainable.reach import Reach
+from tasks.learning.ahead import ahead
 from tasks.learning.optimizer import Accumulator, Arrays, Optimizer, Recipe
 from tasks.learning.protocols import Criterion
 from tasks.learning.training import (
@@ -147,17 +149,18 @@ def train_supernet(
         losses[:done] = state["losses"]
         guard.restore(losses[max(0, done - GUARD_STEPS) : done, 0].tolist())
     progress.start("train_supernet", recipe.steps)
-    for step in range(done, recipe.steps):
-        losses[step] = one_step(step, batches.at(step))
-        guard.check(step, losses[step, 0])
-        progress.advance(step + 1, f"loss {losses[step, 0]:.3f} / {losses[step, 1]:.3f}")
-        checkpoint.save(
-            step + 1,
-            lambda done=step + 1: {  # type: ignore[misc]
-                **net.state(),
-                **one_step.optimizer.state(),
-                "losses": losses[:done],
-            },
-        )
+    with closing(ahead(batches.at, range(done, recipe.steps))) as coming:
+        for step, batch in enumerate(coming, done):
+            losses[step] = one_step(step, batch)
+            guard.check(step, losses[step, 0])
+            progress.advance(step + 1, f"loss {losses[step, 0]:.3f} / {losses[step, 1]:.3f}")
+            checkpoint.save(
+                step + 1,
+                lambda done=step + 1: {  # type: ignore[misc]
+                    **net.state(),
+                    **one_step.optimizer.state(),
+                    "losses": losses[:done],
+                },
+            )
     progress.finish()
     return losses

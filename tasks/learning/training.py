@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, final
 
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import OpGraph
+from tasks.learning.ahead import ahead
 from tasks.learning.batch_statistics import BATCHES, settle
 from tasks.learning.optimizer import Arrays, Average, Optimizer, Recipe
 from tasks.learning.protocols import Criterion
@@ -37,7 +39,8 @@ class Batches:
 
     Args:
         problem: It changes samples together with their targets.
-        arrays: Of the train split, [n, ...] each.
+        arrays: Of the train split, [n, ...] each; views of a file will do, of which a batch at a
+            time is read.
         batch_size: At most n.
         seed: Of order and augmentation.
         augment: What is changed at random.
@@ -134,13 +137,13 @@ class DivergenceGuard:
 
 def as_tensors(problem: Criterion, batch: Arrays, graph: OpGraph) -> tuple[Any, Any]:
     """Inputs and targets of a batch for a network, by name."""
+    return _tensors(problem.inputs(batch, graph)), _tensors(problem.targets(batch, graph))
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     import tensorflow as tf
 
-    inputs, targets = problem.inputs(batch, graph), problem.targets(batch, graph)
-    return (
-        {name: tf.constant(array) for name, array in inputs.items()},
-        {name: tf.constant(array) for name, array in targets.items()},
-    )
+    return {name: tf.constant(array) for name, array in arrays.items()}
 
 
 def train_model(
@@ -204,19 +207,24 @@ def train_model(
         average.restore(saved)
         losses[:] = saved["losses"]
         guard.restore(losses[max(0, done - GUARD_STEPS) : done].tolist())
-    for step in range(done, recipe.steps):
+
+    def made(step: int) -> tuple[Arrays, Arrays, Arrays]:
         batch = batches.at(step)
-        known = () if teacher is None else tuple(map(tf.constant, teacher(batch, graph)))
-        optimizer.begin(step)
-        average.begin(step)
-        losses[step] = float(train(*as_tensors(problem, batch, graph), known))
-        guard.check(step, losses[step])
-        progress.advance(step + 1, f"loss {losses[step]:.3f}")
-        checkpoint.save(step + 1, state)
+        return batch, dict(problem.inputs(batch, graph)), dict(problem.targets(batch, graph))
+
+    with closing(ahead(made, range(done, recipe.steps))) as coming:
+        for step, (batch, inputs, targets) in enumerate(coming, done):
+            known = () if teacher is None else tuple(map(tf.constant, teacher(batch, graph)))
+            optimizer.begin(step)
+            average.begin(step)
+            losses[step] = float(train(_tensors(inputs), _tensors(targets), known))
+            guard.check(step, losses[step])
+            progress.advance(step + 1, f"loss {losses[step]:.3f}")
+            checkpoint.save(step + 1, state)
     average.leave()
-    after = (batches.at(recipe.steps + more) for more in range(BATCHES))
-    inputs = (as_tensors(problem, batch, graph)[0] for batch in after)
-    settle(model, ([given[name] for name in names] for given in inputs))
+    after = (batches.at(recipe.steps + number) for number in range(BATCHES))
+    more = (_tensors(problem.inputs(batch, graph)) for batch in after)
+    settle(model, ([given[name] for name in names] for given in more))
     return losses
 
 
