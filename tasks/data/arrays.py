@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from tasks.run.manifest import DataManifest
 from tasks.run.workspace import Workspace, WorkspaceError, map_npz
 
-_CURE = "Prepare the data again: python -m flows run --stage prepare"
-
 
 def load_split(
     workspace: Workspace, split: str, count: int | None = None
@@ -51,14 +49,23 @@ def check_splits(workspace: Workspace) -> None:
     if not (workspace.data / "manifest.json").is_file():
         return
     for split, told in DataManifest.read(workspace).splits.items():
-        path = workspace.data / f"{split}.npz"
+        path, cure = workspace.data / f"{split}.npz", _cure(workspace)
+        if not path.exists():
+            raise WorkspaceError(f"{path} must exist, but there is none. {cure}")
         try:
             arrays = map_npz(path)
         except WorkspaceError as error:
-            raise WorkspaceError(f"{str(error).rstrip('.')}. {_CURE}.") from error
+            raise WorkspaceError(f"{str(error).rstrip('.')}. {cure}") from error
         counts = {name: len(array) for name, array in arrays.items()}
         if told.items is not None and set(counts.values()) != {told.items}:
             raise WorkspaceError(
                 f"{path} must hold {told.items} samples, as data/manifest.json says, but got "
-                f"{', '.join(f'{count} {name}' for name, count in counts.items())}. {_CURE}."
+                f"{', '.join(f'{count} {name}' for name, count in counts.items())}. {cure}"
             )
+
+
+def _cure(workspace: Workspace) -> str:
+    """How to get the data of a workspace again."""
+    profile = workspace.root.name if workspace.root.parent.name == "runs" else ""
+    named = f" --profile {profile}" if profile else ""
+    return f"Prepare the data again: python -m flows run{named} --stage prepare."

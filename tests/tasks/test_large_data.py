@@ -156,6 +156,11 @@ def test_missing_and_foreign_files_are_refused_with_the_cure(tmp_path: Path) -> 
     path.unlink()
     with pytest.raises(WorkspaceError, match=r"validation\.npz must exist.*--stage prepare\."):
         check_splits(workspace)
+    profile = Workspace.of("mine", tmp_path)
+    profile.data.parent.mkdir(parents=True)
+    workspace.data.rename(profile.data)
+    with pytest.raises(WorkspaceError, match=r" run --profile mine --stage prepare\.$"):
+        check_splits(profile)
 
 
 # Where samples wait
