@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, final
+from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.results import warn_if_busy
 from spaces.space import load_baselines, sample
 from tasks import prepare_dataset
+from tasks.candidates.machine_speed import Clock
 from tasks.candidates.workload import step_seconds
 from tasks.data.arrays import load_split
 from tasks.learning import recipes
@@ -43,24 +44,6 @@ STEPS, FIRST = 16, 4
 """Steps of a training, and how many of them do not count."""
 EPOCHS = 40
 """Of the recipe: long enough that all augmentation is in it."""
-
-
-@final
-class _Clock:
-    """Progress that keeps when each step ended."""
-
-    def __init__(self) -> None:
-        self.ended: list[float] = []
-
-    def start(self, name: str, total: int) -> None:
-        """Nothing to keep."""
-
-    def advance(self, done: int, note: str = "") -> None:
-        """A step ended."""
-        self.ended.append(time.process_time())
-
-    def finish(self) -> None:
-        """Nothing to keep."""
 
 
 def measure(params: Params, folder: Path) -> list[float]:
@@ -86,7 +69,10 @@ def measure(params: Params, folder: Path) -> list[float]:
         graph = problem.complete(space.lower(point))
         keras.backend.clear_session()
         keras.utils.set_random_seed(0)
-        model, clock = build_model(graph, plan.dropout, outputs=problem.trained), _Clock()
+        model, clock = (
+            build_model(graph, plan.dropout, outputs=problem.trained),
+            Clock(time.process_time),
+        )
         checkpoint = Checkpoint(folder / "checkpoint.npz", every=10**9)
         train_model(model, graph, problem, batches, recipe, checkpoint, clock)
         real = statistics.median(np.diff(clock.ended)[FIRST:])

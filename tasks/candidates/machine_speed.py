@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
+from collections.abc import Callable
 from typing import final
 
 from spaces.space import Architecture, load_baselines
@@ -108,7 +109,7 @@ def try_one(piece: Piece, report: workers.Report) -> tuple[float, float]:
     batches = Batches(opened, train, plan.batch_size, recipe.seed, plan.augment)
     keras.backend.clear_session()
     keras.utils.set_random_seed(0)
-    model, clock = build_model(graph, plan.dropout, outputs=opened.trained), _Clock()
+    model, clock = build_model(graph, plan.dropout, outputs=opened.trained), Clock()
     checkpoint = Checkpoint(workspace.state / f"{point.id}-speed.npz", every=10**9)
     train_model(model, graph, opened, batches, recipe, checkpoint, clock)
     steps = [after - before for before, after in zip(clock.ended, clock.ended[1:], strict=False)]
@@ -116,10 +117,12 @@ def try_one(piece: Piece, report: workers.Report) -> tuple[float, float]:
 
 
 @final
-class _Clock:
+class Clock:
     """Progress that keeps when each step ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        """``now``: wall time, or that of the processor."""
+        self._now = now
         self.ended: list[float] = []
 
     def start(self, name: str, total: int) -> None:
@@ -127,7 +130,7 @@ class _Clock:
 
     def advance(self, done: int, note: str = "") -> None:
         """A step ended."""
-        self.ended.append(time.monotonic())
+        self.ended.append(self._now())
 
     def finish(self) -> None:
         """Nothing to keep."""
