@@ -140,7 +140,7 @@ def test_prefect_shows_what_was_asked_for_and_nothing_that_a_run_holds_open(
     )
     with closing(sqlite3.connect(checkout.root / ".edgenas" / "prefect" / "prefect.db")) as found:
         shown = {flow: (name, json.loads(given)) for flow, name, given in found.execute(query)}
-    spec = {"profile": "smoke", "overrides": [], "tracking": True, "keep": None}
+    spec = {"profile": "smoke", "overrides": [], "tracking": True}
     assert shown == {
         "edge_nas": ("edge_nas, smoke", spec | {"keep": None}),
         **{name: (f"{name}, smoke", {"spec": spec}) for name in STAGES},
