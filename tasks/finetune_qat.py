@@ -1,7 +1,7 @@
 """Trains the chosen architectures to the end, quantization-aware, and exports them.
 
-All have the same training at first. Where ``finetune.rungs`` is 2, the better half
-goes on for as many minutes again.
+All have the same training at first. Where ``finetune.rungs`` is 2, the better half goes on
+for as many minutes again.
 
 Each finalist is trained in floating point, then with fake quantization in the loop, and leaves as
 TensorFlow Lite files: float, post-training quantized, quantization-aware. All are scored on
@@ -28,13 +28,7 @@ from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.candidates.courses import Courses, courses_of, half
 from tasks.candidates.finalists import SearchError, choose_finalists, hand_made
-from tasks.candidates.finishing import (
-    Setting,
-    begin_one,
-    begun,
-    finish_one,
-    finished,
-)
+from tasks.candidates.finishing import Setting, begin_one, finish_one, finished, first_score
 from tasks.candidates.judgement import Fidelity, fidelity_file
 from tasks.candidates.machine_speed import speed_of
 from tasks.candidates.workload import training_seconds
@@ -56,9 +50,11 @@ from tasks.run.params import (
     SpaceParams,
 )
 from tasks.run.progress import Progress
-from tasks.run.workspace import Workspace, explain_full_disk, read_json, write_json
+from tasks.run.workspace import Workspace, explain_full_disk
 
 Manifest = dict[str, object]
+WORTH_TELLING = 1.5
+"""A machine so many times as fast as the run takes it for."""
 
 
 def run(
@@ -119,33 +115,22 @@ def _train(
     """Train several side by side, and the better half of them longer if there is such a course."""
     workspace, best = setting.workspace, frozenset[str]()
     if setting.courses.longer is not None:
-        fresh = [
-            one
-            for one in together
-            if not begun(workspace, one).exists() and not finished(workspace, one).exists()
-        ]
+        fresh = [one for one in together if first_score(workspace, one) is None]
         counted.run(begin_one, [(one, setting) for one in fresh])
-        best = _betterhalf(together, setting, select)
+        best = _better_half(together, setting, select)
     left = [one for one in together if not finished(workspace, one).exists()]
     left.sort(key=lambda one: one.id not in best)  # the long ones first: two are side by side
     counted.run(finish_one, [(one, one.id in best, setting) for one in left])
 
 
-def _betterhalf(
+def _better_half(
     together: Sequence[Candidate], setting: Setting, select: SelectParams
 ) -> frozenset[str]:
     """Who trains longer: of scores after the same training, the best and who keeps the front."""
-    path = setting.workspace.state / "longer.json"
-    known = read_json(path) if path.exists() else {}
-    key = together[0].id
-    if key not in known:  # else some of them may be finished, and their scores be gone
-        board = Board(objectives.parse(select.objectives, setting.problem.name))
-        for one in together:
-            score = read_json(begun(setting.workspace, one) / "score.json")["score"]
-            board.add(dataclasses.replace(one, score=score, rung=0))
-        known[key] = [one.id for one in board.best(half(len(together)))]
-        write_json(path, known)
-    return frozenset(known[key])
+    board = Board(objectives.parse(select.objectives, setting.problem.name))
+    for one in together:
+        board.add(dataclasses.replace(one, score=first_score(setting.workspace, one), rung=0))
+    return frozenset(one.id for one in board.best(half(len(together))))
 
 
 @final
@@ -187,10 +172,6 @@ def _speed(
         return None
     known = _fidelity(workspace).speed if runtime.speed == "auto" else runtime.speed
     return float(known or speed_of(problem, space.name, runtime, workspace))
-
-
-WORTH_TELLING = 1.5
-"""A machine so many times as fast as the run takes it for."""
 
 
 def _graphs(

@@ -93,8 +93,17 @@ def finished(workspace: Workspace, candidate: Candidate) -> Path:
 
 
 def begun(workspace: Workspace, candidate: Candidate) -> Path:
-    """Where one waits that has had the first course, with ``weights.npz`` and ``score.json``."""
+    """Where the first course leaves ``weights.npz`` and, last, ``score.json``.
+
+    They stay until the stage is done: scores of all tell who trains longer.
+    """
     return workspace.state / "begun" / candidate.id
+
+
+def first_score(workspace: Workspace, candidate: Candidate) -> float | None:
+    """The metric on validation after the first course; None: that is not done."""
+    path = begun(workspace, candidate) / "score.json"
+    return float(read_json(path)["score"]) if path.exists() else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +205,9 @@ class Trainer:
         point, graph = self._network_of(candidate)
         course = self._courses.longer if longer else self._courses.first
         assert course is not None, "nobody trains longer where there is no such course"
-        kept = begun(self._workspace, candidate)
-        score = read_json(kept / "score.json")["score"] if kept.exists() else None
-        weights = self._slice(point) if score is None else read_npz(kept / "weights.npz")
+        score = first_score(self._workspace, candidate)
+        kept = begun(self._workspace, candidate) / "weights.npz"
+        weights = self._slice(point) if score is None else read_npz(kept)
         model = self._built(graph, course.floating, weights)
         trained = 0
         if score is None or longer:
@@ -317,7 +326,6 @@ class Trainer:
         finalist.write(partial)
         final.parent.mkdir(parents=True, exist_ok=True)
         os.replace(partial, final)
-        shutil.rmtree(self._workspace.state / "begun" / point.id, ignore_errors=True)
         for checkpoint in self._workspace.state.glob(f"{point.id}-*.npz"):
             checkpoint.unlink()
 
