@@ -1,13 +1,15 @@
 """One network trained from scratch by a recipe, or as plain Keras does it.
 
-    python -m benchmarks.recipes --data FOLDER --image-size 32 --epochs 8
+    python -m benchmarks.recipes --data FOLDER --epochs 8
     python -m benchmarks.recipes --data FOLDER --epochs 8 --plain
+    python -m benchmarks.recipes --profile nuclei3 --network autoseg_m --data FOLDER --epochs 10
 
-FOLDER holds ``train/<class>/*`` and ``validation/<class>/*``. By default the recipe is that of
+FOLDER is a data set in the form that the profile asks for; by default photographs,
+``train/<class>/*`` and ``validation/<class>/*``. By default the recipe is that of
 ``tasks/learning/recipes.py``; ``--set key=value`` changes a key of ``finetune``. ``--plain`` is
 what a person would write: Keras' Adam at 0.001 with a cosine, on the same augmentation.
-``--seconds`` stretches the plain cosine to that wall time. Prints top-1 on validation in floating
-point.
+``--seconds`` stretches the plain cosine to that wall time. Prints the score on validation in
+floating point.
 """
 
 from __future__ import annotations
@@ -58,11 +60,14 @@ def plainly(
     from tasks.learning.training import as_tensors
 
     optimizer = keras.optimizers.Adam(1e-3)
+    names = [name for name, _ in graph.inputs]
 
     @tf.function
     def one(inputs: Any, targets: Any) -> None:
         with tf.GradientTape() as tape:
-            loss = problem.loss(targets, (model(inputs["input"], training=True),), 0.0)
+            outputs = model([inputs[name] for name in names], training=True)
+            outputs = tuple(outputs) if isinstance(outputs, list | tuple) else (outputs,)
+            loss = problem.loss(targets, outputs, 0.0)
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
 
@@ -79,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     top = argparse.ArgumentParser(prog="python -m benchmarks.recipes")
     top.add_argument("--data", required=True)
-    top.add_argument("--image-size", type=int, default=32)
+    top.add_argument("--profile", default="cifar10", help="of params.yaml, for data of its form")
     top.add_argument("--network", default="edgetpu_v2_s", help="a baseline of the space")
     top.add_argument("--epochs", type=int, default=8)
     top.add_argument("--plain", action="store_true")
@@ -99,16 +104,8 @@ def main() -> None:
 
     given = parser().parse_args()
     configure_tensorflow(given.threads, deterministic=False)
-    data = ["format=image_folder", f"source={given.data}", f"image_size={given.image_size}"]
-    params = load_params(
-        Path("params.yaml"),
-        None,
-        [
-            *(f"data.{one}" for one in data),
-            "data.test_fraction=0.0",
-            *(f"finetune.{one}" for one in given.overrides),
-        ],
-    )
+    overrides = [f"data.source={given.data}", *(f"finetune.{one}" for one in given.overrides)]
+    params = load_params(Path("params.yaml"), given.profile, overrides)
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder) / "results", Path(folder) / "state", Path(folder))
         prepare_dataset.run(params.data, workspace, SilentProgress())
@@ -130,9 +127,10 @@ def main() -> None:
         network = Network(model, graph, problem.trained, problem.deployed)
         outputs = deployed_outputs(network, inputs_in_batches(problem, held, graph))
         score = problem.score(outputs, held, graph)[problem.metric.name]
-    how = "plain Keras" if given.plain else "by recipe"
+    how = "plain Keras" if given.plain else f"by recipe ({plan.recipe.optimizer})"
     print(
-        f"{given.network}, {how}: {100 * score:.1f} % top-1 after {steps} steps, {seconds:.0f} s"
+        f"{given.network}, {how}: {100 * score:.1f} % {problem.metric.name} after {steps} steps, "
+        f"{seconds:.0f} s"
     )
 
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, final
 
 from numpy.typing import NDArray
 
+from tasks.learning import muon
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -21,11 +23,12 @@ class Recipe:
         learning_rate: Peak; linear warm-up, then half a cosine to zero.
         warmup_steps: Length of the warm-up.
         momentum: Of Nesterov's method.
-        weight_decay: L2 factor on kernels; with Adam decoupled from the gradient.
+        weight_decay: L2 factor on kernels; with Adam and Muon decoupled from the gradient.
         clip_norm: Bound on the global norm of the gradient.
         label_smoothing: Mass spread over all classes.
         seed: Of everything random.
-        optimizer: ``sgd`` (with Nesterov momentum) or ``adam``.
+        optimizer: ``sgd`` (with Nesterov momentum), ``adam``, or ``muon`` (Adam where a variable
+            is no matrix: see :mod:`tasks.learning.muon`).
         average: Decay of the running average of all weights that is what a training leaves; 0:
             the last weights. It warms up, so that a short training does not keep its beginning.
     """
@@ -38,7 +41,7 @@ class Recipe:
     clip_norm: float
     label_smoothing: float
     seed: int
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "adam", "muon"] = "sgd"
     average: float = 0.0
 
     def rate(self, step: int) -> float:
@@ -62,7 +65,7 @@ FIRST, SECOND, SMALLEST = 0.9, 0.999, 1e-7
 
 @final
 class Optimizer:
-    """SGD with Nesterov momentum, or Adam, as ops for a function that is traced.
+    """SGD with Nesterov momentum, Adam or Muon, as ops for a function that is traced.
 
     The updates are TensorFlow's own kernels, an op a variable. Keras spells Adam out, which takes
     seconds to trace for every network.
@@ -71,14 +74,24 @@ class Optimizer:
         variables: By name; trained in place.
         recipe: Rates, decay and bounds.
         decayed: Names of the variables under weight decay.
+        matrices: Of the variables that Muon steps where it is the optimiser; Adam has the others.
     """
 
-    def __init__(self, variables: Mapping[str, Any], recipe: Recipe, decayed: frozenset[str]):
+    def __init__(
+        self,
+        variables: Mapping[str, Any],
+        recipe: Recipe,
+        decayed: frozenset[str],
+        matrices: Mapping[str, muon.Matrices] | None = None,
+    ):
         import tensorflow as tf
 
         self._variables = dict(variables)
+        self._matrices = dict(matrices or {}) if recipe.optimizer == "muon" else {}
+        self._adaptive = recipe.optimizer != "sgd"
         self._first = zeros(variables)
-        self._second = zeros(variables) if recipe.optimizer == "adam" else {}
+        others = {n: v for n, v in variables.items() if n not in self._matrices}
+        self._second = zeros(others) if self._adaptive else {}
         self._taken, self._rate = (tf.Variable(0.0, trainable=False) for _ in range(2))
         self._decay = {n: recipe.weight_decay if n in decayed else 0.0 for n in variables}
         self._recipe = recipe
@@ -91,7 +104,7 @@ class Optimizer:
         """Take one step; None is no gradient. Meant to be traced."""
         import tensorflow as tf
 
-        update = self._adam if self._recipe.optimizer == "adam" else self._sgd
+        update = self._adam if self._adaptive else self._sgd
         given = []
         for name, variable in self._variables.items():
             gradient = gradients[name]
@@ -101,21 +114,40 @@ class Optimizer:
         clipped, _ = tf.clip_by_global_norm(given, self._recipe.clip_norm)
         taken = self._taken.assign_add(1.0, read_value=True)
         powers = FIRST**taken, SECOND**taken
-        for name, gradient in zip(self._variables, clipped, strict=True):
+        named = dict(zip(self._variables, clipped, strict=True))
+        self._muon({name: named.pop(name) for name in self._matrices})
+        for name, gradient in named.items():
             update(name, gradient, *powers)
 
     def _l2(self, name: str) -> float:
-        return 0.0 if self._recipe.optimizer == "adam" else self._decay[name]
+        return 0.0 if self._adaptive else self._decay[name]
 
-    def _adam(self, name: str, gradient: Any, first: Any, second: Any) -> None:
-        """Kingma, Ba 2014, arXiv:1412.6980; decay as in Loshchilov, Hutter 2017, 1711.05101."""
-        import tensorflow as tf
-
+    def _decay_by_rate(self, name: str) -> None:
+        """As in Loshchilov, Hutter 2017, arXiv:1711.05101."""
         variable, decay = self._variables[name], self._decay[name]
         if decay:
             variable.assign_sub(self._rate * decay * variable)
+
+    def _muon(self, gradients: Mapping[str, Any]) -> None:
+        """With Nesterov momentum."""
+        kept, new = muon.MOMENTUM, 1.0 - muon.MOMENTUM
+        momenta = [
+            new * gradient
+            + kept * self._first[name].assign(kept * self._first[name] + new * gradient)
+            for name, gradient in gradients.items()
+        ]
+        steps = muon.directions(momenta, [self._matrices[name] for name in gradients])
+        for name, step in zip(gradients, steps, strict=True):
+            self._decay_by_rate(name)
+            self._variables[name].assign_sub(self._rate * step)
+
+    def _adam(self, name: str, gradient: Any, first: Any, second: Any) -> None:
+        """Kingma, Ba 2014, arXiv:1412.6980."""
+        import tensorflow as tf
+
+        self._decay_by_rate(name)
         tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
+            var=self._variables[name].handle,
             m=self._first[name].handle,
             v=self._second[name].handle,
             beta1_power=first,

@@ -13,7 +13,13 @@ from typing import Any
 
 from tasks.learning.optimizer import Recipe
 from tasks.run.manifest import DataManifest
-from tasks.run.params import AugmentParams, FinetuneParams, SearchParams, SupernetParams
+from tasks.run.params import (
+    AugmentParams,
+    FinetuneParams,
+    Optimiser,
+    SearchParams,
+    SupernetParams,
+)
 
 PICTURES, LABELLED_TEXTS, OTHER_TEXTS = (0.006, 0.2), (0.008, 1.0), (0.005, 0.5)
 """Peak rate of Adam and decay of kernels, decoupled from the gradient. Half the rate for pictures
@@ -22,6 +28,9 @@ did no better on three sets, by one seed each; seeds differ by as much. Ten time
 as a linear model learns them, with large margins: on CLINC150 a decay of 1 instead of 0.05 wins
 1.5 points (docs/learning.md). Questions win 0.4 points by 0.005 and 0.5 against
 0.002 and 0.05."""
+SGD = (0.1, 5e-4)
+MUON_RATE = 2.0
+"""Times the rate of Adam."""
 QAT_SHARE, QAT_RATE_SHARE = 0.05, 0.05
 """Of the epochs and of the peak rate: it mends what quantization costs, no more. Three times as
 many epochs took a third of a finalist's time, and gave the better file for two of eight
@@ -134,23 +143,31 @@ def augmentation(facts: Facts, epochs: int) -> AugmentParams:
     )
 
 
+def rate_and_decay(facts: Facts, optimizer: Optimiser) -> tuple[float, float]:
+    """Peak rate and decay of kernels."""
+    if optimizer == "sgd":
+        return SGD
+    texts = LABELLED_TEXTS if facts.labelled else OTHER_TEXTS
+    rate, decay = texts if facts.texts else PICTURES
+    return (MUON_RATE if optimizer == "muon" else 1) * rate, decay
+
+
 def plan(facts: Facts, given: FinetuneParams, epochs: int) -> Plan:
     """The floating-point training of one network for ``epochs``."""
     size = given.batch_size or batch_size(facts)
     steps = epochs * max(1, facts.items // min(size, facts.items))
-    adam = (given.optimizer or "adam") == "adam"
-    texts = LABELLED_TEXTS if facts.labelled else OTHER_TEXTS
-    rate, decay = texts if facts.texts else PICTURES
+    optimizer = given.optimizer or "muon"
+    rate, decay = rate_and_decay(facts, optimizer)
     recipe = Recipe(
         steps=steps,
-        learning_rate=_or(given.learning_rate, rate if adam else 0.1),
+        learning_rate=_or(given.learning_rate, rate),
         warmup_steps=min(100, max(1, steps // 20)),
         momentum=0.9,
-        weight_decay=_or(given.weight_decay, decay if adam else 5e-4),
+        weight_decay=_or(given.weight_decay, decay),
         clip_norm=5.0,
         label_smoothing=_or(given.label_smoothing, 0.1 if facts.labelled else 0.0),
         seed=given.seed,
-        optimizer="adam" if adam else "sgd",
+        optimizer=optimizer,
         average=0.99 if steps >= AVERAGED_STEPS else 0.0,
     )
     changed = augmentation(facts, epochs) if given.augment is None else given.augment
@@ -198,15 +215,15 @@ def supernet_plan(facts: Facts, given: SupernetParams) -> Plan:
     """The supernet's training: as a finalist's, at half the rate, since many networks share it."""
     size = given.batch_size or batch_size(facts)
     epochs = given.steps * size // facts.items
-    adam = (given.optimizer or "adam") == "adam"
-    like = plan(facts, FinetuneParams(optimizer=given.optimizer), max(1, epochs)).recipe
+    optimizer = given.optimizer or "adam"
+    like = plan(facts, FinetuneParams(optimizer=optimizer), max(1, epochs)).recipe
     recipe = dataclasses.replace(
         like,
         steps=given.steps,
         learning_rate=_or(given.learning_rate, like.learning_rate / 2),
         warmup_steps=_or(given.warmup_steps, min(100, max(1, given.steps // 20))),
         momentum=given.momentum,
-        weight_decay=_or(given.weight_decay, like.weight_decay if adam else 1e-5),
+        weight_decay=_or(given.weight_decay, like.weight_decay if optimizer == "adam" else 1e-5),
         clip_norm=given.clip_norm,
         label_smoothing=_or(given.label_smoothing, like.label_smoothing),
         seed=given.seed,

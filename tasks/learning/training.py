@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spaces.graph import OpGraph
 from tasks.learning.ahead import ahead
 from tasks.learning.batch_statistics import BATCHES, settle
+from tasks.learning.muon import Matrices, matrices_of
 from tasks.learning.optimizer import Arrays, Average, Optimizer, Recipe
 from tasks.learning.protocols import Criterion
 from tasks.learning.teacher import SHARE, Teacher
@@ -146,6 +147,19 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     return {name: tf.constant(array) for name, array in arrays.items()}
 
 
+def _matrices(named: Mapping[str, Any], graph: OpGraph) -> dict[str, Matrices]:
+    """Of the kernels that Muon may step, by the names of ``named`` variables of a Keras model."""
+    from spaces.trainable.keras_model import layer_name
+
+    found = {layer_name(op): matrices for op, matrices in matrices_of(graph).items()}
+    layers = {name: variable.name.partition("/")[0] for name, variable in named.items()}
+    return {
+        name: found[layer]
+        for name, layer in layers.items()
+        if layer in found and "kernel" in named[name].name
+    }
+
+
 def train_model(
     model: Any,
     graph: OpGraph,
@@ -173,7 +187,7 @@ def train_model(
 
     named = {f"{i:05d}:{v.name}": v for i, v in enumerate(model.trainable_variables)}
     kernels = frozenset(name for name in named if "kernel" in name)
-    optimizer = Optimizer(named, recipe, kernels)
+    optimizer = Optimizer(named, recipe, kernels, _matrices(named, graph))
     average = Average(model.trainable_variables, recipe.average)
     names = [name for name, _ in graph.inputs]
 

@@ -171,13 +171,14 @@ class AugmentParams(Block):
     mix: Share = 0.0
 
 
-Optimiser = Literal["sgd", "adam"]
+SharedOptimiser = Literal["sgd", "adam"]
+Optimiser = Literal["sgd", "adam", "muon"]
 
 
 class SupernetParams(Block):
     """How the weight-sharing network is trained; None: by :mod:`tasks.learning.recipes`."""
 
-    optimizer: Optimiser | None = None
+    optimizer: SharedOptimiser | None = None
     steps: Whole = 1000
     start_from: Name | None = None
     batch_size: Count | None = None
