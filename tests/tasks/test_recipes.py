@@ -53,6 +53,19 @@ def test_what_is_set_is_taken() -> None:
     assert (supernet.recipe.steps, supernet.recipe.learning_rate) == (10, 0.2)
 
 
+def test_networks_have_muon_and_the_supernet_adam_at_half_of_its_rate() -> None:
+    by_muon = recipes.plan(PICTURES, FinetuneParams(), 20).recipe
+    by_adam = recipes.plan(PICTURES, FinetuneParams(optimizer="adam"), 20).recipe
+    supernet = recipes.supernet_plan(PICTURES, SupernetParams(steps=900)).recipe
+    assert [one.optimizer for one in (by_muon, by_adam, supernet)] == ["muon", "adam", "adam"]
+    assert by_muon.weight_decay == by_adam.weight_decay == supernet.weight_decay
+    # derived: recipes.MUON_RATE is 2; the supernet has half of its optimiser's rate
+    rates = by_muon.learning_rate, by_adam.learning_rate, supernet.learning_rate
+    assert (rates[0] / rates[1], rates[1] / rates[2]) == pytest.approx((2.0, 2.0))
+    by_sgd = recipes.plan(PICTURES, FinetuneParams(optimizer="sgd"), 20).recipe
+    assert by_sgd.learning_rate > 10 * by_adam.learning_rate
+
+
 def test_effort_lies_between_the_file_and_the_profile(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(

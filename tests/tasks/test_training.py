@@ -433,15 +433,17 @@ def _model_run(
 
 
 @pytest.mark.usefixtures("tensorflow")
+@pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.1), ("muon", 1e-3)])
 @pytest.mark.parametrize("build", [_float_model, _quantized_model], ids=["float", "qat"])
 def test_interrupted_model_ends_as_an_undisturbed_one(
-    build: Callable[[int], Any], tmp_path: Path
+    build: Callable[[int], Any], optimizer: str, rate: float, tmp_path: Path
 ) -> None:
+    recipe = _recipe(optimizer=optimizer, learning_rate=rate)
     initial = {v.name: v.numpy() for v in build(0).trainable_variables}
     whole, cut = tmp_path / "whole.npz", tmp_path / "cut.npz"
-    straight, losses = _model_run(build(0), whole, _Snapshot(5, whole, cut))
+    straight, losses = _model_run(build(0), whole, _Snapshot(5, whole, cut), recipe)
     assert Checkpoint(cut, every=3).load()[0] == 3
-    resumed, losses_again = _model_run(build(9), cut, SilentProgress())
+    resumed, losses_again = _model_run(build(9), cut, SilentProgress(), recipe)
     np.testing.assert_array_equal(losses, losses_again)
     assert len(straight) == len(resumed)
     for (name, one), other in zip(straight.items(), resumed.values(), strict=True):
