@@ -88,7 +88,9 @@ def verdict(found: Sequence[Comparison], data: ReportData) -> Html:
             "fast as a baseline."
         )
     held = sum(gain >= 0 for gain in gains)
-    words = f"At equal predicted latency the searched front is at or above {_of(held, len(found))}"
+    some = f"at or above {_of(held, len(found))}"
+    level = some if held else f"below {_of(len(gains), len(found))}"
+    words = f"At equal predicted latency the searched front is {level}"
     low, high = _points(min(gains)), _points(max(gains))
     file = "in int8"
     if _went_on(data):
@@ -111,7 +113,7 @@ def _of(some: int, total: int) -> str:
     """
     if some == total:
         return {1: "the baseline", 2: "both baselines"}.get(total, f"all {total} baselines")
-    return f"{some or 'none'} of {plural(total, 'baseline')}"
+    return f"{some} of {plural(total, 'baseline')}"
 
 
 def _head(label: str) -> Html:

@@ -206,6 +206,13 @@ def test_where_some_went_on_all_are_compared_after_the_training_that_all_have_ha
     assert 'title="30 epochs; it was among the better half' in page
 
 
+def test_worse_than_every_baseline_is_said_so() -> None:
+    data = rivals(("local_search", 2.0, 0.4), ("baseline", 2.0, 0.5), ("baseline", 3.0, 0.6))
+    assert "the searched front is below both baselines" in text_of(render(data))
+    faster = rivals(("local_search", 2.0, 0.4), ("baseline", 2.0, 0.5), ("baseline", 1.0, 0.6))
+    assert "the searched front is below 1 of 2 baselines" in text_of(render(faster))
+
+
 def test_equal_to_the_baseline_is_not_below_it() -> None:
     data = rivals(("local_search", 2.0, 0.5), ("baseline", 2.0, 0.5))
     text = text_of(render(data))
