@@ -33,6 +33,7 @@ from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
+from tasks.learning.word_vectors import WordVectors
 from tasks.run.manifest import DataManifest
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
@@ -118,6 +119,8 @@ def main() -> None:
         model = build_model(graph, plan.dropout, outputs=problem.trained)
         train, held = load_split(workspace, "train"), load_split(workspace, "validation")
         batches = Batches(problem, train, plan.batch_size, plan.recipe.seed, plan.augment)
+        if not given.plain:
+            WordVectors(train).give(model, graph)
         began = time.monotonic()
         if given.plain:
             steps = plainly(model, graph, problem, batches, plan.recipe.steps, given.seconds)

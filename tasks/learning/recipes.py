@@ -31,7 +31,7 @@ as a linear model learns them, with large margins: on CLINC150 a decay of 1 inst
 SGD = (0.1, 5e-4)
 """Of pictures and texts alike."""
 MUON_RATE = 2.0
-"""Times the rate of Adam: the best of 0.5, 1, 2 and 3.3 on cifar10. At equal epochs it wins 2 to
+"""Times the rate of Adam: the best of 0.5, 1, 2 and 3.3 on cifar10. At equal epochs it wins 1 to
 15 points against Adam, on six data sets (docs/learning.md)."""
 QAT_SHARE, QAT_RATE_SHARE = 0.05, 0.05
 """Of the epochs and of the peak rate: it mends what quantization costs, no more. Three times as
