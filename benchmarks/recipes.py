@@ -29,11 +29,11 @@ from spaces.space import load_baselines
 from tasks import prepare_dataset
 from tasks.data.arrays import load_split
 from tasks.learning import recipes
+from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
-from tasks.learning.word_vectors import WordVectors
 from tasks.run.manifest import DataManifest
 from tasks.run.params_file import load_params
 from tasks.run.progress import SilentProgress
@@ -120,7 +120,7 @@ def main() -> None:
         train, held = load_split(workspace, "train"), load_split(workspace, "validation")
         batches = Batches(problem, train, plan.batch_size, plan.recipe.seed, plan.augment)
         if not given.plain:
-            WordVectors(train).give(model, graph)
+            FirstWeights(train).give(model, graph)
         began = time.monotonic()
         if given.plain:
             steps = plainly(model, graph, problem, batches, plan.recipe.steps, given.seconds)

@@ -25,6 +25,7 @@ from tasks.candidates.finalist import Finalist
 from tasks.candidates.other_devices import other_devices
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
+from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.interpreter import score_file
 from tasks.learning.networks import sized
@@ -33,7 +34,6 @@ from tasks.learning.protocols import Problem
 from tasks.learning.quantization import Network
 from tasks.learning.shared_weights import load_supernet, slice_of
 from tasks.learning.teacher import SETTLED, FinalistTeacher, OwnTeacher, Teacher
-from tasks.learning.word_vectors import WordVectors
 from tasks.run import workers
 from tasks.run.manifest import DataManifest
 from tasks.run.params import (
@@ -164,7 +164,7 @@ class Trainer:
         self._calibration = load_split(workspace, "train", setting.search.calibration_images)
         self._ranges = load_split(workspace, "train", finetune.calibration_images)
         self._train = load_split(workspace, "train")
-        self._words = WordVectors(self._train)
+        self._beginning = FirstWeights(self._train)
         self._teacher = self._teacher_of(
             setting.taught_by, workers.threads(setting.runtime.threads)
         )
@@ -240,7 +240,7 @@ class Trainer:
         keras.utils.set_random_seed(self._params.seed)  # what is not given begins at random
         model = build_model(graph, plan.dropout, outputs=self._problem.trained)
         if weights is None:
-            self._words.give(model, graph)
+            self._beginning.give(model, graph)
         else:
             set_weights(model, weights)
         return model

@@ -18,10 +18,10 @@ from tasks.candidates.evaluator import Bench, checked, failure
 from tasks.candidates.records import Record
 from tasks.data.arrays import load_split
 from tasks.learning import recipes
+from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
-from tasks.learning.word_vectors import WordVectors
 from tasks.run import workers
 from tasks.run.manifest import DataManifest
 from tasks.run.progress import SilentProgress
@@ -101,7 +101,7 @@ class BriefTrainer:
         self._space = sized(bench.space, DataManifest.read(workspace))
         self._held = load_split(workspace, "validation", bench.search.validation_images)
         train = load_split(workspace, "train")
-        self._words = WordVectors(train)
+        self._beginning = FirstWeights(train)
         self._batches = Batches(
             self._problem, train, plan.batch_size, plan.recipe.seed, plan.augment
         )
@@ -120,7 +120,7 @@ class BriefTrainer:
         graph = problem.complete(self._space.lower(point))
         model = build_model(graph, self._plan.dropout, outputs=problem.trained)
         if weights is None:
-            self._words.give(model, graph)
+            self._beginning.give(model, graph)
         else:
             set_weights(model, weights)
         checkpoint = Checkpoint(self._workspace.state / f"{point.id}-brief.npz", every=10**9)
