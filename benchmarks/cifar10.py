@@ -56,7 +56,7 @@ def searched(params: Params, workspace: Workspace) -> list[Point]:
 
 def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[Point]:
     """Train the width family from scratch; its members as points."""
-    from tasks.candidates.courses import Course, Courses
+    from tasks.candidates.courses import Course
     from tasks.candidates.finishing import Setting, Trainer, finished
 
     outcome = read_json(workspace.state / "finetune.json")["manifest"]
@@ -72,7 +72,7 @@ def family(params: Params, workspace: Workspace, widths: Sequence[str]) -> list[
             params.finetune,
             params.runtime,
             workspace,
-            Courses(course),
+            course,
             sliced=False,
         )
     )

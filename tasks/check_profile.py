@@ -22,7 +22,7 @@ from spaces.search_support.dominance import is_on_front
 from spaces.size import estimated_count
 from spaces.space import Architecture, load_baselines, sample
 from tasks.candidates.coster import Coster
-from tasks.candidates.courses import courses_of, half
+from tasks.candidates.courses import Courses
 from tasks.candidates.evaluator import AUTO
 from tasks.candidates.other_devices import other_devices
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
@@ -234,14 +234,16 @@ class _Ahead:
     def _finetune(self) -> tuple[str, str, str]:
         finetune = self.params.finetune
         count = finetune.finalists + finetune.baselines
-        courses = courses_of(self.facts, self._graphs(count), finetune, self.speed)
-        first, longer = courses.first.floating, courses.longer
+        graphs = self._graphs(count)
+        courses = Courses(self.facts, graphs, finetune, self.speed)
+        first = courses.first.floating
         seconds = self._trainings(count, first.epochs, first.batch_size)
         told = f"{count} networks of {_said(first.epochs)}"
-        if longer is not None:
-            more = longer.floating.epochs
-            seconds += self._trainings(half(count), more, first.batch_size)
-            told += f", the better {half(count)} of them {more} more"
+        if courses.go_on:
+            more = [courses.longer(graph).floating.epochs for graph in graphs]
+            mean = round(sum(more) / len(more))
+            seconds += self._trainings(courses.go_on, mean, first.batch_size)
+            told += f", the better {courses.go_on} of them {mean} more, by their size"
         told += ", then with quantization in the loop"
         return ("  finetune", duration(recipes.WITH_QAT * seconds), told)
 

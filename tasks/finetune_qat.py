@@ -17,7 +17,7 @@ import dataclasses
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -26,7 +26,7 @@ from spaces.space import architecture
 from tasks.candidates import objectives
 from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, read_candidates
-from tasks.candidates.courses import Courses, courses_of, half
+from tasks.candidates.courses import Course, Courses, half
 from tasks.candidates.finalists import SearchError, choose_finalists, hand_made
 from tasks.candidates.finishing import Setting, begin_one, finish_one, finished, first_score
 from tasks.candidates.judgement import Fidelity, fidelity_file
@@ -83,25 +83,31 @@ def run(
     _check_teacher(graphs, problem, finetune, runtime, workspace)
     speed = _speed(problem, space, finetune, runtime, workspace)
     facts = recipes.facts_of(DataManifest.read(workspace))
-    courses = courses_of(facts, graphs, finetune, speed)
+    courses = Courses(facts, graphs, finetune, speed)
     sliced = begins_from_slice(finetune, workspace)
-    setting = Setting(problem, space, search, cost, finetune, runtime, workspace, courses, sliced)
+    parts = (problem, space, search, cost, finetune, runtime, workspace)
+    setting = Setting(*parts, courses.first, sliced)
     groups = _in_turn(chosen, finetune, workspace)
     counted = _Counted(progress)
-    counted.start(courses, [len(together) for together, _ in groups])
+    named = dict(zip((one.id for one in chosen), graphs, strict=True))
+    further = {name: courses.longer(graph) for name, graph in named.items() if courses.go_on}
+    counted.start(courses.first, further, [len(together) for together, _ in groups])
+    gone_on = frozenset[str]()
     began, fresh = time.monotonic(), not any(finished(workspace, one).exists() for one in chosen)
     for together, taught_by in groups:
-        _train(together, dataclasses.replace(setting, taught_by=taught_by), select, counted)
+        taught = dataclasses.replace(setting, taught_by=taught_by)
+        gone_on |= _train(together, taught, further, select, counted)
     _publish(workspace, [one.id for one in chosen])
     progress.finish()
     if fresh and speed is not None:
-        _tell_speed(time.monotonic() - began, graphs, courses, speed)
-    first, longer = courses.first, courses.longer
+        went = {name: further[name] for name in sorted(gone_on)}
+        _tell_speed(time.monotonic() - began, named, courses.first, went, speed)
+    first = courses.first
     return {
         "finalists": [one.id for one in chosen],
         "training": first.floating.told(),
         "qat_training": first.quantized.told(),
-        "longer_training": None if longer is None else longer.floating.told(),
+        "longer_training": {one: further[one].floating.told() for one in sorted(gone_on)},
         "speed": speed,
         "start": "slice" if sliced else "scratch",
         "teacher": finetune.teacher,
@@ -110,17 +116,27 @@ def run(
 
 
 def _train(
-    together: Sequence[Candidate], setting: Setting, select: SelectParams, counted: _Counted
-) -> None:
-    """Train several side by side, and the better half of them longer if there is such a course."""
+    together: Sequence[Candidate],
+    setting: Setting,
+    further: Mapping[str, Course],
+    select: SelectParams,
+    counted: _Counted,
+) -> frozenset[str]:
+    """Train several side by side, and the better half of them by their ``further`` courses.
+
+    Returns:
+        The ids of those that have gone on; none where there are no such courses.
+    """
     workspace, best = setting.workspace, frozenset[str]()
-    if setting.courses.longer is not None:
+    if further:
         fresh = [one for one in together if first_score(workspace, one) is None]
         counted.run(begin_one, [(one, setting) for one in fresh])
         best = _better_half(together, setting, select)
     left = [one for one in together if not finished(workspace, one).exists()]
     left.sort(key=lambda one: one.id not in best)  # the long ones first: two are side by side
-    counted.run(finish_one, [(one, one.id in best, setting) for one in left])
+    pieces = [(one, further[one.id] if one.id in best else None, setting) for one in left]
+    counted.run(finish_one, pieces)
+    return best
 
 
 def _better_half(
@@ -140,12 +156,12 @@ class _Counted:
     def __init__(self, progress: Progress) -> None:
         self._progress, self._done = progress, 0
 
-    def start(self, courses: Courses, groups: Sequence[int]) -> None:
-        """Reckon the steps of all."""
-        longer = courses.longer
-        total = sum(groups) * courses.first.steps
-        if longer is not None:
-            more = longer.steps - courses.first.quantized.recipe.steps
+    def start(self, first: Course, further: Mapping[str, Course], groups: Sequence[int]) -> None:
+        """Reckon the steps of all; of those that go on as many as of them on average."""
+        total = sum(groups) * first.steps
+        if further:
+            more = sum(one.steps for one in further.values()) // len(further)
+            more -= first.quantized.recipe.steps
             total += sum(half(count) for count in groups) * more
         self._progress.start("finetune", total)
 
@@ -213,14 +229,20 @@ def _in_turn(
     return [([first], None), (rest, finished(workspace, first))]
 
 
-def _tell_speed(took: float, graphs: Sequence[OpGraph], courses: Courses, reckoned: float) -> None:
+def _tell_speed(
+    took: float,
+    graphs: Mapping[str, OpGraph],
+    first: Course,
+    gone_on: Mapping[str, Course],
+    reckoned: float,
+) -> None:
     """Say so, where this machine leaves most of the minutes that it was given unused."""
-    plan = courses.first.floating
+    plan = first.floating
     steps = recipes.WITH_QAT * plan.recipe.steps
-    if courses.longer is not None:
-        share = half(len(graphs)) / len(graphs)
-        steps += share * recipes.WITH_QAT * courses.longer.floating.recipe.steps
-    nominal = training_seconds(graphs, steps, plan.batch_size)
+    nominal = training_seconds(graphs.values(), steps, plan.batch_size)
+    for name, course in gone_on.items():
+        more = recipes.WITH_QAT * course.floating.recipe.steps
+        nominal += training_seconds([graphs[name]], more, plan.batch_size)
     speed = nominal / took
     if speed > WORTH_TELLING * reckoned and plan.epochs < recipes.MOST_EPOCHS:
         print(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import final
 
 from spaces.graph import OpGraph
-from tasks.candidates.workload import epochs_within, step_seconds
+from tasks.candidates.workload import CORES, epochs_within, step_seconds
 from tasks.learning import recipes
 from tasks.learning.teacher import LARGEST
 from tasks.run.params import FinetuneParams
@@ -29,56 +29,59 @@ class Course:
         return self.floating.recipe.steps + self.quantized.recipe.steps
 
 
-@dataclass(frozen=True, slots=True)
+@final
 class Courses:
-    """The trainings of finalists.
+    """The trainings of finalists: one that all have, and one for those that go on after it.
 
-    Attributes:
-        first: What all have.
-        longer: What the best have after it; None: all are finished after the first.
+    The first is the same for all, so that they can be compared. Those that go on have half of the
+    minutes, each as much of them as the others: side by side none waits for another, and small
+    networks, of which an epoch is short, have more epochs.
+
+    Args:
+        facts: Of the data.
+        graphs: Of all finalists.
+        finetune: Minutes or epochs, and what else is set.
+        speed: Of this machine, in nominal ones; None where epochs are given.
     """
 
-    first: Course
-    longer: Course | None = None
+    def __init__(
+        self,
+        facts: recipes.Facts,
+        graphs: Sequence[OpGraph],
+        finetune: FinetuneParams,
+        speed: float | None,
+    ) -> None:
+        self._facts, self._finetune, self._speed = facts, finetune, speed or 1.0
+        self._size = finetune.batch_size or recipes.batch_size(facts)
+        self.go_on = half(len(graphs)) if finetune.rungs > 1 else 0
+        self._minutes = self._share(graphs) * finetune.minutes / recipes.WITH_QAT / finetune.rungs
+        epochs = finetune.epochs or self._within(self._minutes, graphs)
+        self.first = self._course(recipes.plan(facts, finetune, epochs))
 
+    def longer(self, graph: OpGraph) -> Course:
+        """What one of those that go on has after the first."""
+        if self._finetune.epochs is None:
+            epochs = self._within(self._minutes / max(CORES, self.go_on), [graph])
+        else:
+            epochs = LONGER * self._finetune.epochs
+        before = self.first.floating
+        return self._course(recipes.further_plan(self._facts, self._finetune, before, epochs))
 
-def courses_of(
-    facts: recipes.Facts,
-    graphs: Sequence[OpGraph],
-    finetune: FinetuneParams,
-    speed: float | None,
-) -> Courses:
-    """The same trainings for all: as many epochs as fit into the minutes, unless set.
+    def _course(self, floating: recipes.Plan) -> Course:
+        return Course(floating, recipes.quantized_plan(self._facts, self._finetune, floating))
 
-    Where the better half trains longer, it has half of the minutes. ``speed``: of this machine, in
-    nominal ones; None where epochs are given.
-    """
-    epochs, further = finetune.epochs, 0
-    if epochs is None:
-        size = finetune.batch_size or recipes.batch_size(facts)
-        share = finetune.minutes / recipes.WITH_QAT
-        if finetune.teacher == LARGEST:
-            steps = [step_seconds(graph, size) for graph in graphs]
-            asked = recipes.TEACHER_STEP * max(steps) * (len(steps) - 1)
-            share *= sum(steps) / (sum(steps) + asked)
-        within = functools.partial(
-            epochs_within,
-            graphs=graphs,
-            steps_per_epoch=max(1, facts.items // size),
-            batch_size=size,
-            most=recipes.MOST_EPOCHS,
-            speed=speed or 1.0,
-        )
-        epochs = within(share / finetune.rungs)
-        further = within(share / finetune.rungs * len(graphs) / half(len(graphs)))
-    else:
-        further = LONGER * epochs
-    floating = recipes.plan(facts, finetune, epochs)
-    first = Course(floating, recipes.quantized_plan(facts, finetune, floating))
-    if finetune.rungs == 1:
-        return Courses(first)
-    more = recipes.further_plan(facts, finetune, floating, further)
-    return Courses(first, Course(more, recipes.quantized_plan(facts, finetune, more)))
+    def _share(self, graphs: Sequence[OpGraph]) -> float:
+        """Of the minutes, that is left beside what a teacher takes."""
+        if self._finetune.teacher != LARGEST:
+            return 1.0
+        steps = [step_seconds(graph, self._size) for graph in graphs]
+        asked = recipes.TEACHER_STEP * max(steps) * (len(steps) - 1)
+        return sum(steps) / (sum(steps) + asked)
+
+    def _within(self, minutes: float, graphs: Sequence[OpGraph]) -> int:
+        per_epoch = max(1, self._facts.items // self._size)
+        most = recipes.MOST_EPOCHS
+        return epochs_within(minutes, graphs, per_epoch, self._size, most, self._speed)
 
 
 def half(count: int) -> int:

@@ -20,7 +20,7 @@ from hw.family import family_of
 from spaces.graph import OpGraph
 from spaces.space import Architecture, architecture
 from tasks.candidates.candidate import Candidate
-from tasks.candidates.courses import Courses
+from tasks.candidates.courses import Course
 from tasks.candidates.finalist import Finalist
 from tasks.candidates.other_devices import other_devices
 from tasks.data.arrays import load_split
@@ -53,6 +53,7 @@ class Setting:
     """All that finalists share; small, for it is sent to other processes.
 
     Attributes:
+        first: The training that all have.
         sliced: They begin from their slice of the supernet.
         taught_by: Path of a network that they learn from; None: from labels alone.
     """
@@ -64,7 +65,7 @@ class Setting:
     finetune: FinetuneParams
     runtime: RuntimeParams
     workspace: Workspace
-    courses: Courses
+    first: Course
     sliced: bool
     taught_by: Path | None = None
 
@@ -75,7 +76,7 @@ def begin_one(piece: tuple[Candidate, Setting], report: workers.Report) -> float
     return _trainer(setting).begin(candidate, _Reported(report))
 
 
-def finish_one(piece: tuple[Candidate, bool, Setting], report: workers.Report) -> None:
+def finish_one(piece: tuple[Candidate, Course | None, Setting], report: workers.Report) -> None:
     """One finalist, from its candidate, or from what has begun, to its folder."""
     candidate, longer, setting = piece
     _trainer(setting).finish(candidate, _Reported(report), longer)
@@ -155,7 +156,7 @@ class Trainer:
             workers.threads(setting.runtime.threads), setting.runtime.deterministic
         )
         workspace, finetune = setting.workspace, setting.finetune
-        self._params, self._workspace, self._courses = finetune, workspace, setting.courses
+        self._params, self._workspace, self._first = finetune, workspace, setting.first
         self._split = _splits_groups(setting.cost)
         self._problem: Problem = open_problem(setting.problem, workspace)
         name = setting.space.name
@@ -183,7 +184,7 @@ class Trainer:
         from tasks.learning.quantization import deployed_outputs
 
         point, graph = self._network_of(candidate)
-        floating = self._courses.first.floating
+        floating = self._first.floating
         model = self._built(graph, floating, self._slice(point))
         self._fit(model, graph, f"{point.id}-float", floating, progress)
         held = load_split(self._workspace, "validation")
@@ -197,25 +198,28 @@ class Trainer:
         write_json(folder / "score.json", {"score": score})
         return score
 
-    def finish(self, candidate: Candidate, progress: Progress, longer: bool = False) -> None:
+    def finish(
+        self, candidate: Candidate, progress: Progress, longer: Course | None = None
+    ) -> None:
         """Train, quantize, export and score one candidate; its folder appears when all is done.
 
-        One that has begun is not trained again, unless ``longer``: then it goes on.
+        One that has begun is not trained again, unless there is a ``longer`` course: then it goes
+        on with that.
         """
         point, graph = self._network_of(candidate)
-        course = self._courses.longer if longer else self._courses.first
-        assert course is not None, "nobody trains longer where there is no such course"
+        course = longer or self._first
         score = first_score(self._workspace, candidate)
         kept = begun(self._workspace, candidate) / "weights.npz"
         weights = self._slice(point) if score is None else read_npz(kept)
         model = self._built(graph, course.floating, weights)
-        trained = 0
-        if score is None or longer:
-            name = f"{point.id}-{'longer' if longer else 'float'}"
+        trained, epochs = 0, course.floating.epochs
+        if longer is not None:
+            epochs += self._first.floating.epochs
+        if score is None or longer is not None:
+            name = f"{point.id}-{'float' if longer is None else 'longer'}"
             self._fit(model, graph, name, course.floating, progress)
             trained = course.floating.recipe.steps
         after = _Offset(progress, trained)
-        epochs = course.floating.epochs + longer * self._courses.first.floating.epochs
         self._export(candidate, point, model, graph, course.quantized, after, score, epochs)
 
     def _network_of(self, candidate: Candidate) -> tuple[Architecture, OpGraph]:

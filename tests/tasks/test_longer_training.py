@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.graph import OpGraph
 from spaces.space import neighbours
 from tasks import finetune_qat
 from tasks.candidates import finishing
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.coster import Coster
-from tasks.candidates.courses import courses_of, half
-from tasks.candidates.workload import training_seconds
+from tasks.candidates.courses import Courses, half
+from tasks.candidates.workload import CORES, training_seconds
 from tasks.learning import recipes
 from tasks.run import workers
 from tasks.run.manifest import DataManifest
@@ -36,25 +37,48 @@ PICTURES = recipes.Facts(texts=False, labelled=True, items=3000, side=32, mirror
 # -- how long they are --------------------------------------------------------------------------
 
 
-def test_the_minutes_are_halved_and_the_better_half_has_twice_as_long() -> None:
-    def reckoned(rungs: int) -> Any:
-        return courses_of(PICTURES, GRAPHS, FinetuneParams(minutes=4.0, rungs=rungs), 1.0)
+def _reckoned(rungs: int, graphs: Sequence[OpGraph] = GRAPHS) -> Courses:
+    return Courses(PICTURES, graphs, FinetuneParams(minutes=4.0, rungs=rungs), 1.0)
 
-    alone, both = reckoned(1), reckoned(2)
-    assert alone.longer is None
-    whole, first, longer = (one.floating.epochs for one in (alone.first, both.first, both.longer))
+
+def test_the_minutes_are_halved_and_the_better_half_has_twice_as_long() -> None:
+    alone, both = _reckoned(1), _reckoned(2)
+    assert (alone.go_on, both.go_on) == (0, 2)
+    longer = both.longer(GRAPHS[0])
+    whole, first, more = (one.floating.epochs for one in (alone.first, both.first, longer))
     assert first == pytest.approx(whole / 2, abs=2)
-    assert longer == pytest.approx(2 * first, abs=3)
+    assert more == pytest.approx(2 * first, abs=3)
     size = both.first.floating.batch_size
     seconds = training_seconds(GRAPHS, both.first.floating.recipe.steps, size)
-    seconds += training_seconds(GRAPHS[:2], both.longer.floating.recipe.steps, size)
+    seconds += training_seconds(GRAPHS[:2], longer.floating.recipe.steps, size)
     assert recipes.WITH_QAT * seconds < 4.1 * 60
 
 
+def test_those_that_go_on_train_as_long_as_each_other_whatever_their_size() -> None:
+    large = PROBLEM.complete(SPACE.lower(SPACE.largest()))
+    courses = _reckoned(2, [*GRAPHS[:2], large, large])
+    size = courses.first.floating.batch_size
+    took = [
+        training_seconds([one], courses.longer(one).floating.recipe.steps, size)
+        for one in (GRAPHS[0], large)
+    ]
+    assert took[0] == pytest.approx(took[1], rel=0.1)
+    assert CORES * took[1] * recipes.WITH_QAT == pytest.approx(2 * 60, rel=0.15)
+
+
+def test_one_that_goes_on_alone_has_no_longer_than_the_minutes() -> None:
+    graph = GRAPHS[0]
+    courses = _reckoned(2, [graph, graph])
+    steps = courses.longer(graph).floating.recipe.steps
+    seconds = CORES * training_seconds([graph], steps, courses.first.floating.batch_size)
+    assert courses.go_on == 1
+    assert recipes.WITH_QAT * seconds < 2.05 * 60
+
+
 def test_epochs_that_are_given_are_doubled_for_the_better_half() -> None:
-    found = courses_of(PICTURES, GRAPHS, FinetuneParams(epochs=7, rungs=2), None)
-    assert found.longer is not None
-    assert (found.first.floating.epochs, found.longer.floating.epochs) == (7, 14)
+    found = Courses(PICTURES, GRAPHS, FinetuneParams(epochs=7, rungs=2), None)
+    more = found.longer(GRAPHS[0])
+    assert (found.first.floating.epochs, more.floating.epochs) == (7, 14)
 
 
 def test_what_goes_on_is_augmented_as_the_whole_and_in_another_order() -> None:
@@ -152,7 +176,8 @@ def test_the_better_half_has_trained_longer(
         ids[2]: 3,
     }
     assert {name: one["equal_score"] for name, one in told.items()} == scores
-    assert outcome["longer_training"]["epochs"] == 2
+    longer = {name: one["epochs"] for name, one in outcome["longer_training"].items()}
+    assert longer == {ids[0]: 2, ids[2]: 2}
     for name, first in begun.items():
         weights = read_npz(workspace.finalists / name / "weights.npz")
         same = all(np.array_equal(weights[key], first[key]) for key in first)
