@@ -21,14 +21,17 @@ DATA = (".yaml", ".html", ".css", ".js")
 def files_of(module: str, root: Path = ROOT) -> tuple[Path, ...]:
     """Sources and data files below ``root`` that a module depends on, itself too, sorted."""
     found: set[Path] = set()
-    wanted = [module]
+    seen, wanted = {module}, [module]
     while wanted:
         name = wanted.pop()
         path = _source(name, root)
         if path is None or path in found:
             continue
         found.add(path)
-        wanted += [name.rpartition(".")[0], *_imported(path, root)]
+        # Most names are imported many times, and each costs a look at the disk.
+        fresh = {name.rpartition(".")[0], *_imported(path, root)} - seen
+        seen |= fresh
+        wanted += fresh
     folders = {path.parent for path in found}
     data = (path for room in ROOMS for path in (root / room).rglob("*") if path.suffix in DATA)
     found |= {path for path in data if _owner(path) in folders}
