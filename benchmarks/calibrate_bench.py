@@ -31,7 +31,9 @@ from hw.device import load_device
 from hw.measuring.bench import BenchSettings, load_bench
 from hw.protocols import Device
 from hw.tflite.reader import read_tflite
-from spaces.space import Architecture, load_space, sample
+from spaces.menu import load_space
+from spaces.space import Architecture
+from spaces.walk import sample
 from tasks import calibrate_device
 from tasks.measure_networks import Plan, Row, beside, measured, run
 

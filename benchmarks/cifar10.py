@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from spaces.menu import load_baselines, load_space
 from spaces.search_support.dominance import hypervolume
-from spaces.space import load_baselines, load_space
 from tasks.candidates.candidate import BASELINE, Candidate
 from tasks.estimate_cost import estimate_file
 from tasks.learning import recipes

@@ -29,7 +29,9 @@ from hw.protocols import CostModel
 from hw.tflite.reader import read_tflite
 from spaces.families.ibn.space import _lowered
 from spaces.heads.classification import classification, classification_many
-from spaces.space import Architecture, SearchSpace, load_space, sample
+from spaces.menu import load_space
+from spaces.space import Architecture, SearchSpace
+from spaces.walk import sample
 
 SPACES = ("mobilenet_edgetpu_v2", "mobilenet_edgetpu_v2_small", "nas_bench_201")
 CLASSES = 10

@@ -35,7 +35,8 @@ from hw.families.ethos_u.profile import Device
 from hw.measuring.bench import BenchSettings
 from hw.tflite.reader import read_tflite
 from spaces.graph import OpGraph, Shape
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 
 CLASSES = ("a", "b", "c")
 MULTIPLYING = ("Conv2D", "DepthwiseConv2D", "FullyConnected", "TransposeConv2D")

@@ -38,7 +38,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.results import Result, machine, save, warn_if_busy
-from spaces.space import load_baselines
+from spaces.menu import load_baselines
 from tasks import prepare_dataset
 from tasks.data import linear_floor
 from tasks.data.arrays import load_split

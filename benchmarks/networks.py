@@ -17,7 +17,7 @@ from hw.tflite.reader import read_tflite
 from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph, OpKind
 from spaces.heads.classification import classification
-from spaces.space import load_baselines, load_input_shapes, load_space
+from spaces.menu import load_baselines, load_input_shapes, load_space
 
 IMAGENET = 1001
 """Classes of the released classifiers: 1000 and background."""

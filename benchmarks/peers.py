@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from spaces.space import Architecture, SearchSpace, Trial, walk
+from spaces.space import Architecture, SearchSpace, Trial
+from spaces.walk import walk
 
 POPULATION = 40
 FAILED = 1e6

@@ -24,7 +24,7 @@ from spaces.graph import OpGraph, OpKind
 from spaces.heads.language import question_answering
 from spaces.heads.segmentation import Finalize, segmentation
 from spaces.heads.ssd import ssd
-from spaces.space import load_baselines, load_space
+from spaces.menu import load_baselines, load_space
 
 FILE = "pixel6_edgetpu.csv"
 SIDE, FUSED_SIDE = 512, 256

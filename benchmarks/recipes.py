@@ -25,7 +25,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 
-from spaces.space import load_baselines
+from spaces.menu import load_baselines
 from tasks import prepare_dataset
 from tasks.data.arrays import load_split
 from tasks.learning import recipes

@@ -37,15 +37,10 @@ import numpy as np
 from benchmarks.peers import PEERS, installed
 from benchmarks.results import Result, machine, save, warn_if_busy
 from benchmarks.truths import FloatArray, Landscape, Table, Truth, ratio
+from spaces.menu import load_algorithm, names_in
 from spaces.search_support.dominance import is_on_front
 from spaces.search_support.replay import ask_many
-from spaces.space import (
-    Architecture,
-    Exhausted,
-    SearchAlgorithm,
-    load_algorithm,
-    names_in,
-)
+from spaces.space import Architecture, Exhausted, SearchAlgorithm
 
 RANDOM = "random_search"
 CHECKPOINTS = (12, 16, 24, 60, 100, 200, 400)

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 from benchmarks.results import ROOT, Result, machine, said, save, spread, warn_if_busy
 from spaces.graph import OpGraph, Shape
-from spaces.space import Architecture, TrainableSpace, sample
+from spaces.space import Architecture, TrainableSpace
+from spaces.walk import sample
 from tasks.learning.problem import problem_of_space
 from tasks.learning.protocols import Arrays, Problem
 from tasks.run.params import Params
@@ -189,7 +190,7 @@ def main() -> None:
     options = parser().parse_args()
     warn_if_busy()
     about = machine(PACKAGES)
-    from spaces.space import load_trainable
+    from spaces.menu import load_trainable
     from tasks.learning.training import configure_tensorflow
 
     params = load_params(ROOT / "params.yaml")

@@ -24,7 +24,8 @@ import numpy as np
 
 from benchmarks.results import ROOT, Result, machine, save, warn_if_busy
 from spaces.graph import Shape
-from spaces.space import TrainableSpace, load_baselines, load_trainable
+from spaces.menu import load_baselines, load_trainable
+from spaces.space import TrainableSpace
 from tasks.candidates.limits import reach
 from tasks.learning.problem import default_classes, load_problem, problem_of_space
 from tasks.learning.protocols import Arrays, Problem, Setting

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 
-from spaces.space import load_baselines, load_trainable
+from spaces.menu import load_baselines, load_trainable
 from tasks.candidates.workload import step_seconds
 from tasks.learning.problem import problem_of_space
 from tasks.learning.teacher import OwnTeacher

@@ -25,7 +25,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 import numpy as np
 
 from benchmarks.results import warn_if_busy
-from spaces.space import load_baselines, sample
+from spaces.menu import load_baselines
+from spaces.walk import sample
 from tasks import prepare_dataset
 from tasks.candidates.machine_speed import Clock
 from tasks.candidates.workload import step_seconds

@@ -22,17 +22,11 @@ from numpy.typing import NDArray
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.heads.classification import classification_many
+from spaces.menu import load_baselines, load_space
 from spaces.notation import parser_of
 from spaces.search_support.dominance import hypervolume, is_on_front
-from spaces.space import (
-    Architecture,
-    SpaceError,
-    Value,
-    load_baselines,
-    load_space,
-    mutate,
-    sample,
-)
+from spaces.space import Architecture, SpaceError, Value
+from spaces.walk import mutate, sample
 
 FloatArray = NDArray[np.float64]
 WORST_SHARE, COST_SHARE = 0.2, 0.8

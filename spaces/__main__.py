@@ -18,18 +18,11 @@ import numpy as np
 from spaces import defect
 from spaces.graph import Shape, ShapeError
 from spaces.heads.network_table import Row, input_text, network, table, with_head
+from spaces.menu import load_baselines, load_input_shapes, load_problems, load_space, names_in
 from spaces.notation import read_architecture
 from spaces.size import count_upper_bound, estimated_count
-from spaces.space import (
-    SearchSpace,
-    SpaceError,
-    load_baselines,
-    load_input_shapes,
-    load_problems,
-    load_space,
-    names_in,
-    sample,
-)
+from spaces.space import SearchSpace, SpaceError
+from spaces.walk import sample
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

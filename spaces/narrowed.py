@@ -13,16 +13,8 @@ from typing import Any, final
 import numpy as np
 
 from spaces.graph import OpBatch, OpGraph, Shape
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    SpaceError,
-    TrainableSpace,
-    Value,
-    sample,
-    walk,
-)
+from spaces.space import Architecture, Choice, Decisions, SpaceError, TrainableSpace, Value
+from spaces.walk import sample, walk
 
 WALKS = 500
 """Random architectures that are drawn to find combinations that leave nothing to decide."""

@@ -7,15 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from spaces.space import (
-    Architecture,
-    SearchSpace,
-    SpaceError,
-    Value,
-    architecture,
-    load_baselines,
-    load_parser,
-)
+from spaces.menu import load_baselines, load_parser
+from spaces.space import Architecture, SearchSpace, SpaceError, Value
+from spaces.walk import architecture
 
 
 def parse_architecture(space: SearchSpace, text: str) -> Architecture:

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from spaces.space import Choice, SearchSpace, Value, walk
+from spaces.space import Choice, SearchSpace, Value
+from spaces.walk import walk
 
 WALKS = 2000
 

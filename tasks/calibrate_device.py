@@ -18,7 +18,7 @@ from hw.protocols import Device
 from hw.tflite.model import TfliteError
 from hw.tflite.reader import read_tflite
 from spaces.graph import OpGraph
-from spaces.space import load_space
+from spaces.menu import load_space
 from tasks.candidates.architecture_table import (
     ARCHITECTURE,
     Table,

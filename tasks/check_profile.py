@@ -17,10 +17,12 @@ import numpy as np
 
 from hw.text import table
 from spaces.graph import OpGraph
+from spaces.menu import load_baselines
 from spaces.narrowed import offered
 from spaces.search_support.dominance import is_on_front
 from spaces.size import estimated_count
-from spaces.space import Architecture, load_baselines, sample
+from spaces.space import Architecture
+from spaces.walk import sample
 from tasks.candidates.coster import Coster
 from tasks.candidates.courses import Courses
 from tasks.candidates.evaluator import AUTO

@@ -15,7 +15,8 @@ from hw.columns import FloatArray
 from hw.cost_model import CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
-from spaces.space import SearchSpace, load_space
+from spaces.menu import load_space
+from spaces.space import SearchSpace
 from tasks.candidates.architecture_table import (
     Table,
     TableError,

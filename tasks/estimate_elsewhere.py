@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.columns import FloatArray
 from hw.cost_model import OWN
-from spaces.space import architecture
+from spaces.walk import architecture
 from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.candidates.carried import Carried, carried, on_front
 from tasks.candidates.coster import Coster

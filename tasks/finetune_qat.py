@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, final
 
 from spaces.graph import OpGraph
-from spaces.space import architecture
+from spaces.walk import architecture
 from tasks.candidates import objectives
 from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, read_candidates

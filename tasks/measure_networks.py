@@ -19,7 +19,8 @@ from hw.family import family_of
 from hw.measuring.bench import BenchError, BenchSettings, load_bench
 from hw.protocols import Bench
 from hw.tflite.model import TfliteError
-from spaces.space import Architecture, SearchSpace, load_space
+from spaces.menu import load_space
+from spaces.space import Architecture, SearchSpace
 from tasks.candidates.architecture_table import TableError, read_table
 from tasks.candidates.design import chosen
 from tasks.learning.problem import default_classes, problem_of_space

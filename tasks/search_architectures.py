@@ -14,16 +14,9 @@ from typing import final
 import numpy as np
 
 from spaces.graph import OpGraph
+from spaces.menu import load_algorithm, load_baselines
 from spaces.narrowed import offered
-from spaces.space import (
-    Architecture,
-    Exhausted,
-    FloatArray,
-    SearchAlgorithm,
-    Trial,
-    load_algorithm,
-    load_baselines,
-)
+from spaces.space import Architecture, Exhausted, FloatArray, SearchAlgorithm, Trial
 from tasks.candidates import gate, objectives
 from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, write_candidates

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from spaces.graph import Shape
-from spaces.space import TrainableSpace, load_trainable
+from spaces.menu import load_trainable
+from spaces.space import TrainableSpace
 from tasks.learning.problem import load_problem
 from tasks.learning.protocols import Problem, Setting
 

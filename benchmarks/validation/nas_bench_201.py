@@ -26,7 +26,7 @@ from hw.families.edge_tpu.profile import Device
 from spaces.catalog.nas_bench_201 import parse
 from spaces.graph import IntArray, OpBatch
 from spaces.heads.classification import classification
-from spaces.space import load_space
+from spaces.menu import load_space
 
 PROFILE = "coral_dev_board"
 CLASSES = 10

@@ -22,7 +22,8 @@ from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
 from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices
 from spaces.families.segmentation.space import SegmentationSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _SKELETON = (
     # Channels, blocks, stride of the first one.

@@ -19,7 +19,8 @@ from __future__ import annotations
 from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
 from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
 from spaces.families.spaghetti.space import Node, SpaghettiSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _OPS = (IBN_DW, IBN_FUSED_GROUPED, SEPARABLE)
 

@@ -12,7 +12,8 @@ from spaces.catalog import detection_small
 from spaces.families.blocks import IBN_DW, SKIP
 from spaces.families.spaghetti.layers import SEPARABLE
 from spaces.families.spaghetti.space import Node
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _COARSER = detection_small.SPACE
 # Offers what the other head nodes offer.

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from spaces.families.language.space import LanguageSpace
 from spaces.families.language.transformer import LAYER_NORM, NO_NORM
-from spaces.space import Architecture, prune
+from spaces.space import Architecture
+from spaces.walk import prune
 
 PROBLEMS = ("text_classification", "question_answering")
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 from spaces.families.blocks import IBN_DW, IBN_FUSED, SKIP, round_channels
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, prune
+from spaces.space import Architecture
+from spaces.walk import prune
 
 _WIDTHS = {"dm0.75": 0.75, "dm1": 1.0, "dm1.25": 1.25, "dm1.5": 1.5, "dm1.75": 1.75}
 _STEM, _CHANNELS, _TOP = 32, (16, 32, 48, 96, 96, 160, 192), 1280

@@ -20,7 +20,8 @@ from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUP
 from spaces.families.ibn.bounds import bounded
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)
 

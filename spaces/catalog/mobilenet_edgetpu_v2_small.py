@@ -13,7 +13,7 @@ from __future__ import annotations
 from spaces.families.blocks import BLOCK_OPS, SKIP
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import prune
+from spaces.walk import prune
 
 _OPS = tuple(op for op in BLOCK_OPS if op != SKIP)
 _FIRST = BlockChoices(

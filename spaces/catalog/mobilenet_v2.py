@@ -12,7 +12,8 @@ from __future__ import annotations
 from spaces.families.blocks import IBN_DW, SKIP, round_channels
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, prune
+from spaces.space import Architecture
+from spaces.walk import prune
 
 _WIDTHS = {
     "w0.35": 0.35,

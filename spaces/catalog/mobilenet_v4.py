@@ -33,7 +33,8 @@ from spaces.families.blocks import (
 )
 from spaces.families.ibn.choices import BlockChoices, OpBound, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _FULL = (CONV_PAIR, IBN_FUSED)
 _STRIDED = (IBN_DW, IBN_EXTRA_DW, IBN_CONV_NEXT)

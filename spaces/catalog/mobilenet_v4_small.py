@@ -21,7 +21,8 @@ from spaces.families.blocks import (
 )
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 
 def _block(ops: tuple[str, ...], strides: int = 1) -> BlockChoices:

@@ -24,7 +24,8 @@ from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
 from spaces.families.segmentation.choices import BIFPN, DEEPLAB, HeadChoices, Kind
 from spaces.families.segmentation.space import SegmentationSpace
-from spaces.space import Architecture, Value, prune
+from spaces.space import Architecture, Value
+from spaces.walk import prune
 
 _GROUPED = (IBN_GROUPED, IBN_FUSED_GROUPED)
 

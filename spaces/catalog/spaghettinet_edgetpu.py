@@ -17,7 +17,8 @@ import re
 from spaces.families.blocks import IBN_DW, IBN_FUSED_GROUPED, SKIP
 from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
 from spaces.families.spaghetti.space import Node, SpaghettiSpace
-from spaces.space import Architecture, SpaceError, Value, prune
+from spaces.space import Architecture, SpaceError, Value
+from spaces.walk import prune
 
 _OPS = (IBN_DW, IBN_FUSED_GROUPED, SEPARABLE)
 _LAYERS = 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
 
-from spaces.space import Architecture, Choice, SearchSpace, Value, walk
+from spaces.space import Architecture, Choice, SearchSpace, Value
+from spaces.walk import walk
 
 
 def towards(

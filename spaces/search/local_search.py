@@ -20,7 +20,8 @@ import numpy as np
 
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
-from spaces.space import Architecture, Known, SearchSpace, Trial, Value, step, steps
+from spaces.space import Architecture, Known, SearchSpace, Trial, Value
+from spaces.walk import step, steps
 
 RANDOM_TRIALS = 12
 """Proposals before the first neighbour, where it is given none to begin with."""

@@ -18,17 +18,8 @@ import numpy as np
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
 from spaces.search_support.selection import best_first
-from spaces.space import (
-    Architecture,
-    Choice,
-    Known,
-    SearchSpace,
-    SpaceError,
-    Trial,
-    Value,
-    mutate,
-    walk,
-)
+from spaces.space import Architecture, Choice, Known, SearchSpace, SpaceError, Trial, Value
+from spaces.walk import mutate, walk
 
 POPULATION = 20
 """Parents of a generation and its children; so many random ones, if it is given none."""

@@ -27,19 +27,8 @@ from spaces.search_support.features import Features
 from spaces.search_support.improvement import added
 from spaces.search_support.proposals import Proposals
 from spaces.search_support.surrogate import Surrogate
-from spaces.space import (
-    Architecture,
-    FloatArray,
-    Known,
-    SearchSpace,
-    SpaceError,
-    Trial,
-    Value,
-    mutate,
-    sample,
-    step,
-    steps,
-)
+from spaces.space import Architecture, FloatArray, Known, SearchSpace, SpaceError, Trial, Value
+from spaces.walk import mutate, sample, step, steps
 
 RANDOM_TRIALS = 12
 """Proposals before the first prediction, where it is given none to begin with."""

@@ -18,7 +18,8 @@ import numpy as np
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
 from spaces.search_support.selection import best_first
-from spaces.space import Architecture, Known, SearchSpace, SpaceError, Trial, mutate
+from spaces.space import Architecture, Known, SearchSpace, SpaceError, Trial
+from spaces.walk import mutate
 
 RANDOM_TRIALS = 12
 """Proposals before the first child, where it is given none to begin with."""

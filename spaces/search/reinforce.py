@@ -20,7 +20,8 @@ import numpy as np
 
 from spaces.search_support.archive import Archive
 from spaces.search_support.proposals import Proposals
-from spaces.space import Architecture, Choice, FloatArray, Known, SearchSpace, Trial, Value, walk
+from spaces.space import Architecture, Choice, FloatArray, Known, SearchSpace, Trial, Value
+from spaces.walk import walk
 
 RANDOM_TRIALS = 12
 """Proposals before the first policy, where it is given none to begin with."""

@@ -15,17 +15,8 @@ from typing import final
 
 import numpy as np
 
-from spaces.space import (
-    Architecture,
-    Exhausted,
-    SearchSpace,
-    SpaceError,
-    Trial,
-    architecture,
-    every,
-    mutate,
-    sample,
-)
+from spaces.space import Architecture, Exhausted, SearchSpace, SpaceError, Trial
+from spaces.walk import architecture, every, mutate, sample
 
 SAMPLES, LEAST_SAMPLES = 200, 8
 """Infeasible random architectures for one proposal, at first and at least."""

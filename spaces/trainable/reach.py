@@ -17,16 +17,8 @@ import numpy as np
 
 from spaces.graph import ShapeError
 from spaces.search_support.proposals import CostLimits
-from spaces.space import (
-    Architecture,
-    Choice,
-    SpaceError,
-    TrainableSpace,
-    Value,
-    neighbours,
-    sample,
-    walk,
-)
+from spaces.space import Architecture, Choice, SpaceError, TrainableSpace, Value
+from spaces.walk import neighbours, sample, walk
 
 FAMILY_FACTOR = 3
 """Networks may have so many times the MACs and the parameters of the largest published ones."""

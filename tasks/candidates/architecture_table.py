@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spaces.graph import IntArray, OpBatch, OpGraph, Shape
+from spaces.menu import load_input_shapes
 from spaces.notation import parser_of
-from spaces.space import Architecture, SearchSpace, SpaceError, load_input_shapes
+from spaces.space import Architecture, SearchSpace, SpaceError
 from tasks.learning.problem import problem_of_space
 from tasks.learning.protocols import Head, completed
 

@@ -13,9 +13,10 @@ from hw.cost_model import COMPILED, OWN, CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
 from spaces.graph import OpBatch, OpGraph
+from spaces.menu import load_baselines
 from spaces.narrowed import Offers
 from spaces.search_support.proposals import CostLimits
-from spaces.space import Architecture, TrainableSpace, load_baselines
+from spaces.space import Architecture, TrainableSpace
 from spaces.trainable.reach import family_limits
 from tasks.candidates.limits import cost_limits
 from tasks.candidates.other_devices import LATENCY, other_devices

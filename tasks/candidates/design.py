@@ -23,7 +23,8 @@ from hw.calibrating.fitting import laws_of
 from hw.calibrating.residual import kernel
 from hw.columns import FloatArray
 from hw.protocols import Device
-from spaces.space import Architecture, SearchSpace, SpaceError, sample
+from spaces.space import Architecture, SearchSpace, SpaceError
+from spaces.walk import sample
 from tasks.learning.protocols import Problem
 
 POOL = 500

@@ -18,7 +18,8 @@ from typing import Any
 from hw.device import load_device
 from hw.family import family_of
 from spaces.graph import OpGraph
-from spaces.space import Architecture, architecture
+from spaces.space import Architecture
+from spaces.walk import architecture
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.courses import Course
 from tasks.candidates.finalist import Finalist

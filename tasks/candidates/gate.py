@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from spaces.space import Architecture, Choice, TrainableSpace, Value, sample, walk
+from spaces.space import Architecture, Choice, TrainableSpace, Value
+from spaces.walk import sample, walk
 from tasks.candidates import fidelity
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.judgement import Point, Verdict

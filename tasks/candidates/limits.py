@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.graph import OpGraph
-from spaces.space import Architecture, TrainableSpace, load_baselines
+from spaces.menu import load_baselines
+from spaces.space import Architecture, TrainableSpace
 from spaces.trainable.reach import MACS, PARAMETERS, Reach, family_limits
 from tasks.candidates.other_devices import other_devices
 from tasks.candidates.records import costs as costs_of

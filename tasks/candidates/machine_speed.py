@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import final
 
-from spaces.space import Architecture, load_baselines
+from spaces.menu import load_baselines
+from spaces.space import Architecture
 from tasks.candidates.workload import CORES, step_seconds
 from tasks.data.arrays import load_split
 from tasks.learning import recipes

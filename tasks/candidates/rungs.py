@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from spaces.graph import OpGraph
-from spaces.space import sample
+from spaces.walk import sample
 from tasks.candidates.coster import Coster
 from tasks.candidates.workload import epochs_within
 from tasks.learning import recipes

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from spaces.graph import OpGraph
+from spaces.menu import load_trainable
 from spaces.narrowed import Offers, narrowed
-from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace, load_trainable
+from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace
 from tasks.learning.protocols import Head
 from tasks.run.manifest import DataManifest
 from tasks.run.workspace import read_json

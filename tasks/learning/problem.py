@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 
-from spaces.space import SearchSpace, load_problems
-from spaces.space import names_in as names_in_spaces
+from spaces.menu import load_problems
+from spaces.menu import names_in as names_in_spaces
+from spaces.space import SearchSpace
 from tasks.learning.protocols import Problem, ProblemError, ProblemKind, Setting
 from tasks.run.manifest import DataManifest
 from tasks.run.params import ProblemParams

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spaces.graph import OpGraph
-from spaces.space import TrainableSpace, architecture
+from spaces.space import TrainableSpace
+from spaces.walk import architecture
 from tasks.learning import foreign_network, sentences
 from tasks.learning.foreign_network import ForeignNetwork, ForeignNetworkError, Slot
 from tasks.learning.interpreter import quantize

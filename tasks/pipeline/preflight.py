@@ -6,13 +6,9 @@ import numpy as np
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
+from spaces.menu import load_algorithm, load_baselines, load_trainable
 from spaces.narrowed import narrowed, offered
-from spaces.space import (
-    SpaceError,
-    load_algorithm,
-    load_baselines,
-    load_trainable,
-)
+from spaces.space import SpaceError
 from tasks.candidates import objectives
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, EvaluatorError, load_evaluator

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quantizers import PEERS, peer
-from spaces.space import load_baselines, load_trainable
+from spaces.menu import load_baselines, load_trainable
 from tasks.learning.interpreter import predict
 from tasks.learning.problem import problem_of_space
 

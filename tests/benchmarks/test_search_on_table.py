@@ -25,7 +25,8 @@ from benchmarks.search_on_table import (
 from benchmarks.truths import Landscape, Table, landscape, ratio
 from spaces.catalog.nas_bench_201 import BASELINES, SPACE
 from spaces.families.cells.cell import EDGE_OPS
-from spaces.space import SpaceError, architecture, sample
+from spaces.space import SpaceError
+from spaces.walk import architecture, sample
 
 # Accuracy and latency; the last one does not compile, and all_skip is dominated by all_conv_1x1.
 ROWS = {

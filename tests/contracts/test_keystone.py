@@ -25,7 +25,9 @@ from hw.families.edge_tpu.acceptance import check_accepted
 from hw.tflite.model import TfliteModel
 from hw.tflite.reader import read_tflite
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
-from spaces.space import Architecture, SearchSpace, load_problems, load_space, names_in, sample
+from spaces.menu import load_problems, load_space, names_in
+from spaces.space import Architecture, SearchSpace
+from spaces.walk import sample
 from tasks.estimate_cost import estimate_file
 from tasks.learning.problem import problem_of_space
 from tasks.learning.protocols import Problem

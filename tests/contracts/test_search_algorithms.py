@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.menu import load_algorithm, load_space, names_in
 from spaces.search_support.proposals import CostLimits, Infeasible
 from spaces.search_support.replay import ask_many, replay
 from spaces.space import (
@@ -22,12 +23,8 @@ from spaces.space import (
     SearchAlgorithm,
     SpaceError,
     Value,
-    architecture,
-    every,
-    load_algorithm,
-    load_space,
-    names_in,
 )
+from spaces.walk import architecture, every
 
 PREDICTORS = (load_algorithm("predictor_guided"),)
 OBJECTIVES = ("error", "latency_ms")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from spaces.graph import OpGraph, Shape
-from spaces.space import SpaceError, TrainableSpace, load_trainable, names_in, sample
+from spaces.menu import load_trainable, names_in
+from spaces.space import SpaceError, TrainableSpace
+from spaces.walk import sample
 
 DRAWN, BATCH = 200, 25
 """Random architectures of a space, and how many of them are compared together."""

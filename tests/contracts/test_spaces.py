@@ -20,23 +20,9 @@ from spaces.graph import (
 )
 from spaces.heads.classification import classification, classification_many
 from spaces.heads.language import text_classification, text_classification_many
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    SearchSpace,
-    SpaceError,
-    Value,
-    architecture,
-    load_baselines,
-    load_input_shapes,
-    load_space,
-    mutate,
-    names_in,
-    neighbours,
-    sample,
-    walk,
-)
+from spaces.menu import load_baselines, load_input_shapes, load_space, names_in
+from spaces.space import Architecture, Choice, Decisions, SearchSpace, SpaceError, Value
+from spaces.walk import architecture, mutate, neighbours, sample, walk
 
 SPACES = names_in("catalog")
 ALIASED = {"nas_bench_201"}

@@ -17,7 +17,7 @@ from PIL import Image
 
 from flows import __main__ as cli
 from flows import server
-from spaces.space import load_baselines
+from spaces.menu import load_baselines
 from tasks.pipeline.stages import STAGES, alone, stage_named
 from tasks.run.params_file import load_params
 from tasks.run.workspace import Workspace

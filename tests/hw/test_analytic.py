@@ -19,8 +19,8 @@ from hw.families.edge_tpu.analytic import MIB, Analytic
 from hw.families.edge_tpu.placement import place
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, split_grouped_convolutions
 from spaces.heads.classification import classification
+from spaces.menu import load_space
 from spaces.notation import read_architecture
-from spaces.space import load_space
 
 MEASUREMENTS = Path(__file__).parents[2].parent / "shared" / "measurements"
 

@@ -18,7 +18,8 @@ from hw.families.edge_tpu.placement import place
 from hw.fitted import Calibration
 from spaces.graph import INPUT, OpBatch, OpGraph
 from spaces.heads.classification import classification
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tests.devices import devices_of
 
 VARIANTS = ("as it is", "native", "small", "small, native", "calibrated", "small, calibrated")

@@ -13,7 +13,8 @@ from hw.device import dump_device, load_device, parse_device
 from hw.families.by_kind.parts import COEFFICIENTS, numbers_of
 from hw.families.by_kind.profile import CLASSES
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks.learning.problem import problem_of_space
 
 

@@ -12,7 +12,8 @@ from hw.device import changed, load_device
 from hw.measuring.bench import BenchError, BenchSettings
 from hw.report import CostReport, OpCost
 from spaces.graph import OpBatch
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks.candidates.coster import Coster
 from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams

@@ -15,7 +15,8 @@ from hw.family import family_of
 from hw.leaves import read_yaml
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind
 from spaces.heads.classification import classification
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks.candidates.coster import Coster
 from tasks.run.manifest import DataManifest
 from tasks.run.params import CostParams

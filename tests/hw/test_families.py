@@ -19,7 +19,7 @@ from hw.cost_model import CostModelError, load_cost_model
 from hw.device import DeviceError, dump_device, load_device, parse_device
 from hw.family import family_names, family_of
 from spaces.graph import OpBatch
-from spaces.space import sample
+from spaces.walk import sample
 from tasks import calibrate_device
 from tasks.candidates.coster import Coster
 from tasks.run.manifest import DataManifest

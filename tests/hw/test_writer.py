@@ -9,7 +9,8 @@ from hw.tflite.reader import parse_tflite
 from hw.tflite.writer import UnwritableError, unwritable, written
 from spaces.graph import INPUT, Op, OpGraph, OpKind, split_grouped_convolutions
 from spaces.graph.batch import op_row
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks.learning.problem import problem_of_space
 
 SPACES = ("mobilenet_edgetpu_v2_small", "mobilenet_v2_small", "detection_small")

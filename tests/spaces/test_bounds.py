@@ -12,7 +12,8 @@ from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, IBN_GRO
 from spaces.families.ibn.bounds import DENSE_OPS, bounded, shared_weights
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import architecture, load_baselines, load_space, load_trainable, sample
+from spaces.menu import load_baselines, load_space, load_trainable
+from spaces.walk import architecture, sample
 
 BOUNDED = ("mobilenet_edgetpu_v2", "autoseg_edgetpu")
 _OPS = (IBN_DW, IBN_FUSED, IBN_GROUPED, IBN_FUSED_GROUPED)

@@ -14,7 +14,8 @@ from spaces.graph import OpGraph, OpKind
 from spaces.heads.classification import classification
 from spaces.heads.segmentation import segmentation
 from spaces.heads.ssd import ssd
-from spaces.space import load_baselines, load_input_shapes, load_space, prune, sample
+from spaces.menu import load_baselines, load_input_shapes, load_space
+from spaces.walk import prune, sample
 
 _GOLDENS = Path(__file__).parents[1] / "golden" / "counts.csv"
 

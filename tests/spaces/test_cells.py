@@ -10,7 +10,9 @@ from spaces.families.cells.cell import EDGE_OPS, EDGES, edge_name, live_edges, p
 from spaces.families.cells.space import CellSpace
 from spaces.families.cells.table import _live
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, ShapeError
-from spaces.space import Architecture, SpaceError, every, load_space, load_trainable
+from spaces.menu import load_space, load_trainable
+from spaces.space import Architecture, SpaceError
+from spaces.walk import every
 
 LETTERS = dict(zip("ns13p", EDGE_OPS, strict=True))
 ONE_CELL = CellSpace("one_cell", (1, 8, 8, 3), widths=(16,), cells=1)

@@ -8,7 +8,8 @@ from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
 from spaces.graph import ShapeError
 from spaces.size import count_upper_bound
-from spaces.space import SpaceError, architecture, every, prune, sample
+from spaces.space import SpaceError
+from spaces.walk import architecture, every, prune, sample
 
 _SOURCE = ("x", (1, 14, 14, 64))
 

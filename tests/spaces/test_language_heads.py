@@ -13,7 +13,8 @@ from spaces.heads.language import (
     text_classification,
     text_classification_many,
 )
-from spaces.space import load_trainable, sample
+from spaces.menu import load_trainable
+from spaces.walk import sample
 
 
 @pytest.fixture

@@ -7,15 +7,8 @@ import pytest
 
 from spaces.families.language.space import SEQUENCE, LanguageSpace
 from spaces.graph import ShapeError
-from spaces.space import (
-    architecture,
-    load_baselines,
-    load_space,
-    load_trainable,
-    prune,
-    sample,
-    step,
-)
+from spaces.menu import load_baselines, load_space, load_trainable
+from spaces.walk import architecture, prune, sample, step
 
 SPACES = ["mobilebert_edgetpu", "mobilebert_small"]
 

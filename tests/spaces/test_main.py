@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from spaces.__main__ import main
-from spaces.space import Architecture, load_baselines, names_in
+from spaces.menu import load_baselines, names_in
+from spaces.space import Architecture
 
 
 def _out(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from spaces.catalog import mobilenet_edgetpu_v2_small, nas_bench_201
+from spaces.menu import load_baselines
 from spaces.narrowed import NarrowedSpace, narrowed, offered
 from spaces.size import count_upper_bound, estimated_count
-from spaces.space import SpaceError, every, load_baselines, mutate, neighbours, prune, sample
+from spaces.space import SpaceError
+from spaces.walk import every, mutate, neighbours, prune, sample
 
 SPACE = mobilenet_edgetpu_v2_small.SPACE
 OFFERS = {"*/op": ["ibn_dw", "ibn_fused", "skip"], "*/kernel": [3], "stage1/channels": [16, 24]}

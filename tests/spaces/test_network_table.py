@@ -6,7 +6,8 @@ import pytest
 
 from spaces.__main__ import main
 from spaces.heads.network_table import rows_of, with_head
-from spaces.space import SpaceError, load_baselines, load_problems, load_space, names_in
+from spaces.menu import load_baselines, load_problems, load_space, names_in
+from spaces.space import SpaceError
 
 MOST_ROWS = 60
 """What fits into a terminal, more or less."""

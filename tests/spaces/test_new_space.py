@@ -11,7 +11,8 @@ import pytest
 import spaces.catalog
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.space import load_baselines, load_trainable, names_in, sample
+from spaces.menu import load_baselines, load_trainable, names_in
+from spaces.walk import sample
 
 PAGE = Path(__file__).parents[2] / "docs" / "spaces.md"
 

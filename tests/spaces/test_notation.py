@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from spaces.menu import load_baselines, load_space
 from spaces.notation import parse_architecture, read_architecture
-from spaces.space import SpaceError, load_baselines, load_space
+from spaces.space import SpaceError
 
 CELLS, BLOCKS = load_space("nas_bench_201"), load_space("mobilenet_v2_small")
 RESNET = "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|skip_connect~2|"

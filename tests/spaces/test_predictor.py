@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.menu import load_algorithm, load_space
 from spaces.search_support.dominance import hypervolume, is_on_front
 from spaces.search_support.features import Features
 from spaces.search_support.improvement import added
 from spaces.search_support.surrogate import Surrogate
-from spaces.space import Architecture, FloatArray, architecture, load_algorithm, load_space, sample
+from spaces.space import Architecture, FloatArray
+from spaces.walk import architecture, sample
 
 SPACE = load_space("mobilenet_edgetpu_v2_small")
 CELLS = load_space("nas_bench_201")

@@ -9,17 +9,10 @@ import pytest
 
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import (
-    Architecture,
-    architecture,
-    every,
-    load_baselines,
-    load_trainable,
-    names_in,
-    neighbours,
-    sample,
-)
+from spaces.menu import load_baselines, load_trainable, names_in
+from spaces.space import Architecture
 from spaces.trainable.reach import FAMILY_FACTOR, MACS, PARAMETERS, Reach, family_limits
+from spaces.walk import architecture, every, neighbours, sample
 
 _FIRST = BlockChoices(("ibn_dw", "ibn_fused"), (3, 5), expansions=(2, 4), strides=2)
 _MORE = BlockChoices(("skip", "ibn_dw"), (3,), expansions=(2,))

@@ -5,21 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spaces.menu import load_algorithm, load_space, names_in
 from spaces.search.local_search import RANDOM_TRIALS
 from spaces.search.regularized_evolution import POPULATION
 from spaces.search_support.dominance import hypervolume
 from spaces.search_support.proposals import CostLimits
 from spaces.search_support.selection import best_first
-from spaces.space import (
-    Architecture,
-    Decisions,
-    SpaceError,
-    load_algorithm,
-    load_space,
-    names_in,
-    neighbours,
-    sample,
-)
+from spaces.space import Architecture, Decisions, SpaceError
+from spaces.walk import neighbours, sample
 
 _SPACE = load_space("mobilenet_v2_small")
 

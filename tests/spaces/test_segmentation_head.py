@@ -9,7 +9,8 @@ import pytest
 
 from spaces.graph import INPUT, Op, OpBatch, OpColumns, OpGraph, OpKind, ShapeError
 from spaces.heads.segmentation import Finalize, nearest, segmentation, segmentation_many
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 
 _MAP = (1, 32, 24, 16)
 

@@ -10,7 +10,9 @@ from spaces.families.blocks import Block, lower_block
 from spaces.families.segmentation.space import SegmentationSpace
 from spaces.graph import Op, OpGraph, OpKind
 from spaces.heads.segmentation import segmentation
-from spaces.space import Architecture, SpaceError, load_baselines, load_space, prune, sample
+from spaces.menu import load_baselines, load_space
+from spaces.space import Architecture, SpaceError
+from spaces.walk import prune, sample
 
 _SPACES = ["autoseg_edgetpu", "deeplab_edgetpu_v2", "segmentation_small"]
 

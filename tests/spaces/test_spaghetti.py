@@ -14,15 +14,10 @@ from spaces.families.spaghetti.layers import SEPARABLE, LayerChoices
 from spaces.families.spaghetti.space import Node, SpaghettiSpace
 from spaces.graph import INPUT, Op, OpGraph, OpKind, ShapeError
 from spaces.heads.ssd import ssd
+from spaces.menu import load_baselines, load_space
 from spaces.size import count_upper_bound
-from spaces.space import (
-    SpaceError,
-    architecture,
-    load_baselines,
-    load_space,
-    prune,
-    sample,
-)
+from spaces.space import SpaceError
+from spaces.walk import architecture, prune, sample
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "reference"
 NAMES = ("spaghettinet_edgetpu", "mobiledet_edgetpu", "detection_small", "detection_small_fine")

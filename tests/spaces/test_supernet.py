@@ -13,7 +13,9 @@ import pytest
 from spaces.families.blocks import BLOCK_OPS, IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
 from spaces.families.ibn.space import IbnSpace
 from spaces.graph import OpGraph
-from spaces.space import Architecture, TrainableSpace, load_space, prune, sample
+from spaces.menu import load_space
+from spaces.space import Architecture, TrainableSpace
+from spaces.walk import prune, sample
 from tasks.learning.protocols import Problem
 from tests.samples import SMALL, opened, samples, small_space
 

@@ -22,7 +22,9 @@ from spaces.heads import classification as heads
 from spaces.heads import language as language_heads
 from spaces.heads.segmentation import segmentation
 from spaces.heads.ssd import ssd
-from spaces.space import Architecture, load_baselines, load_space, sample
+from spaces.menu import load_baselines, load_space
+from spaces.space import Architecture
+from spaces.walk import sample
 from tasks.candidates.judgement import Fidelity
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import (

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spaces.heads.ssd import ssd
-from spaces.space import load_baselines, load_space
+from spaces.menu import load_baselines, load_space
 from tasks.learning.anchors import (
     BACKGROUND,
     IGNORED,

@@ -9,7 +9,7 @@ import pytest
 
 from spaces.graph import OpBatch
 from spaces.heads.classification import classification
-from spaces.space import load_baselines, load_input_shapes, load_space
+from spaces.menu import load_baselines, load_input_shapes, load_space
 from tasks.candidates.architecture_table import TableError, lowered, read_table
 from tasks.learning.problem import default_classes
 

@@ -19,7 +19,9 @@ from hw.device import DeviceError, load_device
 from hw.families.edge_tpu.analytic import Analytic
 from hw.tflite.reader import read_tflite
 from spaces.heads.classification import classification
-from spaces.space import SpaceError, load_space, sample
+from spaces.menu import load_space
+from spaces.space import SpaceError
+from spaces.walk import sample
 from tasks.calibrate_device import run
 from tasks.candidates.architecture_table import TableError
 

@@ -17,7 +17,9 @@ from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_GROUPED, SKIP
 from spaces.heads.classification import classification
-from spaces.space import Architecture, load_space, prune, sample
+from spaces.menu import load_space
+from spaces.space import Architecture
+from spaces.walk import prune, sample
 from tasks.candidates.records import ScoreStore, costs, describe, digest
 from tasks.run.workspace import WorkspaceError
 

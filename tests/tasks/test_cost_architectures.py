@@ -12,7 +12,9 @@ from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.graph import ShapeError
 from spaces.heads.classification import classification
-from spaces.space import SpaceError, load_baselines, load_space, sample
+from spaces.menu import load_baselines, load_space
+from spaces.space import SpaceError
+from spaces.walk import sample
 from tasks.candidates.architecture_table import TableError
 from tasks.cost_architectures import COSTS, COUNTS, Costed, run
 

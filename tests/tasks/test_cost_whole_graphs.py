@@ -10,7 +10,8 @@ import pytest
 
 from hw.cost_model import load_cost_model
 from hw.device import load_device
-from spaces.space import load_baselines, load_space, sample
+from spaces.menu import load_baselines, load_space
+from spaces.walk import sample
 from tasks.cost_architectures import COUNTS, run
 from tasks.learning.problem import default_classes, problem_of_space
 

@@ -9,7 +9,7 @@ from hw.device import load_device
 from hw.family import family_of
 from hw.measuring.bench import BenchSettings
 from hw.tflite.reader import read_tflite
-from spaces.space import sample
+from spaces.walk import sample
 from tests.samples import opened, samples, small_space
 
 pytestmark = [

@@ -7,7 +7,7 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from spaces.heads.classification import classification
-from spaces.space import load_trainable
+from spaces.menu import load_trainable
 from tasks.learning.first_filters import FirstFilters, components
 from tasks.learning.first_weights import FirstWeights
 from tasks.learning.pixels import normalise

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks import finetune_qat, prepare_dataset
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.finishing import finished

@@ -10,7 +10,9 @@ import pytest
 
 from hw.cost_model import load_cost_model
 from hw.device import DeviceError, load_device
-from spaces.space import Architecture, load_baselines, sample
+from spaces.menu import load_baselines
+from spaces.space import Architecture
+from spaces.walk import sample
 from tasks.candidates.limits import cost_limits, reach
 from tasks.candidates.records import costs
 from tasks.run.params import CostParams

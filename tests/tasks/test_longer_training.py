@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import OpGraph
-from spaces.space import neighbours
+from spaces.walk import neighbours
 from tasks import finetune_qat
 from tasks.candidates import finishing
 from tasks.candidates.candidate import Candidate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spaces.space import load_baselines
+from spaces.menu import load_baselines
 from tasks import finetune_qat
 from tasks.candidates import machine_speed
 from tasks.candidates.machine_speed import GRID, speed_of, try_one

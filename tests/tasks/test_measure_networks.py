@@ -13,7 +13,7 @@ from hw.device import load_device
 from hw.measuring.bench import BenchError, BenchSettings
 from hw.report import CostReport
 from hw.tflite.reader import read_tflite
-from spaces.space import load_space
+from spaces.menu import load_space
 from tasks import measure_networks
 from tasks.calibrate_device import run as calibrate
 from tasks.candidates.architecture_table import TableError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import WEIGHTED_KINDS, Op, OpGraph, OpKind
-from spaces.space import load_trainable
+from spaces.menu import load_trainable
 from tasks.learning import muon
 from tasks.learning.muon import Matrices
 from tasks.learning.optimizer import Optimizer, Recipe

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import OpBatch, OpColumns, OpKind
-from spaces.space import sample
+from spaces.walk import sample
 from tasks.learning import anchors, categories
 from tasks.learning.problem import load_problem, open_problem, problem_names
 from tasks.learning.protocols import Problem, ProblemError, completed

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from spaces.space import load_problems
+from spaces.menu import load_problems
 from tasks.data.dataset import kind_of
 from tasks.learning.problem import problem_names
 from tasks.pipeline.preflight import check

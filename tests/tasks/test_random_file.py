@@ -7,7 +7,8 @@ import pytest
 
 from hw.tflite.reader import parse_tflite
 from hw.tflite.writer import written
-from spaces.space import load_space, sample
+from spaces.menu import load_space
+from spaces.walk import sample
 from tasks.learning.problem import problem_of_space
 from tasks.learning.random_file import random_file
 

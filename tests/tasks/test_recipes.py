@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spaces.space import load_trainable
+from spaces.menu import load_trainable
 from tasks.candidates import fidelity, gate
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from spaces.graph import Op, OpGraph, OpKind
-from spaces.space import load_baselines, load_input_shapes, load_space, names_in
+from spaces.menu import load_baselines, load_input_shapes, load_space, names_in
 from tasks.learning.protocols import Metric
 from tasks.learning.samples import Panel, Sample, label_picture
 from tasks.report import ReportData, blocks, blocks_of, render

@@ -12,17 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spaces.menu import load_baselines, load_trainable
 from spaces.search.random_search import RandomSearch
 from spaces.search_support.proposals import Infeasible
-from spaces.space import (
-    Architecture,
-    SpaceError,
-    Trial,
-    architecture,
-    load_baselines,
-    load_trainable,
-    neighbours,
-)
+from spaces.space import Architecture, SpaceError, Trial
+from spaces.walk import architecture, neighbours
 from tasks import search_architectures
 from tasks.candidates.candidate import read_candidates
 from tasks.candidates.evaluator import EvaluatorError

@@ -13,7 +13,7 @@ import pytest
 from hw.report import CostReport
 from spaces.graph import OpGraph
 from spaces.heads.classification import classification
-from spaces.space import load_baselines, load_space
+from spaces.menu import load_baselines, load_space
 from tasks import select_pareto
 from tasks.candidates.finished import read_front
 from tasks.run.params import CostParams, ProblemParams, SelectParams

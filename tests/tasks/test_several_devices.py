@@ -11,7 +11,8 @@ import pytest
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.search_support.proposals import Infeasible
-from spaces.space import Architecture, architecture, sample
+from spaces.space import Architecture
+from spaces.walk import architecture, sample
 from tasks.candidates import objectives
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.coster import Coster

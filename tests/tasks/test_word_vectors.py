@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spaces.heads.language import question_answering, text_classification
-from spaces.space import load_trainable
+from spaces.menu import load_trainable
 from tasks.learning.word_vectors import SPREAD, WordVectors, word_vectors
 
 

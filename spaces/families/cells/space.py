@@ -21,13 +21,8 @@ from spaces.families.cells.cell import (
 )
 from spaces.families.cells.table import CellTable
 from spaces.graph import INPUT, OpBatch, OpGraph, Shape, ShapeError
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    Value,
-    decisions_of,
-)
+from spaces.space import Architecture, Choice, Decisions, Value
+from spaces.walk import decisions_of
 
 
 @final

@@ -38,14 +38,8 @@ from spaces.graph import (
     Shape,
     ShapeError,
 )
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    Value,
-    decisions_of,
-    walk,
-)
+from spaces.space import Architecture, Choice, Decisions, Value
+from spaces.walk import decisions_of, walk
 
 STEM_KERNEL, TOP_CHANNELS = "stem/kernel", "top/channels"
 POOLED_CHANNELS = "pooled/channels"

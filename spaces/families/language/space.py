@@ -20,14 +20,8 @@ from spaces.families.language.transformer import (
     lower_embedding,
 )
 from spaces.graph import Op, OpBatch, OpGraph, Shape, ShapeError
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    Value,
-    decisions_of,
-    walk,
-)
+from spaces.space import Architecture, Choice, Decisions, Value
+from spaces.walk import decisions_of, walk
 
 SEQUENCE, NORMALISATION, BLOCKS = "sequence/percent", "normalisation", "blocks"
 LENGTH_MULTIPLE = 8

@@ -27,14 +27,8 @@ from spaces.families.segmentation.choices import (
     is_legal,
 )
 from spaces.graph import IntArray, OpBatch, OpGraph, Shape
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    Value,
-    decisions_of,
-    walk,
-)
+from spaces.space import Architecture, Choice, Decisions, Value
+from spaces.walk import decisions_of, walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,15 +29,8 @@ from spaces.families.spaghetti.layers import (
     lower_layer,
 )
 from spaces.graph import INPUT, Activation, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
-from spaces.space import (
-    Architecture,
-    Choice,
-    Decisions,
-    SpaceError,
-    Value,
-    decisions_of,
-    walk,
-)
+from spaces.space import Architecture, Choice, Decisions, SpaceError, Value
+from spaces.walk import decisions_of, walk
 
 STEM = "stem"
 STEM_CHANNELS, STEM_KERNEL = f"{STEM}/channels", f"{STEM}/kernel"
