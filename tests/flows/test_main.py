@@ -23,7 +23,7 @@ def ending_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def call(arguments: argparse.Namespace) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_status", call)
+    monkeypatch.setitem(cli.COMMANDS, "status", call)
 
 
 def test_users_mistakes_are_one_line_and_status_2(
