@@ -38,7 +38,7 @@ from tasks.learning.networks import sized
 from tasks.learning.problem import load_problem, open_problem
 from tasks.learning.shared_weights import is_trained
 from tasks.learning.teacher import SHARE
-from tasks.run import workers
+from tasks.run import teams, workers
 from tasks.run.manifest import DataManifest
 from tasks.run.params import (
     CostParams,
@@ -173,7 +173,7 @@ class _Counted:
             self._done = before + done
             self._progress.advance(self._done, note)
 
-        workers.run_all(work, pieces, workers.count(len(pieces)), advanced)
+        teams.run_all(work, pieces, advanced)
 
 
 def _speed(

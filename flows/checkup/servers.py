@@ -11,14 +11,16 @@ from flows.checkup.finding import Finding, bad, good
 from flows.given_servers import GivenServerError, check_mlflow_variables, check_prefect
 from flows.proxies import spare_loopback
 from flows.server import ServerError, free_port
+from tasks.run import cluster
 from tasks.tracking.tracking_store import given_uri
 
 
 def look(root: Path) -> Iterator[Finding]:
-    """Both at the same time: each may be silent for seconds."""
+    """All at the same time: each may be silent for seconds."""
     spare_loopback()
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(lambda ask: ask(root), (_prefect, _mlflow))
+    with ThreadPoolExecutor(3) as pool:
+        found = pool.map(lambda ask: ask(root), (_prefect, _mlflow, _cluster))
+        yield from filter(None, found)
 
 
 def _prefect(root: Path) -> Finding:
@@ -42,6 +44,19 @@ def _mlflow(root: Path) -> Finding:
     return good("servers", "MLflow: the store in .edgenas, without a server")
 
 
+def _cluster(root: Path) -> Finding | None:
+    """None: there is none, so processes of this machine do the work."""
+    try:
+        address = cluster.given()
+        if address is None:
+            return None
+        count = cluster.check(address)
+    except cluster.ClusterError as error:
+        return _told(error)
+    said = f"Dask: the cluster of {cluster.VARIABLE} has {count} workers, as they must be"
+    return good("servers", said)
+
+
 def _own(name: str) -> Finding:
     try:
         free_port()
@@ -50,7 +65,7 @@ def _own(name: str) -> Finding:
     return good("servers", f"{name}: each run has its own, on loopback")
 
 
-def _told(error: GivenServerError) -> Finding:
+def _told(error: ValueError) -> Finding:
     """What is wrong, and the cure that the message ends with."""
     said, _, cure = str(error).partition(". ")
     return bad("servers", f"{said}.", cure)

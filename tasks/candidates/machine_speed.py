@@ -23,7 +23,7 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
-from tasks.run import workers
+from tasks.run import teams, workers
 from tasks.run.manifest import DataManifest
 from tasks.run.params import FinetuneParams, ProblemParams, RuntimeParams
 from tasks.run.workspace import Workspace, read_json, write_json
@@ -77,12 +77,12 @@ def _measured(
     whole = sized(space, manifest)
     points = list(load_baselines(space).values()) or [whole.smallest()]
     points.sort(key=lambda point: opened.complete(whole.lower(point)).macs)
-    count = workers.count(workers.MOST)
+    count = teams.count(workers.MOST)
     pieces = [
         (problem, space, runtime, workspace, points[(2 * place + 1) * len(points) // (2 * PLACES)])
         for place in range(PLACES)
     ]
-    times = workers.run_all(try_one, pieces, count, lambda done, note: None)
+    times = teams.run_all(try_one, pieces, lambda done, note: None)
     nominal = sum(one for one, _ in times)
     real = sum(one for _, one in times)
     return float(count * nominal / real / CORES)

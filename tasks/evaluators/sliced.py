@@ -15,11 +15,11 @@ from spaces.space import Architecture
 from tasks.candidates.evaluator import Bench, failure
 from tasks.candidates.records import Record
 from tasks.data.arrays import load_split
-from tasks.evaluators.trained import BriefTrainer, Trained, team_of
+from tasks.evaluators.trained import BriefTrainer, Trained
 from tasks.learning import recipes
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import load_supernet, slice_of
-from tasks.run import workers
+from tasks.run import teams, workers
 from tasks.run.workspace import sha256_file
 
 
@@ -45,8 +45,7 @@ class Sliced:
     def score_many(self, points: Sequence[Architecture]) -> list[Record]:
         """Several side by side."""
         pieces = [(self._bench, self._alone.plan, self._weights, point) for point in points]
-        team = team_of(workers.count(self.together))
-        return team.run_all(tune_one, pieces, lambda done, note: None)
+        return teams.kept(self.together).run_all(tune_one, pieces, lambda done, note: None)
 
     def close(self) -> None:
         """End the processes; the next scores start them again."""

@@ -22,7 +22,7 @@ from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
-from tasks.run import workers
+from tasks.run import teams, workers
 from tasks.run.manifest import DataManifest
 from tasks.run.progress import SilentProgress
 
@@ -54,19 +54,11 @@ class Trained:
         """Several side by side."""
         data = json.dumps(self._data, sort_keys=True)
         pieces = [(self._bench, self.plan, data, point) for point in points]
-        return team_of(workers.count(self.together)).run_all(
-            train_one, pieces, lambda done, note: None
-        )
+        return teams.kept(self.together).run_all(train_one, pieces, lambda done, note: None)
 
     def close(self) -> None:
         """End the processes; the next scores start them again."""
-        team_of(workers.count(self.together)).close()
-
-
-@functools.lru_cache(maxsize=1)
-def team_of(processes: int) -> workers.Team:
-    """One for all trainings of a search, whatever their length."""
-    return workers.Team(processes)
+        teams.kept(self.together).close()
 
 
 Piece = tuple[Bench, recipes.Plan, str, Architecture]

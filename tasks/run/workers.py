@@ -157,10 +157,10 @@ def _start(reports: Any, parent: int) -> None:
     global _queue
     _queue = reports
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    threading.Thread(target=follow, args=(parent,), daemon=True).start()
 
 
-def _follow(parent: int) -> None:
+def follow(parent: int) -> None:
     """End when the parent has ended.
 
     Not by Linux' PR_SET_PDEATHSIG, which follows the *thread* that started a process: a team
