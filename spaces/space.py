@@ -8,10 +8,11 @@ channels at hand. :mod:`spaces.walk` makes architectures of it.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,3 +181,14 @@ class AlgorithmFactory(Protocol):
         architectures, proposed or not, feasible or not, and is cheap: an algorithm that learns
         from losses need not learn these.
         """
+
+
+if not TYPE_CHECKING:  # or any name would do
+
+    def __getattr__(name: str) -> Any:
+        """What stood here once, and files of others may still import from here."""
+        for module in ("spaces.walk", "spaces.menu"):
+            found = getattr(importlib.import_module(module), name, None)
+            if found is not None and found.__module__ == module:
+                return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

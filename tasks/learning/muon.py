@@ -44,7 +44,7 @@ def matrices_of(graph: OpGraph) -> dict[str, Matrices]:
     Those of the last layers are left to Adam, as its authors do: what they put out are not
     features, so their directions are not alike.
 
-    >>> from spaces.space import load_space
+    >>> from spaces.menu import load_space
     >>> space = load_space("mobilenet_v2_small")
     >>> found = matrices_of(space.lower(space.smallest()))
     >>> found["stem"], "logits" in found

@@ -25,7 +25,7 @@ SPACE = '''"""Two blocks for pictures of 8 pixels."""
 from spaces.families.blocks import IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED, SKIP
 from spaces.families.ibn.choices import BlockChoices, Stage
 from spaces.families.ibn.space import IbnSpace
-from spaces.space import prune
+from spaces.walk import prune
 
 _FIRST = BlockChoices(
     (IBN_DW, IBN_FUSED, IBN_FUSED_GROUPED), expansions=(2, 4), channels_per_group=(8,), strides=2
