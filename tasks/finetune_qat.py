@@ -157,12 +157,12 @@ class _Counted:
         self._progress, self._done = progress, 0
 
     def start(self, first: Course, further: Mapping[str, Course], groups: Sequence[int]) -> None:
-        """Reckon the steps of all; of those that go on as many as of them on average."""
+        """Reckon the steps of all, as if those went on that have most."""
         total = sum(groups) * first.steps
         if further:
-            more = sum(one.steps for one in further.values()) // len(further)
-            more -= first.quantized.recipe.steps
-            total += sum(half(count) for count in groups) * more
+            most = sorted(one.steps for one in further.values())[::-1]
+            going_on = sum(half(count) for count in groups)
+            total += sum(most[:going_on]) - going_on * first.quantized.recipe.steps
         self._progress.start("finetune", total)
 
     def run(self, work: Callable[[Any, workers.Report], Any], pieces: Sequence[Any]) -> None:
