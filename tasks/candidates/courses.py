@@ -55,7 +55,9 @@ class Courses:
         self._size = finetune.batch_size or recipes.batch_size(facts)
         self.go_on = half(len(graphs)) if finetune.rungs > 1 else 0
         self._minutes = self._share(graphs) * finetune.minutes / recipes.WITH_QAT / finetune.rungs
-        epochs = finetune.epochs or self._within(self._minutes, graphs)
+        epochs = finetune.epochs  # 0 is a number, too
+        if epochs is None:
+            epochs = self._within(self._minutes, graphs)
         self.first = self._course(recipes.plan(facts, finetune, epochs))
 
     def longer(self, graph: OpGraph) -> Course:

@@ -120,17 +120,9 @@ class Team:
         pieces: Sequence[Any],
         advanced: Callable[[int, str], None],
     ) -> list[Any]:
-        """Call ``work(piece, report)`` for every piece, each on the next worker that is free.
+        """As :meth:`tasks.run.workers.Team.run_all`, each piece on the next worker that is free.
 
-        A piece whose worker ends is done again on another one.
-
-        Args:
-            work: A function of a module, not a closure.
-            pieces: What to hand it; small, for it is copied.
-            advanced: Told the sum of what the pieces reported last, and a note.
-
-        Returns:
-            What ``work`` returned, in the order of the pieces.
+        One whose worker ends is done again on another.
 
         Raises:
             ClusterError: The cluster cannot be used, or went away.

@@ -75,10 +75,11 @@ def test_one_that_goes_on_alone_has_no_longer_than_the_minutes() -> None:
     assert recipes.WITH_QAT * seconds < 2.05 * 60
 
 
-def test_epochs_that_are_given_are_doubled_for_the_better_half() -> None:
-    found = Courses(PICTURES, GRAPHS, FinetuneParams(epochs=7, rungs=2), None)
+@pytest.mark.parametrize("epochs", [0, 7])
+def test_epochs_that_are_given_are_doubled_for_the_better_half(epochs: int) -> None:
+    found = Courses(PICTURES, GRAPHS, FinetuneParams(epochs=epochs, rungs=2), None)
     more = found.longer(GRAPHS[0])
-    assert (found.first.floating.epochs, more.floating.epochs) == (7, 14)
+    assert (found.first.floating.epochs, more.floating.epochs) == (epochs, 2 * epochs)
 
 
 def test_what_goes_on_is_augmented_as_the_whole_and_in_another_order() -> None:
