@@ -9,6 +9,8 @@ from types import ModuleType
 
 import pytest
 
+import spaces.trainable  # noqa: F401 - sets TensorFlow up before a test imports it
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 

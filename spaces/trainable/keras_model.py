@@ -13,12 +13,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # tensorflow-model-optimization needs tf-keras
-
 import tensorflow as tf
 import tf_keras as keras
+from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph, OpKind
 from spaces.trainable.tensor_ops import check_known, compute, weight_shapes
@@ -245,8 +242,10 @@ def _use_native_group_convolution() -> None:
     Its ``Conv2D`` sends ``groups > 1`` through ``tf.function(jit_compile=True)``, from the time
     when the CPU kernel could not do groups. It can now, and its gradient is ten times faster than
     XLA's. tensorflow-model-optimization knows layers by their exact class, hence no subclass.
+    The gradient is oneDNN's: whoever turns that off has XLA.
     """
-    keras.layers.Conv2D._jit_compiled_convolution_op = keras.layers.Conv2D.convolution_op
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0":
+        keras.layers.Conv2D._jit_compiled_convolution_op = keras.layers.Conv2D.convolution_op
 
 
 def layer_name(op_name: str) -> str:

@@ -11,17 +11,13 @@ after Once-for-All (arXiv:1908.09791), centre crop of kernels.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
-
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
-
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from spaces.graph import Op, OpGraph, OpKind, Shape
 from spaces.space import Architecture, TrainableSpace
