@@ -24,7 +24,7 @@ from spaces.size import estimated_count
 from spaces.space import Architecture
 from spaces.walk import sample
 from tasks.candidates.coster import Coster
-from tasks.candidates.courses import Courses
+from tasks.candidates.courses import as_many_as_learn
 from tasks.candidates.evaluator import AUTO
 from tasks.candidates.other_devices import other_devices
 from tasks.candidates.rungs import LEAST_STEPS, Rungs
@@ -235,10 +235,13 @@ class _Ahead:
 
     def _finetune(self) -> tuple[str, str, str]:
         finetune = self.params.finetune
-        count = finetune.finalists + finetune.baselines
-        graphs = self._graphs(count)
-        courses = Courses(self.facts, graphs, finetune, self.speed)
-        first = courses.first.floating
+
+        def graphs_of(finalists: int) -> Sequence[OpGraph]:
+            return self._graphs(finalists + finetune.baselines)
+
+        finalists, courses = as_many_as_learn(self.facts, graphs_of, finetune, self.speed)
+        graphs = graphs_of(finalists)
+        count, first = len(graphs), courses.first.floating
         seconds = self._trainings(count, first.epochs, first.batch_size)
         told = f"{count} networks of {_said(first.epochs)}"
         if courses.go_on:

@@ -1,7 +1,8 @@
 """Trains the chosen architectures to the end, quantization-aware, and exports them.
 
 All have the same training at first. Where ``finetune.rungs`` is 2, the better half goes on
-for as many minutes again.
+for as many minutes again, unless these are better spent on more finalists: see
+:func:`tasks.candidates.courses.as_many_as_learn`.
 
 Each finalist is trained in floating point, then with fake quantization in the loop, and leaves as
 TensorFlow Lite files: float, post-training quantized, quantization-aware. All are scored on
@@ -26,7 +27,7 @@ from spaces.walk import architecture
 from tasks.candidates import objectives
 from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, read_candidates
-from tasks.candidates.courses import Course, Courses, half
+from tasks.candidates.courses import Course, as_many_as_learn, half
 from tasks.candidates.finalists import SearchError, choose_finalists, hand_made
 from tasks.candidates.finishing import Setting, begin_one, finish_one, finished, first_score
 from tasks.candidates.judgement import Fidelity, fidelity_file
@@ -77,13 +78,19 @@ def run(
     """
     metric = load_problem(problem.name).metric.name
     candidates = read_candidates(workspace, metric)
-    chosen = choose_finalists(candidates, finetune.finalists, select)
-    chosen += hand_made(candidates, chosen, finetune.baselines)
-    graphs = _graphs(chosen, problem, space, workspace)
-    _check_teacher(graphs, problem, finetune, runtime, workspace)
+
+    def choose(count: int) -> list[Candidate]:
+        found = choose_finalists(candidates, count, select)
+        return found + hand_made(candidates, found, finetune.baselines)
+
+    def graphs_of(count: int) -> list[OpGraph]:
+        return _graphs(choose(count), problem, space, workspace)
+
     speed = _speed(problem, space, finetune, runtime, workspace)
     facts = recipes.facts_of(DataManifest.read(workspace))
-    courses = Courses(facts, graphs, finetune, speed)
+    count, courses = as_many_as_learn(facts, graphs_of, finetune, speed)
+    chosen, graphs = choose(count), graphs_of(count)
+    _check_teacher(graphs, problem, finetune, runtime, workspace)
     sliced = begins_from_slice(finetune, workspace)
     parts = (problem, space, search, cost, finetune, runtime, workspace)
     setting = Setting(*parts, courses.first, sliced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -14,6 +14,9 @@ from tasks.run.params import FinetuneParams
 
 LONGER = 2
 """Times the epochs of all are those by which the better half goes on, where epochs are given."""
+ENOUGH_EPOCHS = 40
+"""Of a finalist: one more finalist is then worth more than longer trainings. On three small sets
+those that went on after 41 to 47 epochs won nothing (docs/learning.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,33 @@ class Courses:
         per_epoch = max(1, self._facts.items // self._size)
         most = recipes.MOST_EPOCHS
         return epochs_within(minutes, graphs, per_epoch, self._size, most, self._speed)
+
+
+def as_many_as_learn(
+    facts: recipes.Facts,
+    graphs_of: Callable[[int], Sequence[OpGraph]],
+    finetune: FinetuneParams,
+    speed: float | None,
+) -> tuple[int, Courses]:
+    """How many finalists are trained, and by which courses.
+
+    As many, up to ``finetune.most_finalists``, as have :data:`ENOUGH_EPOCHS` each in the minutes
+    given: then nobody goes on. ``finetune.finalists`` where more of them would not, or where
+    epochs are given.
+
+    Args:
+        facts: Of the data.
+        graphs_of: Those of so many finalists, and of the hand-made ones beside them.
+        finetune: See :class:`Courses`.
+        speed: See :class:`Courses`.
+    """
+    most = finetune.finalists if finetune.epochs is not None else finetune.most_finalists or 0
+    for count in range(most, finetune.finalists, -1):
+        alone = finetune.model_copy(update={"rungs": 1})
+        courses = Courses(facts, graphs_of(count), alone, speed)
+        if courses.first.floating.epochs >= ENOUGH_EPOCHS:
+            return count, courses
+    return finetune.finalists, Courses(facts, graphs_of(finetune.finalists), finetune, speed)
 
 
 def half(count: int) -> int:

@@ -305,6 +305,7 @@ class FinetuneParams(Block):
     """How the best are trained and quantized; None: by :mod:`tasks.learning.recipes`."""
 
     finalists: Count = 4
+    most_finalists: Count | None = None
     baselines: Whole = 0
     minutes: Positive = 3.0
     rungs: Literal[1, 2] = 1

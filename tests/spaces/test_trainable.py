@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
-SAID = "import os, sys, {}; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+SAID = (
+    "import os, sys, {}; print('tensorflow' in sys.modules, os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+)
 GRADIENT = """
 import spaces.trainable
 import tensorflow as tf

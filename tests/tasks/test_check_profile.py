@@ -151,6 +151,18 @@ def test_minutes_are_kept_where_the_epochs_follow_from_them(folder: Path) -> Non
         )
 
 
+def test_more_finalists_where_the_minutes_hold_them(folder: Path) -> None:
+    asked = {"finalists": 2, "most_finalists": 6, "baselines": 1, "rungs": 2}
+    few, many = (
+        one(
+            lines("classification", of_folder(folder), finetune=asked | {"minutes": m}), "finetune"
+        )
+        for m in (0.1, 60.0)
+    )
+    assert "3 networks of" in few and "the better 2 of them" in few
+    assert "7 networks of" in many and "better" not in many
+
+
 def test_a_faster_machine_trains_longer_in_the_same_minutes(folder: Path) -> None:
     def finetune(speed: float) -> tuple[float, int]:
         runtime, minutes = {"speed": speed}, {"minutes": 0.3}

@@ -17,7 +17,7 @@ from tasks import finetune_qat
 from tasks.candidates import finishing
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.coster import Coster
-from tasks.candidates.courses import Courses, half
+from tasks.candidates.courses import ENOUGH_EPOCHS, Courses, as_many_as_learn, half
 from tasks.candidates.workload import CORES, training_seconds
 from tasks.learning import recipes
 from tasks.run import workers
@@ -96,6 +96,34 @@ def test_half_of_them_is_one_at_least(all_of_them: int, better: int) -> None:
     assert half(all_of_them) == better
 
 
+# -- how many they are --------------------------------------------------------------------------
+
+
+def _as_many(**given: Any) -> tuple[int, Courses]:
+    finetune = FinetuneParams(**{"finalists": 3, "most_finalists": 8, "rungs": 2} | given)
+    return as_many_as_learn(PICTURES, lambda count: GRAPHS[:1] * count, finetune, 1.0)
+
+
+def test_minutes_for_long_trainings_go_to_more_finalists_first() -> None:
+    found = {minutes: _as_many(minutes=minutes) for minutes in (0.5, 2.0, 2.5, 3.0, 40.0)}
+    counts = [count for count, _ in found.values()]
+    assert (counts[0], counts[-1]) == (3, 8)
+    assert counts == sorted(counts) and len(set(counts)) > 2
+    for count, courses in found.values():
+        assert (courses.go_on > 0) == (count == 3)
+        assert count == 3 or courses.first.floating.epochs >= ENOUGH_EPOCHS
+    one_more = Courses(PICTURES, GRAPHS[:1] * (counts[2] + 1), FinetuneParams(minutes=2.5), 1.0)
+    assert one_more.first.floating.epochs < ENOUGH_EPOCHS
+
+
+@pytest.mark.parametrize(
+    "given", [{"most_finalists": None}, {"most_finalists": 2}, {"epochs": 50}, {"minutes": 0.1}]
+)
+def test_otherwise_there_are_as_many_as_asked(given: dict[str, Any]) -> None:
+    count, courses = _as_many(**{"minutes": 40.0} | given)
+    assert (count, courses.go_on) == (3, 2)
+
+
 # -- the stage ----------------------------------------------------------------------------------
 
 
@@ -131,12 +159,9 @@ def _ptq(network: Any) -> bytes:
     return export_float(network)
 
 
-def _run(workspace: Workspace, finalists: int = 3) -> Any:
-    p = Params(
-        finetune=FinetuneParams(
-            finalists=finalists, epochs=1, qat_epochs=1, calibration_images=8, rungs=2
-        )
-    )
+def _run(workspace: Workspace, finalists: int = 3, **more: Any) -> Any:
+    given = {"epochs": 1, "qat_epochs": 1, "calibration_images": 8, "rungs": 2} | more
+    p = Params(finetune=FinetuneParams(finalists=finalists, **given))
     search = SearchParams(calibration_images=8)
     parts = (p.problem, p.space, search, p.cost, p.finetune, p.select, p.runtime)
     return finetune_qat.run(*parts, workspace, SilentProgress())
@@ -183,6 +208,17 @@ def test_the_better_half_has_trained_longer(
         weights = read_npz(workspace.finalists / name / "weights.npz")
         same = all(np.array_equal(weights[key], first[key]) for key in first)
         assert same == (name == ids[1])
+
+
+def test_more_finalists_are_trained_where_nobody_needs_to_go_on(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.candidates.courses.ENOUGH_EPOCHS", 1)
+    outcome = _run(workspace, 1, most_finalists=8, epochs=None, minutes=0.01)
+    told = _told(workspace)
+    assert set(told) == set(outcome["finalists"]) and len(told) == 3  # as many as there are
+    assert {one["epochs"] for one in told.values()} == {1}
+    assert outcome["longer_training"] == {}
 
 
 def _begun(workspace: Workspace) -> list[Path]:
