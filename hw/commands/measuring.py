@@ -22,7 +22,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "measure", help="time or compile a .tflite on a bench; without --bench, list the benches"
     )
     command.add_argument("model", metavar="MODEL.tflite", type=Path, nargs="?")
-    command.add_argument("--bench", help="host_cpu, coral_board, edgetpu_compiler or vela")
+    command.add_argument(
+        "--bench", help="host_cpu, coral_board, edgetpu_compiler, google_tensor or vela"
+    )
     command.add_argument("--runs", type=int, default=100, help="warm inferences (default 100)")
     command.add_argument("--threads", type=int, default=1, help="of the processor (default 1)")
     command.add_argument("--seed", type=int, default=0, help="of the random inputs (default 0)")
@@ -30,7 +32,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--timeout", type=float, default=600.0, metavar="SECONDS", help="limit (default 600)"
     )
     command.add_argument(
-        "--device", help="what vela compiles for, e.g. ethos_u85_512 (default ethos_u55_128)"
+        "--device",
+        help="what vela compiles for, e.g. ethos_u85_512 (default ethos_u55_128), or what "
+        "google_tensor does, tensor_g3 to tensor_g6 (default tensor_g5)",
     )
     command.add_argument("--json", action="store_true", help="print the report as JSON")
     command.add_argument(

@@ -11,6 +11,8 @@ SCHEMA_VERSION = 3
 CUSTOM, CUSTOM_NAME = 32, "CUSTOM"
 COMPILED_OP = "edgetpu-custom-op"
 VELA_OP = "ethos-u"
+DISPATCH_OP = "DISPATCH_OP"
+"""What stands for a chip in files that LiteRT compiled ahead of time, whichever the vendor."""
 DETECTION_POSTPROCESS = "TFLite_Detection_PostProcess"
 
 # fmt: off
