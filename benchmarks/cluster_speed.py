@@ -31,7 +31,7 @@ from tasks.candidates.evaluator import Bench
 from tasks.candidates.records import Record
 from tasks.evaluators.trained import Trained
 from tasks.learning.networks import sized
-from tasks.run import cluster
+from tasks.run import cluster, scheduler
 from tasks.run.manifest import DataManifest
 from tasks.run.params_file import load_params
 from tasks.run.workspace import Workspace
@@ -61,17 +61,17 @@ def clustered(workers: int) -> Iterator[None]:
             )
             stack.callback(child.terminate)
         _wait_for(address, workers)
-        os.environ[cluster.VARIABLE] = address
+        os.environ[scheduler.VARIABLE] = address
         try:
             yield
         finally:
-            del os.environ[cluster.VARIABLE]
+            del os.environ[scheduler.VARIABLE]
 
 
 def _wait_for(address: str, workers: int) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        with contextlib.suppress(cluster.ClusterError):
+        with contextlib.suppress(scheduler.ClusterError):
             if cluster.count(address) == workers:
                 return
         time.sleep(0.2)

@@ -42,7 +42,7 @@ def _check(arguments: argparse.Namespace) -> Params:
     from flows.given_servers import check_mlflow_variables
     from flows.proxies import spare_loopback
     from tasks.pipeline.preflight import check
-    from tasks.run import cluster
+    from tasks.run import cluster, scheduler
     from tasks.run.params_file import load_params
 
     spare_loopback()
@@ -53,7 +53,7 @@ def _check(arguments: argparse.Namespace) -> Params:
     check_writable(workspace.root, workspace.state, workspace.store, *kept)
     if spec.tracking:
         check_mlflow_variables(Path())
-    if address := cluster.given():
+    if address := scheduler.given():
         cluster.check(address, workspace.root, workspace.state)
     return params
 

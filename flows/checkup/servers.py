@@ -11,7 +11,7 @@ from flows.checkup.finding import Finding, bad, good
 from flows.given_servers import GivenServerError, check_mlflow_variables, check_prefect
 from flows.proxies import spare_loopback
 from flows.server import ServerError, free_port
-from tasks.run import cluster
+from tasks.run import cluster, scheduler
 from tasks.tracking.tracking_store import given_uri
 
 
@@ -47,13 +47,13 @@ def _mlflow(root: Path) -> Finding:
 def _cluster(root: Path) -> Finding | None:
     """None: there is none, so processes of this machine do the work."""
     try:
-        address = cluster.given()
+        address = scheduler.given()
         if address is None:
             return None
         count = cluster.check(address)
-    except cluster.ClusterError as error:
+    except scheduler.ClusterError as error:
         return _told(error)
-    said = f"Dask: the cluster of {cluster.VARIABLE} has {count} workers, as they must be"
+    said = f"Dask: the cluster of {scheduler.VARIABLE} has {count} workers, as they must be"
     return good("servers", said)
 
 

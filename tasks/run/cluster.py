@@ -13,69 +13,36 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
 import pickle
-import platform
 import queue
-import re
-import threading
 import uuid
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from tasks.run import at_worker
+from tasks.run.scheduler import (
+    OR_HERE,
+    PACKAGES,
+    ROOT,
+    ClusterError,
+    as_bytes,
+    compare,
+    connected,
+    fit,
+    ours,
+)
 from tasks.run.workers import Report
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-VARIABLE: Final = "EDGENAS_CLUSTER"
-ROOT: Final = Path(__file__).resolve().parents[2]
-SECONDS: Final = 8.0
-"""Within which a scheduler and its workers must answer."""
 LOOK_S: Final = 0.5
 """How often a silent scheduler is looked at."""
 RETRIES: Final = 2
 """Of a piece whose process ended; where a whole worker ends, Dask itself has it done elsewhere."""
-PACKAGES: Final = (
-    "tensorflow",
-    "tf-keras",
-    "tensorflow-model-optimization",
-    "ai-edge-litert",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pillow",
-    "tokenizers",
-)
-"""Those that results depend on."""
-_ADDRESS: Final = re.compile(r"(tcp|tls)://[^/\s:@]+:\d+|(tcp|tls)://\[[0-9a-fA-F:]+\]:\d+")
 _TOPIC: Final = "edgenas"
-_OR_HERE: Final = f"or unset {VARIABLE} to train in processes of this machine"
-
-
-class ClusterError(ValueError):
-    """A cluster that cannot be used; the message is one line, with the cure."""
-
-
-def given() -> str | None:
-    """The scheduler's address; None: there is no cluster.
-
-    Raises:
-        ClusterError: It is no address.
-    """
-    address = os.environ.get(VARIABLE)
-    if not address:
-        return None
-    if not _ADDRESS.fullmatch(address):
-        raise ClusterError(
-            f"{VARIABLE} must be the address of a Dask scheduler, such as tcp://host:8786, but "
-            f"got {address!r}. Correct it, {_OR_HERE}."
-        )
-    return address
 
 
 def check(address: str, *folders: Path) -> int:
@@ -90,8 +57,8 @@ def check(address: str, *folders: Path) -> int:
     Raises:
         ClusterError: What is wrong, and the cure.
     """
-    with _probes(folders) as probes, contextlib.closing(_connected(address)) as client:
-        return len(_fit(client, address, probes))
+    with _probes(folders) as probes, contextlib.closing(connected(address)) as client:
+        return len(fit(client, address, probes))
 
 
 def count(address: str) -> int:
@@ -100,7 +67,7 @@ def count(address: str) -> int:
     Raises:
         ClusterError: No scheduler answers.
     """
-    with contextlib.closing(_connected(address)) as client:
+    with contextlib.closing(connected(address)) as client:
         return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
@@ -147,8 +114,8 @@ class Team:
 
     def _started(self) -> Client:
         if self._client is None:
-            self._client = _connected(self._address)
-            _fit(self._client, self._address, {})
+            self._client = connected(self._address)
+            fit(self._client, self._address, {})
             news = self._news  # a client that held its team would keep it from going
             self._client.subscribe_topic(_TOPIC, lambda event: news.put(tuple(event[1])))
         return self._client
@@ -166,12 +133,12 @@ class Team:
             "sums": at_worker.SUMS,
             "variables": at_worker.variables(),
             "packages": PACKAGES,
-            "ours": at_worker.look(str(ROOT), (), PACKAGES),
+            "ours": ours(),
         }
         return [
             client.submit(
                 pickle.loads,
-                _as_bytes(at_worker.work_on, order, number, pickle.dumps((work, piece))),
+                as_bytes(at_worker.work_on, order, number, pickle.dumps((work, piece))),
                 key=f"edgenas-{self._call}-{number}",
                 retries=RETRIES,
                 pure=False,
@@ -225,13 +192,13 @@ class Team:
     def _gone(self) -> ClusterError:
         return ClusterError(
             f"the scheduler at {self._address} must stay until the run is done, but it went "
-            f"away. Start it again, {_OR_HERE}; the same command goes on where this ended."
+            f"away. Start it again, {OR_HERE}; the same command goes on where this ended."
         )
 
     def _opened(self, what: str, told: Any) -> Any:
         """The result of a piece, or its exception."""
         if what == "other":  # a worker that has come since the check
-            _compare("a worker that joined", told, at_worker.look(str(ROOT), (), PACKAGES))
+            compare("a worker that joined", told, ours())
             raise ClusterError("code must stay as it is during a run, but changed. Run it again.")
         if what == "failed":
             error, text = pickle.loads(told)
@@ -249,29 +216,6 @@ class Team:
                 client.close(timeout=2)
 
 
-class _Call:
-    """To unpickle it is to call the function, and gives what that returns."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self._made_of = (function, arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self._made_of
-
-
-def _as_bytes(function: Callable[..., Any], *arguments: Any) -> bytes:
-    """A call of a function of :mod:`tasks.run.at_worker`, for ``pickle.loads`` to make.
-
-    All that Dask sees of it is bytes and a function of Python's own. Had it the function, it would
-    pickle that by its name, which neither scheduler nor workers know.
-    """
-    import cloudpickle
-
-    cloudpickle.register_pickle_by_value(at_worker)
-    made: bytes = cloudpickle.dumps(_Call(function, *arguments))
-    return made
-
-
 class _ElsewhereError(Exception):
     """The traceback of an exception in another process, as its cause."""
 
@@ -282,115 +226,6 @@ class _ElsewhereError(Exception):
 def _put(news: queue.SimpleQueue[Any], call: str, number: int, future: Future) -> None:
     """Say that a piece is done."""
     news.put((call, number, future, ""))
-
-
-def _connected(address: str) -> Client:
-    """A client of the scheduler.
-
-    Raises:
-        ClusterError: None answers.
-    """
-    from distributed import Client
-
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # we say ourselves what is wrong
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other versions, which is looked at below
-            return Client(address, timeout=SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"{VARIABLE} must name a Dask scheduler that answers within {SECONDS:.0f} s, but got "
-            f"silence from {address}. Start it (dask scheduler), correct the address, {_OR_HERE}."
-        ) from error
-
-
-def _fit(client: Client, address: str, probes: Mapping[str, str]) -> list[str]:
-    """The addresses of the workers, if all are fit.
-
-    Raises:
-        ClusterError: There are none, or one is not.
-    """
-    known = client.scheduler_info(n_workers=-1)["workers"]
-    if not known:
-        raise ClusterError(
-            f"the cluster at {address} must have workers, but has none. Start some (dask worker "
-            f"{address} --nworkers 4 --nthreads 1), {_OR_HERE}."
-        )
-    for worker, facts in known.items():
-        if facts["nthreads"] != 1:
-            raise ClusterError(
-                "each worker must have one thread, for TensorFlow's threads are set for a whole "
-                f"process, but {worker} has {facts['nthreads']}. Start it with --nthreads 1, and "
-                "as many --nworkers as there are cores."
-            )
-    # What is ours travels as byte code, which another Python must not be given.
-    for worker, version in _asked(client, platform.python_version_tuple).items():
-        _same_python(worker, ".".join(version[:2]))
-    ours = at_worker.look(str(ROOT), (), PACKAGES) | {"probes": dict(probes)}
-    question = _as_bytes(at_worker.look, str(ROOT), [*probes], PACKAGES)
-    for worker, theirs in _asked(client, pickle.loads, question).items():
-        _compare(worker, theirs, ours)
-    return list(known)
-
-
-def _compare(worker: str, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    """Refuse a worker that is not as we are.
-
-    Raises:
-        ClusterError: In what it differs.
-    """
-    _same_python(worker, theirs["python"])
-    for path, text in ours["probes"].items():
-        if theirs["probes"][path] != text:
-            raise ClusterError(
-                f"workers must see {Path(path).parent}, but {worker} does not. Put the project on "
-                "a file system that all of them have under the same path."
-            )
-    for name, version in ours["packages"].items():
-        got = theirs["packages"][name]
-        if got != version:
-            raise ClusterError(
-                f"workers must have {name} {version}, as here, but {worker} has {got or 'none'}. "
-                "Install requirements.lock there, and start it by that environment."
-            )
-    if theirs["code"] != ours["code"]:
-        raise ClusterError(
-            f"workers must find the code of this run in {ROOT}, but {worker} finds another. Put "
-            "the project on a file system that all of them have under the same path."
-        )
-
-
-def _same_python(worker: str, version: str) -> None:
-    here = ".".join(platform.python_version_tuple()[:2])
-    if version != here:
-        raise ClusterError(
-            f"workers must run Python {here}, as here, but {worker} runs {version}. Start it by "
-            "an environment made from requirements.lock with that Python."
-        )
-
-
-def _asked(client: Client, question: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
-    """What each worker answers, within seconds.
-
-    Raises:
-        ClusterError: One of them is silent, or cannot answer.
-    """
-    found: list[dict[str, Any]] = []
-
-    def ask() -> None:
-        found.append(client.run(question, *arguments, on_error="return"))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    answers = found[0] if found else {"one of them": TimeoutError("silence")}
-    for worker, answer in answers.items():
-        if isinstance(answer, BaseException):
-            raise ClusterError(
-                f"workers must answer within {SECONDS:.0f} s, but got {answer!r} from {worker}. "
-                f"Restart it, {_OR_HERE}."
-            )
-    return answers
 
 
 @contextlib.contextmanager

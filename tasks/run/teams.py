@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from tasks.run import cluster, workers
+from tasks.run import cluster, scheduler, workers
 
 
 class Team(Protocol):
@@ -29,7 +29,7 @@ class Team(Protocol):
 
 def kept(pieces: int) -> Team:
     """One for all trainings of a search, whatever their length; as many at once as ``pieces``."""
-    return _team(cluster.given(), workers.count(pieces))
+    return _team(scheduler.given(), workers.count(pieces))
 
 
 @functools.lru_cache(maxsize=1)
@@ -43,7 +43,7 @@ def run_all(
     advanced: Callable[[int, str], None],
 ) -> list[Any]:
     """:meth:`Team.run_all` by a team that is there for this only."""
-    address = cluster.given()
+    address = scheduler.given()
     if address is None:
         return workers.run_all(work, pieces, workers.count(len(pieces)), advanced)
     team = cluster.Team(address)
@@ -55,5 +55,5 @@ def run_all(
 
 def count(pieces: int) -> int:
     """How many of so many pieces are done at a time."""
-    address = cluster.given()
+    address = scheduler.given()
     return workers.count(pieces) if address is None else min(pieces, cluster.count(address))

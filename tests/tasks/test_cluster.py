@@ -22,7 +22,7 @@ from flows.checkup import servers
 from spaces.walk import sample
 from tasks.candidates.evaluator import Bench
 from tasks.evaluators.trained import Trained
-from tasks.run import at_worker, cluster, teams, workers
+from tasks.run import at_worker, cluster, scheduler, teams, workers
 from tasks.run.params import ProblemParams, RuntimeParams, SearchParams
 from tasks.run.workspace import WorkspaceError
 from tests.prepared import prepared
@@ -96,7 +96,7 @@ class Cluster:
 def _workers(address: str) -> int:
     try:
         return cluster.count(address)
-    except cluster.ClusterError:  # the scheduler is not there yet
+    except scheduler.ClusterError:  # the scheduler is not there yet
         return -1
 
 
@@ -204,7 +204,7 @@ def test_a_piece_whose_process_ends_is_done_again(
     until(lambda: _workers(two) == 2, 60)  # one was killed by the test before
     assert team.run_all(end_once, [str(tmp_path / "one")], ignore) == ["one"]
     assert Path(tmp_path / "one").read_text() == "tried\n" * 2
-    with pytest.raises(cluster.ClusterError, match=r"must fit onto a worker .* status 3, each"):
+    with pytest.raises(scheduler.ClusterError, match=r"must fit onto a worker .* status 3, each"):
         team.run_all(end_always, [0], ignore)
 
 
@@ -234,7 +234,9 @@ def test_a_scheduler_that_goes_away_ends_the_run_in_one_line(tmp_path: Path) -> 
             running.scheduler.kill()
 
         threading.Thread(target=end_scheduler, daemon=True).start()
-        with pytest.raises(cluster.ClusterError, match="until the run is done, but it went away"):
+        with pytest.raises(
+            scheduler.ClusterError, match="until the run is done, but it went away"
+        ):
             team.run_all(linger, [str(path)], ignore)
         process = int(path.read_text())
         until(lambda: not Path(f"/proc/{process}").exists(), 60)
@@ -246,11 +248,11 @@ def test_a_scheduler_that_goes_away_ends_the_run_in_one_line(tmp_path: Path) -> 
 
 
 def test_the_variable_decides_who_works(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cluster.VARIABLE, two)
+    monkeypatch.setenv(scheduler.VARIABLE, two)
     assert isinstance(teams.kept(8), cluster.Team) and teams.kept(8) is teams.kept(8)
     assert teams.count(8) == 2 and teams.count(1) == 1
     assert teams.run_all(fail_on_two, [1, 3], ignore) == [1, 3]
-    monkeypatch.delenv(cluster.VARIABLE)
+    monkeypatch.delenv(scheduler.VARIABLE)
     assert isinstance(teams.kept(8), workers.Team) and teams.count(1) == 1
 
 
@@ -259,9 +261,9 @@ def test_nothing_of_dask_is_imported_without_the_variable() -> None:
         "import sys; from tasks.run import teams; teams.kept(8); teams.count(8); "
         "print({'dask', 'distributed'} & set(sys.modules))"
     )
-    environment = {name: text for name, text in os.environ.items() if name != cluster.VARIABLE}
+    environment = {name: text for name, text in os.environ.items() if name != scheduler.VARIABLE}
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=cluster.ROOT, env=environment, capture_output=True
+        [sys.executable, "-c", code], cwd=scheduler.ROOT, env=environment, capture_output=True
     )
     assert found.stdout.split() == [b"set()"], found.stderr
 
@@ -271,22 +273,22 @@ def test_nothing_of_dask_is_imported_without_the_variable() -> None:
 
 @pytest.mark.parametrize("address", ["here", "http://host:8786", "tcp://host", "tcp://me@host:1"])
 def test_what_is_no_address_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cluster.VARIABLE, address)
-    with pytest.raises(cluster.ClusterError, match="must be the address of a Dask scheduler"):
-        cluster.given()
+    monkeypatch.setenv(scheduler.VARIABLE, address)
+    with pytest.raises(scheduler.ClusterError, match="must be the address of a Dask scheduler"):
+        scheduler.given()
 
 
 def test_silence_is_told_in_one_line_within_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(cluster.ROOT)
+    monkeypatch.chdir(scheduler.ROOT)
     monkeypatch.setattr(cluster, "SECONDS", 1.0)
     address = f"tcp://{LOOPBACK}:{free_port()}"
     began = time.monotonic()
-    with pytest.raises(cluster.ClusterError):
+    with pytest.raises(scheduler.ClusterError):
         cluster.check(address)
     assert time.monotonic() - began < 5
-    monkeypatch.setenv(cluster.VARIABLE, address)
+    monkeypatch.setenv(scheduler.VARIABLE, address)
     # What else is looked at takes its time, and is tested elsewhere.
     monkeypatch.setattr("tasks.pipeline.preflight.check", lambda _: None)
     assert cli.main(["run", "--profile", "tiny", "--no-tracking"]) == 2
@@ -295,13 +297,13 @@ def test_silence_is_told_in_one_line_within_seconds(
 
 
 def test_a_scheduler_without_workers_is_refused(empty: Cluster) -> None:
-    with pytest.raises(cluster.ClusterError, match="must have workers, but has none"):
+    with pytest.raises(scheduler.ClusterError, match="must have workers, but has none"):
         cluster.check(empty.address)
 
 
 def test_a_worker_of_several_threads_is_refused(empty: Cluster) -> None:
     process = empty.work("--nworkers", "1", "--nthreads", "2", "--no-nanny")
-    with pytest.raises(cluster.ClusterError, match=r"one thread, .* has 2\. Start"):
+    with pytest.raises(scheduler.ClusterError, match=r"one thread, .* has 2\. Start"):
         cluster.check(empty.waited(1))
     process.kill()
     empty.waited(0)
@@ -316,16 +318,16 @@ def test_a_worker_that_does_not_see_the_workspace_is_refused(
     two: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(cluster.ClusterError, match=r"must see /proc/.*, but tcp://.* does not"):
+    with pytest.raises(scheduler.ClusterError, match=r"must see /proc/.*, but tcp://.* does not"):
         cluster.check(two, OWN)
 
 
 def test_a_worker_that_finds_other_code_is_refused(
     two: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(cluster.ROOT)
-    monkeypatch.setattr(cluster, "ROOT", OWN)
-    with pytest.raises(cluster.ClusterError, match="must find the code of this run in /proc/"):
+    monkeypatch.chdir(scheduler.ROOT)
+    monkeypatch.setattr(scheduler, "ROOT", OWN)
+    with pytest.raises(scheduler.ClusterError, match="must find the code of this run in /proc/"):
         cluster.check(two)
 
 
@@ -333,7 +335,7 @@ def test_a_worker_with_another_python_is_refused(
     two: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.python_version_tuple", lambda: ("3", "99", "1"))
-    with pytest.raises(cluster.ClusterError, match=r"must run Python 3\.99, as here, but tcp"):
+    with pytest.raises(scheduler.ClusterError, match=r"must run Python 3\.99, as here, but tcp"):
         cluster.check(two)
 
 
@@ -341,16 +343,16 @@ def test_a_worker_with_another_tensorflow_is_refused(
     two: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.metadata.version", lambda name: f"99.0 of {name}")
-    with pytest.raises(cluster.ClusterError, match=r"must have tensorflow 99\.0 .* has 2\."):
+    with pytest.raises(scheduler.ClusterError, match=r"must have tensorflow 99\.0 .* has 2\."):
         cluster.check(two)
 
 
 def test_the_doctor_tells_of_the_cluster(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cluster.VARIABLE, two)
+    monkeypatch.setenv(scheduler.VARIABLE, two)
     assert [one.said for one in servers.look(Path()) if "EDGENAS_CLUSTER" in one.said] == [
         "Dask: the cluster of EDGENAS_CLUSTER has 2 workers, as they must be"
     ]
-    monkeypatch.setenv(cluster.VARIABLE, "here")
+    monkeypatch.setenv(scheduler.VARIABLE, "here")
     (found,) = [one for one in servers.look(Path()) if one.level == "bad"]
     assert "must be the address of a Dask scheduler" in found.said and "unset" in found.cure
 
@@ -374,8 +376,8 @@ def test_trainings_give_the_same_records_as_those_of_processes_here(
         finally:
             evaluator.close()
 
-    monkeypatch.setenv(cluster.VARIABLE, two)
+    monkeypatch.setenv(scheduler.VARIABLE, two)
     found = records()
     assert all(0 <= one["top1"] <= 1 for one in found)
-    monkeypatch.delenv(cluster.VARIABLE)
+    monkeypatch.delenv(scheduler.VARIABLE)
     assert found == records()
