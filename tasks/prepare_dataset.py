@@ -38,7 +38,6 @@ from tasks.data.kind import (
     notes_of,
     summary_of,
 )
-from tasks.data.mirror import looks_mirrored
 from tasks.data.splits import (
     Fractions,
     Item,
@@ -49,6 +48,7 @@ from tasks.data.splits import (
     interleave,
 )
 from tasks.data.spool import Spool
+from tasks.data.symmetry import symmetry_of
 from tasks.run.manifest import DataManifest
 from tasks.run.params import DataParams
 from tasks.run.progress import Progress
@@ -124,7 +124,7 @@ def _prepared(
     }
     with _new_folder(workspace.data) as folder:
         written = {split: _write(folder, split, finished) for split in finished.arrays}
-        manifest["mirrored"] = looks_mirrored(written["train"])
+        manifest |= symmetry_of(written["train"])._asdict()
         manifest["splits"] = {
             split: {
                 **finished.counts[split],

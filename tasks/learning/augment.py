@@ -22,13 +22,14 @@ Batch = dict[str, NDArray[Any]]
 
 
 def pictures(arrays: Batch, params: AugmentParams, rng: np.random.Generator) -> Batch:
-    """Zoom, shift, mirror and colour pictures; ``masks`` and ``boxes`` move along.
+    """Zoom, shift, mirror, turn and colour pictures; ``masks`` and ``boxes`` move along.
 
     Args:
         arrays: ``images`` uint8 [n, H, W, C] and targets of them.
         params: ``scale``: zoom between 1 - scale and 1 + scale. ``crop``: shift by up to so many
-            pixels, zeros moving in. ``flip``: mirror half of them. ``colour``: gain and offset of
-            each channel by up to this share.
+            pixels, zeros moving in. ``flip``: mirror half of them. ``turn``: turn half of them
+            upside down, and square ones also by a quarter. ``colour``: gain and offset of each
+            channel by up to this share.
         rng: Source of all randomness.
     """
     batch = dict(arrays)
@@ -41,6 +42,8 @@ def pictures(arrays: Batch, params: AugmentParams, rng: np.random.Generator) -> 
         batch = _shifted(batch, params.crop, shifts)
     if mirrored is not None:
         batch = _mirrored(batch, mirrored)
+    if params.turn:
+        batch = _turned(batch, rng)
     if params.colour:
         batch["images"] = _coloured(batch["images"], params.colour, rng)
     return batch
@@ -167,6 +170,27 @@ def _mirrored(batch: Batch, which: NDArray[np.bool_]) -> Batch:
             [boxes[..., 0], 1 - boxes[..., 3], boxes[..., 2], 1 - boxes[..., 1]], axis=-1
         )
         result["boxes"] = np.where(which[:, None, None], other, boxes).astype(boxes.dtype)
+    return result
+
+
+def _turned(batch: Batch, rng: np.random.Generator) -> Batch:
+    height, width = batch["images"].shape[1:3]
+    quarters = rng.integers(4, size=len(batch["images"]))
+    if height != width:
+        quarters -= quarters % 2
+    result = dict(batch)
+    for name in ("images", "masks"):
+        if name in batch:
+            result[name] = batch[name].copy()
+            for index in np.flatnonzero(quarters):
+                result[name][index] = np.rot90(batch[name][index], quarters[index])
+    if "boxes" in batch:
+        boxes = batch["boxes"]
+        for done in range(3):  # to the left, as of np.rot90
+            top, left, bottom, right = np.moveaxis(boxes, -1, 0)
+            once = np.stack([1 - right, top, 1 - left, bottom], axis=-1)
+            boxes = np.where((quarters > done)[:, None, None], once, boxes)
+        result["boxes"] = boxes.astype(batch["boxes"].dtype)
     return result
 
 

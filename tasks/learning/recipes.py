@@ -68,7 +68,8 @@ class Facts:
         labelled: Each sample has one class.
         items: Samples of train.
         side: Shorter side of a picture in pixels; 0 of texts.
-        mirrored: Mirrored pictures look like the others; see :mod:`tasks.data.mirror`.
+        mirrored: Mirrored pictures look like the others; see :mod:`tasks.data.symmetry`.
+        turned: Turned ones do.
     """
 
     texts: bool
@@ -76,6 +77,7 @@ class Facts:
     items: int
     side: int
     mirrored: bool
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def facts_of(manifest: DataManifest) -> Facts:
         items=manifest.splits["train"].items or 0,
         side=0 if manifest.is_of_texts else min(manifest.input_shape[1:3]),
         mirrored=manifest.mirrored,
+        turned=manifest.turned,
     )
 
 
@@ -138,6 +141,7 @@ def augmentation(facts: Facts, epochs: int) -> AugmentParams:
     shifted, zoomed = epochs >= AUGMENTED_EPOCHS, epochs >= ZOOMED_EPOCHS
     return AugmentParams(
         flip=facts.mirrored,
+        turn=facts.turned,
         crop=round(0.08 * facts.side) if shifted else 0,
         scale=0.1 if zoomed else 0.0,
         colour=0.1 if zoomed else 0.0,

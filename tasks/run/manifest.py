@@ -78,6 +78,7 @@ class DataManifest:
         splits: By name.
         vocabulary_size, token_types: Of texts; None: of pictures.
         mirrored: Pictures look alike from left and from right.
+        turned: Pictures look alike whichever side is up.
         skipped: What was left out or changed, by reason.
         unreadable: Samples that could not be used; None: not said.
         lost: What each split lost, fields of :class:`tasks.data.losses.Loss`.
@@ -92,6 +93,7 @@ class DataManifest:
     vocabulary_size: int | None
     token_types: int | None
     mirrored: bool
+    turned: bool
     skipped: Mapping[str, Skipped]
     unreadable: Skipped | None
     lost: tuple[Mapping[str, Any], ...]
@@ -119,6 +121,7 @@ class DataManifest:
             vocabulary_size=told.get("vocabulary_size"),
             token_types=told.get("token_types"),
             mirrored=bool(told.get("mirrored", False)),
+            turned=bool(told.get("turned", False)),
             skipped={why: _skipped(one) for why, one in told.get("skipped", {}).items()},
             unreadable=None if unreadable is None else _skipped(unreadable),
             lost=tuple(told.get("lost", ())),

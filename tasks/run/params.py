@@ -164,6 +164,7 @@ class AugmentParams(Block):
     """Random changes of a training sample."""
 
     flip: bool = False
+    turn: bool = False
     crop: Whole = 0
     scale: Share = 0.0
     colour: Share = 0.0

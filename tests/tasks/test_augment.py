@@ -13,7 +13,9 @@ from tasks.learning.categories import cross_entropy
 from tasks.run.params import AugmentParams
 from tests.samples import SMALL, opened, samples
 
-EVERYTHING = AugmentParams(flip=True, crop=3, scale=0.4, colour=0.3, drop_tokens=0.3, mix=0.5)
+EVERYTHING = AugmentParams(
+    flip=True, turn=True, crop=3, scale=0.4, colour=0.3, drop_tokens=0.3, mix=0.5
+)
 NOTHING = AugmentParams(crop=0)
 
 
@@ -48,8 +50,9 @@ def _extent(image: Any) -> tuple[int, int, int, int]:
         AugmentParams(crop=0, flip=True),
         AugmentParams(crop=3, flip=True),
         AugmentParams(crop=2, flip=True, colour=0.1),
+        AugmentParams(crop=0, turn=True),
     ],
-    ids=["shift", "mirror", "both", "colour"],
+    ids=["shift", "mirror", "both", "colour", "turn"],
 )
 def test_masks_and_boxes_move_exactly_as_pictures_do(params: AugmentParams) -> None:
     scene = _scene(64)
@@ -100,6 +103,20 @@ def test_flip_mirrors_left_and_right_only() -> None:
         np.testing.assert_allclose(moved, expected, atol=1e-6)
     mirrored_share = (found["images"][:, 0, 0, 0] == 3).mean()
     assert 0.2 < mirrored_share < 0.8
+
+
+def test_square_pictures_are_turned_by_quarters_with_masks_and_boxes() -> None:
+    batch = _scene(60, (16, 16))
+    turned = pictures(batch, AugmentParams(crop=0, turn=True), _rng())
+    places = set()
+    for image, mask, box in zip(
+        turned["images"], turned["masks"], turned["boxes"][:, 0], strict=True
+    ):
+        np.testing.assert_array_equal(mask == 1, image[..., 0] > 0)
+        np.testing.assert_allclose(box * 16, _extent(image), atol=1e-5)
+        places.add(_extent(image))
+    # derived: rows 4 to 7, columns 6 to 11 of 16, turned to the left again and again
+    assert places == {(4, 6, 7, 11), (5, 4, 10, 7), (9, 5, 12, 10), (6, 9, 11, 12)}
 
 
 def test_zoom_is_about_the_middle_bilinear_in_pictures_and_nearest_in_masks() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.data import linear_floor, mirror, spool
+from tasks.data import linear_floor, spool, symmetry
 from tasks.data.arrays import check_splits, load_split
 from tasks.data.spool import Spool
 from tasks.learning.inputs import inputs_in_batches
@@ -307,9 +307,9 @@ def test_inputs_in_batches_are_those_of_the_split(problem: str, whole: bool) -> 
 
 
 @pytest.mark.parametrize("what", ["labels", "masks"])
-def test_mirror_test_looks_at_one_picture_at_a_time(what: str, split: Any, peak: Any) -> None:
+def test_symmetries_look_at_one_picture_at_a_time(what: str, split: Any, peak: Any) -> None:
     arrays = {"images": split["images"], what: split[what]}
-    assert peak(lambda: mirror.looks_mirrored(arrays)) < 10 * MB
+    assert peak(lambda: symmetry.symmetry_of(arrays)) < 10 * MB
 
 
 def test_linear_floor_looks_at_one_picture_at_a_time(split: Any, peak: Any) -> None:

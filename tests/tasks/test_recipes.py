@@ -13,7 +13,6 @@ from tasks.candidates import fidelity, gate
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.workload import CORES, SECONDS_TO_BUILD_OP, epochs_within, step_seconds
 from tasks.data import linear_floor
-from tasks.data.mirror import looks_mirrored
 from tasks.learning import recipes
 from tasks.learning.recipes import Facts
 from tasks.pipeline.preflight import check
@@ -123,29 +122,17 @@ def test_minutes_buy_epochs() -> None:
     assert epochs_within(1e-6, [large], 10, 64, 5) == 1
 
 
-def _striped(count: int, mirrored: bool) -> dict[str, np.ndarray]:
-    """Class 1 is bright at the left; with ``mirrored``, at the left or at the right."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 60, (count, 16, 16, 1), np.uint8)
+def _striped(count: int) -> dict[str, np.ndarray]:
+    """Class 1 is bright at the left, class 0 at the right."""
+    images = np.random.default_rng(0).integers(0, 60, (count, 16, 16, 1), np.uint8)
     labels = (np.arange(count) % 2).astype(np.int32)
-    sides = rng.random(count) < 0.5 if mirrored else np.zeros(count, bool)
-    for index in np.flatnonzero(labels):
-        part = slice(12, 16) if sides[index] else slice(0, 4)
-        images[index, :, part] += 150
-    if not mirrored:  # class 0 is what class 1 is in the mirror
-        images[labels == 0, :, 12:16] += 150
+    images[labels == 1, :, 0:4] += 150
+    images[labels == 0, :, 12:16] += 150
     return {"images": images, "labels": labels}
 
 
-def test_pictures_are_mirrored_only_where_the_mirror_changes_no_label() -> None:
-    assert looks_mirrored(_striped(400, mirrored=True))
-    assert not looks_mirrored(_striped(400, mirrored=False))
-    assert not looks_mirrored(_striped(20, mirrored=True))
-    assert not looks_mirrored({"tokens": np.zeros((400, 4), np.int32)})
-
-
 def test_linear_floor_learns_what_is_linear() -> None:
-    arrays = _striped(200, mirrored=False)
+    arrays = _striped(200)
     train = {name: array[:150] for name, array in arrays.items()}
     held = {name: array[150:] for name, array in arrays.items()}
     found = linear_floor.predictions(train, held)
