@@ -23,7 +23,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     command.add_argument("model", metavar="MODEL.tflite", type=Path, nargs="?")
     command.add_argument(
-        "--bench", help="host_cpu, coral_board, edgetpu_compiler, google_tensor or vela"
+        "--bench", help="host_cpu, coral_board, edgetpu_compiler, google_tensor, torq or vela"
     )
     command.add_argument("--runs", type=int, default=100, help="warm inferences (default 100)")
     command.add_argument("--threads", type=int, default=1, help="of the processor (default 1)")
@@ -106,7 +106,7 @@ def _text(report: CostReport) -> str:
 
 def _time_rows(report: CostReport) -> list[tuple[str, str]]:
     if report.latency_ms is None:
-        return [("latency", "unknown: the compiler tells none")]
+        return [("latency", "unknown: this bench tells none")]
     if report.method == "compiled":
         return [("latency", f"{report.latency_ms:.4f} ms, as the compiler estimates")]
     interval, first = report.latency_interval_ms, report.first_inference_ms

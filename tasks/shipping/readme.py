@@ -136,7 +136,9 @@ def _latency(latency: Mapping[str, Any]) -> str:
             if one["cost"] is None:
                 rows.append((f"{how}, {one['bench']}", "", "", "", one["reason"]))
             else:
-                rows.append((f"{how}, {one['bench']}", *_cost(one["cost"])))
+                # A simulator runs a file and times nothing: what it did was to compile.
+                did = one["cost"]["method"]
+                rows.append((f"{did}, {one['bench']}", *_cost(one["cost"])))
         if not latency[how]:
             rows.append((how, "", "", "", "no such bench at hand"))
     return _table(("how", "on", "ms", "interval", "host ops, or why it is not known"), rows)

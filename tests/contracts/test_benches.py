@@ -35,7 +35,7 @@ def _write(folder: Path, data: bytes, name: str = "model.tflite") -> Path:
 
 
 def test_the_benches_of_the_public_interface_exist() -> None:
-    names = {"host_cpu", "coral_board", "edgetpu_compiler", "google_tensor", "vela"}
+    names = {"host_cpu", "coral_board", "edgetpu_compiler", "google_tensor", "torq", "vela"}
     assert names <= set(bench_names())
 
 

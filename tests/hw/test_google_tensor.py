@@ -340,7 +340,7 @@ def test_a_person_reads_the_terms(stand_in, model, left, capsys):
     assert main(["measure"]) == 0
     for text in (shown, capsys.readouterr().out):
         assert "results are not to be published, compared or passed on" in text
-    assert "unknown: the compiler tells none" in shown
+    assert "unknown: this bench tells none" in shown
 
 
 # --- LiteRT's own compiler, with no library of Google's ----------------------------------------
