@@ -319,6 +319,7 @@ def test_outputs_of_another_form_are_refused(toolchain, samples, form, step, wor
     assert "Try another version of torq-compiler, and torq-runtime of the same." in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["convert", "compile", "run"])
 def test_a_program_that_hangs_is_stopped(toolchain, samples, form, stage):
     toolchain.does(**{stage: {"sleep": 300}})

@@ -282,7 +282,7 @@ def test_silence_is_told_in_one_line_within_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(scheduler.ROOT)
-    monkeypatch.setattr(cluster, "SECONDS", 1.0)
+    monkeypatch.setattr(scheduler, "SECONDS", 1.0)
     address = f"tcp://{LOOPBACK}:{free_port()}"
     began = time.monotonic()
     with pytest.raises(scheduler.ClusterError):

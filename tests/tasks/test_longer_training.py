@@ -210,6 +210,7 @@ def test_the_better_half_has_trained_longer(
         assert same == (name == ids[1])
 
 
+@pytest.mark.slow
 def test_more_finalists_are_trained_where_nobody_needs_to_go_on(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,6 +230,7 @@ def _anew(workspace: Workspace) -> None:
     shutil.rmtree(workspace.state)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_ends_with_the_same_bytes(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

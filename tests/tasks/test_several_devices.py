@@ -135,6 +135,7 @@ def test_an_objective_on_another_device_makes_the_front(workspace: Workspace) ->
     assert 0 < read_json(workspace.search / "front.json")["hypervolume"] < 1
 
 
+@pytest.mark.slow
 def test_a_limit_that_nothing_holds_on_another_device_is_named(workspace: Workspace) -> None:
     cost = _cost(devices={ETHOS: {"target_latency_ms": 1e-4}})
     with pytest.raises(
