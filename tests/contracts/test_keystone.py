@@ -40,7 +40,14 @@ DRAWN = 60
 """Random architectures of each space, of which the one of fewest ops is exported."""
 GROUPED_TOO = "mobilenet_edgetpu_v2_small"
 """Here the one of fewest ops among those with a grouped convolution is, too."""
-SLOW = {"mobilebert_edgetpu", "autoseg_edgetpu", "mobiledet_edgetpu"}
+SLOW = {
+    "mobilebert_edgetpu",
+    "autoseg_edgetpu",
+    "deeplab_edgetpu_v2",
+    "mobiledet_edgetpu",
+    "mobilenet_edgetpu_v1",
+    "spaghettinet_edgetpu",
+}
 """Hundreds of ops of kinds, and under heads, that other spaces have, too."""
 CASES = tuple(
     pytest.param((name, one), id=f"{name}-{one}", marks=[pytest.mark.slow] * (name in SLOW))
