@@ -27,8 +27,8 @@ def pictures(arrays: Batch, params: AugmentParams, rng: np.random.Generator) -> 
     Args:
         arrays: ``images`` uint8 [n, H, W, C] and targets of them.
         params: ``scale``: zoom between 1 - scale and 1 + scale. ``crop``: shift by up to so many
-            pixels, zeros moving in. ``flip``: mirror half of them. ``turn``: turn half of them
-            upside down, and square ones also by a quarter. ``colour``: gain and offset of each
+            pixels, zeros moving in. ``flip``: mirror half of them. ``turn``: by any number of
+            quarters, of halves where they are not square. ``colour``: gain and offset of each
             channel by up to this share.
         rng: Source of all randomness.
     """
