@@ -18,7 +18,7 @@ from tasks.candidates.limits import cost_limits
 from tasks.candidates.objectives import Objective
 from tasks.candidates.other_devices import OtherDevice, is_elsewhere, other_devices
 from tasks.candidates.summary import SearchSummary
-from tasks.candidates.volume import Corner, corner_of, volume
+from tasks.candidates.volume import Corner, corner_of, gain, volume
 from tasks.estimate_cost import estimate_file, latency_elsewhere
 from tasks.learning.networks import deployed_graph
 from tasks.learning.problem import open_problem
@@ -164,6 +164,7 @@ def _summary(
         hypervolume=volume(models, goals, corner),
         hypervolume_searched=volume(searched, goals, corner),
         hypervolume_hand_made=volume(hand_made, goals, corner),
+        hypervolume_gain=gain(searched, hand_made, goals, corner),
     )
 
 

@@ -26,6 +26,8 @@ class Selection:
         front: How many of them are on the front.
         hypervolume: See :mod:`tasks.candidates.volume`; None: not said.
         hypervolume_searched, hypervolume_hand_made: Of those found by the search, of baselines.
+        hypervolume_gain: Of the first over the second, as many against as many:
+            :func:`tasks.candidates.volume.gain`.
     """
 
     best: str
@@ -37,6 +39,7 @@ class Selection:
     hypervolume: float | None = None
     hypervolume_searched: float | None = None
     hypervolume_hand_made: float | None = None
+    hypervolume_gain: float | None = None
 
     @staticmethod
     def of(told: Mapping[str, Any], where: str = "a selection") -> Selection:
@@ -61,6 +64,7 @@ class Selection:
             hypervolume=told.get("hypervolume"),
             hypervolume_searched=told.get("hypervolume_searched"),
             hypervolume_hand_made=told.get("hypervolume_hand_made"),
+            hypervolume_gain=told.get("hypervolume_gain"),
         )
 
     @staticmethod
@@ -89,6 +93,7 @@ class Selection:
             "hypervolume": self.hypervolume,
             "hypervolume_searched": self.hypervolume_searched,
             "hypervolume_hand_made": self.hypervolume_hand_made,
+            "hypervolume_gain": self.hypervolume_gain,
         }
 
     def write(self, workspace: Workspace) -> None:

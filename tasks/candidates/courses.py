@@ -97,9 +97,9 @@ def as_many_as_learn(
 ) -> tuple[int, Courses]:
     """How many finalists are trained, and by which courses.
 
-    As many, up to ``finetune.most_finalists``, as have :data:`ENOUGH_EPOCHS` each in the minutes
-    given: then nobody goes on. ``finetune.finalists`` where more of them would not, or where
-    epochs are given.
+    Where ``finetune.finalists`` is a range, as many of it as have :data:`ENOUGH_EPOCHS` each in
+    the minutes given: then nobody goes on. Its lower end where more of them would not have, its
+    upper one where epochs are given.
 
     Args:
         facts: Of the data.
@@ -107,13 +107,16 @@ def as_many_as_learn(
         finetune: See :class:`Courses`.
         speed: See :class:`Courses`.
     """
-    most = finetune.finalists if finetune.epochs is not None else finetune.most_finalists or 0
-    for count in range(most, finetune.finalists, -1):
+    given = finetune.finalists
+    least, most = (given, given) if isinstance(given, int) else given
+    if finetune.epochs is not None:
+        least = most
+    for count in range(most, least, -1):
         alone = finetune.model_copy(update={"rungs": 1})
         courses = Courses(facts, graphs_of(count), alone, speed)
         if courses.first.floating.epochs >= ENOUGH_EPOCHS:
             return count, courses
-    return finetune.finalists, Courses(facts, graphs_of(finetune.finalists), finetune, speed)
+    return least, Courses(facts, graphs_of(least), finetune, speed)
 
 
 def half(count: int) -> int:

@@ -8,7 +8,9 @@ and algorithms, and 0.01 means the same in each of these runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations, islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from spaces.search_support.dominance import hypervolume
 from tasks.candidates.objectives import Objective, Valued, is_cost
 
 Corner = Mapping[str, float]
+_SUBSETS = 5000
+"""Looked at, at most, where many networks are compared with few."""
 
 
 def corner_of(objectives: Sequence[Objective], largest: Mapping[str, Any]) -> dict[str, float]:
@@ -42,3 +46,27 @@ def volume(several: Sequence[Valued], objectives: Sequence[Objective], corner: C
     ]
     table = np.asarray(rows, np.float64).reshape(len(rows), len(used))
     return float(hypervolume(table, np.ones(len(used)))) if used else 0.0
+
+
+def gain(
+    several: Sequence[Valued],
+    others: Sequence[Valued],
+    objectives: Sequence[Objective],
+    corner: Corner,
+) -> float | None:
+    """By how much ``several`` dominate more than as many ``others``; None: one side is empty.
+
+    A front grows with the number of networks. So each side is given the mean volume of its subsets
+    that have as many members as the smaller side: five networks against one are five comparisons
+    of one against one.
+    """
+    count = min(len(several), len(others))
+    if not count:
+        return None
+
+    def mean(side: Sequence[Valued]) -> float:
+        subsets = islice(combinations(side, count), _SUBSETS)
+        found = [volume(subset, objectives, corner) for subset in subsets]
+        return math.fsum(found) / len(found)
+
+    return mean(several) - mean(others)

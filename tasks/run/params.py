@@ -302,11 +302,29 @@ class CostParams(Block):
         return self
 
 
+def _count(value: object) -> int:
+    """A count of at least one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    if value < 1:
+        raise PydanticKnownError("greater_than_equal", {"ge": 1})
+    return value
+
+
+def _counts(value: object) -> int | tuple[int, int]:
+    """A count, or the least and the most."""
+    if not isinstance(value, list | tuple):
+        return _count(value)
+    if len(value) != 2 or _count(value[0]) > _count(value[1]):
+        raise ValueError(f"must be one number or [least, most], but got {short(list(value))}")
+    least, most = value
+    return least if least == most else (least, most)
+
+
 class FinetuneParams(Block):
     """How the best are trained and quantized; None: by :mod:`tasks.learning.recipes`."""
 
-    finalists: Count = 4
-    most_finalists: Count | None = None
+    finalists: Annotated[int | tuple[int, int], PlainValidator(_counts)] = 4
     baselines: Whole = 0
     minutes: Positive = 3.0
     rungs: Literal[1, 2] = 1

@@ -152,7 +152,7 @@ def test_minutes_are_kept_where_the_epochs_follow_from_them(folder: Path) -> Non
 
 
 def test_more_finalists_where_the_minutes_hold_them(folder: Path) -> None:
-    asked = {"finalists": 2, "most_finalists": 6, "baselines": 1, "rungs": 2}
+    asked = {"finalists": [2, 6], "baselines": 1, "rungs": 2}
     few, many = (
         one(
             lines("classification", of_folder(folder), finetune=asked | {"minutes": m}), "finetune"

@@ -100,7 +100,7 @@ def test_half_of_them_is_one_at_least(all_of_them: int, better: int) -> None:
 
 
 def _as_many(**given: Any) -> tuple[int, Courses]:
-    finetune = FinetuneParams(**{"finalists": 3, "most_finalists": 8, "rungs": 2} | given)
+    finetune = FinetuneParams(**{"finalists": (3, 8), "rungs": 2} | given)
     return as_many_as_learn(PICTURES, lambda count: GRAPHS[:1] * count, finetune, 1.0)
 
 
@@ -117,11 +117,12 @@ def test_minutes_for_long_trainings_go_to_more_finalists_first() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [{"most_finalists": None}, {"most_finalists": 2}, {"epochs": 50}, {"minutes": 0.1}]
+    ("given", "asked"),
+    [({"finalists": 3}, 3), ({"finalists": (2, 3), "epochs": 50}, 3), ({"minutes": 0.1}, 3)],
 )
-def test_otherwise_there_are_as_many_as_asked(given: dict[str, Any]) -> None:
+def test_otherwise_there_are_as_many_as_asked(given: dict[str, Any], asked: int) -> None:
     count, courses = _as_many(**{"minutes": 40.0} | given)
-    assert (count, courses.go_on) == (3, 2)
+    assert (count, courses.go_on) == (asked, half(asked))
 
 
 # -- the stage ----------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ def test_more_finalists_are_trained_where_nobody_needs_to_go_on(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.candidates.courses.ENOUGH_EPOCHS", 1)
-    outcome = _run(workspace, 1, most_finalists=8, epochs=None, minutes=0.01)
+    outcome = _run(workspace, 1, finalists=(3, 8), epochs=None, minutes=0.01)
     told = _told(workspace)
     assert set(told) == set(outcome["finalists"]) and len(told) == 3  # as many as there are
     assert {one["epochs"] for one in told.values()} == {1}

@@ -136,6 +136,8 @@ def test_summary_names_the_best_of_all(workspace: Workspace) -> None:
     assert summary["hypervolume_searched"] == pytest.approx(_union(searched))
     hand_made = [row for name, row in FINALISTS.items() if name in HAND_MADE]
     assert summary["hypervolume_hand_made"] == pytest.approx(_union(hand_made))
+    alike = _union(searched) - _union(hand_made)  # two against two
+    assert summary["hypervolume_gain"] == pytest.approx(alike)
 
 
 def test_searched_and_hand_made_are_compared_after_equal_trainings(workspace: Workspace) -> None:
