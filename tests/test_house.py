@@ -201,10 +201,15 @@ def test_the_lock_is_one_that_names_no_host() -> None:
 
 
 def test_everything_locked_has_hashes() -> None:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pins = [line for line in lines if line and line[0] not in " #"]
-    assert len(pins) > 100
-    assert all("==" in line and line.endswith("\\") for line in pins)
+    many, few = (_pins(name) for name in ("requirements.lock", "requirements-gpu.lock"))
+    assert len(many) > 100
+    assert 0 < len(few) < 20 and not set(many) & set(few)
+    assert all("==" in line and line.endswith("\\") for line in many + few)
+
+
+def _pins(name: str) -> list[str]:
+    lines = (ROOT / name).read_text().splitlines()
+    return [line for line in lines if line and line[0] not in " #"]
 
 
 def fastest_seconds(*arguments: str, enough: float = 0.0) -> float:

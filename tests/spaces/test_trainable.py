@@ -35,6 +35,12 @@ def test_onednn_is_on_before_tensorflow_is_imported(name: str) -> None:
     assert _printed(SAID.format(name)) == "False 1"
 
 
+@pytest.mark.parametrize("asked", [{}, {"TF_FORCE_GPU_ALLOW_GROWTH": "false"}])
+def test_a_process_leaves_room_on_a_gpu_unless_told(asked: dict[str, str]) -> None:
+    said = "import os, spaces.trainable; print(os.environ['TF_FORCE_GPU_ALLOW_GROWTH'])"
+    assert _printed(said, **asked) == asked.get("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
+
 def test_who_turns_onednn_off_is_heard() -> None:
     assert _printed(SAID.format("spaces.trainable"), TF_ENABLE_ONEDNN_OPTS="0") == "False 0"
 
