@@ -20,6 +20,7 @@ from spaces.graph import Shape, ShapeError
 from spaces.heads.network_table import Row, input_text, network, table, with_head
 from spaces.menu import load_baselines, load_input_shapes, load_problems, load_space, names_in
 from spaces.notation import read_architecture
+from spaces.sided import sided
 from spaces.size import count_upper_bound, estimated_count
 from spaces.space import SearchSpace, SpaceError
 from spaces.walk import sample
@@ -109,6 +110,7 @@ def _show(options: argparse.Namespace) -> Iterator[str]:
         shape = _input_shape(options.input, space)
     if shape is not None:
         space = space.for_input(shape)
+    space = sided(space)
     chosen = read_architecture(space, options.architecture)
     graph, problem = space.lower(chosen), load_problems(space.name)[0]
     if options.classes is not None:

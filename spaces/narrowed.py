@@ -59,6 +59,11 @@ class NarrowedSpace:
         """Of all its networks, (1, H, W, C)."""
         return self._space.input_shape
 
+    @property
+    def whole(self) -> TrainableSpace:
+        """The space that is narrowed."""
+        return self._space
+
     def domain(self, choice: Choice, decided: Decisions) -> tuple[Value, ...]:
         """What is legal and offered; empty: nothing to decide.
 

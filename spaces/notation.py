@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spaces.menu import load_baselines, load_parser
+from spaces.sided import checked
 from spaces.space import Architecture, SearchSpace, SpaceError, Value
-from spaces.walk import architecture
 
 
 def parse_architecture(space: SearchSpace, text: str) -> Architecture:
@@ -21,7 +21,7 @@ def parse_architecture(space: SearchSpace, text: str) -> Architecture:
     Raises:
         SpaceError: It is none of these, or not in the space.
     """
-    return architecture(space, parser_of(space)(text).values)
+    return checked(space, parser_of(space)(text).values)
 
 
 def parser_of(space: SearchSpace) -> Callable[[str], Architecture]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,6 +145,39 @@ class OpBatch:
             index[at, :end] = [numbers.setdefault(op_row(op), len(numbers)) for op in graph.ops]
             first_input[at, :end], last_reader[at, : end + 1] = uses(graph)
         return OpBatch(OpColumns.of(numbers), index, live, last_reader, first_input)
+
+    @staticmethod
+    def joined(parts: Iterable[tuple[OpBatch, Sequence[int]]]) -> OpBatch:
+        """Batches as one, each graph in the row that is given for it; an op may be there twice.
+
+        The rows of all parts together are 0, 1, 2, ...
+        """
+        found = list(parts)
+        places = np.concatenate([rows for _, rows in found])
+        length = max(batch.live.shape[1] for batch, _ in found)
+        padded, distinct = [], found[0][0].distinct
+        for number, (batch, _) in enumerate(found):
+            offset = 0 if not number else len(distinct.kind)
+            distinct = distinct.joined(batch.distinct) if number else distinct
+            padded.append(batch.padded(length, offset))
+        back = np.argsort(places)
+        columns = (np.concatenate(column)[back] for column in zip(*padded, strict=True))
+        return OpBatch(distinct, *columns)
+
+    def padded(self, length: int, offset: int) -> tuple[IntArray, BoolArray, IntArray, IntArray]:
+        """``index``, ``live``, ``last_reader`` and ``first_input`` with so many slots.
+
+        ``offset``: where the table of ops begins in a longer one.
+        """
+        count, width = self.live.shape
+        more = ((0, 0), (0, length - width))
+        unread = np.tile(np.arange(width, length), (count, 1))
+        return (
+            np.pad(np.where(self.live, self.index + offset, 0), more),
+            np.pad(self.live, more),
+            np.concatenate([self.last_reader, unread], axis=1),
+            np.pad(self.first_input, more),
+        )
 
     def rows(self, which: slice | IntArray) -> OpBatch:
         """The graphs of these rows; the table of ops stays whole."""

@@ -29,7 +29,7 @@ PATIENCE = 8
 """Coarse changes in a row that leave the front as it is, before fine ones are made."""
 INFEASIBLE_STEPS = 100
 """Neighbours of one member refused by the constraint, before the next member is tried."""
-SIZES = ("channels", "width", "filters", "layers", "depth", "repeats")
+SIZES = ("channels", "width", "filters", "layers", "depth", "repeats", "side")
 """How names of choices end, or begin after their last slash, that say how large a network is."""
 ABSENT = "skip"
 """A value that takes a block out of the network: a matter of depth, whichever choice has it."""
