@@ -18,8 +18,8 @@ import numpy as np
 from hw.text import table
 from spaces.graph import OpGraph
 from spaces.menu import load_baselines
-from spaces.narrowed import offered
 from spaces.search_support.dominance import is_on_front
+from spaces.sided import offered, parted
 from spaces.size import estimated_count
 from spaces.space import Architecture
 from spaces.walk import sample
@@ -125,7 +125,9 @@ class _Ahead:
         cost = self.params.cost
         space, device = self.params.space.name, Path(cost.device).stem
         count, _ = estimated_count(self.coster.space)
-        narrow = ", narrowed by space.choices" if self.params.space.choices else ""
+        sides, rest = parted(self.params.space.offers)
+        narrow = f", of pictures at {len(sides)} sizes" if len(sides) > 1 else ""
+        narrow += ", narrowed by space.choices" if rest or len(sides) == 1 else ""
         others = other_devices(cost)
         device += "".join(f" and {one.name}" for one in others)
         yield (

@@ -16,6 +16,7 @@ from hw.cost_model import CostModelError, load_cost_model
 from hw.device import load_device
 from hw.protocols import CostModel
 from spaces.menu import load_space
+from spaces.sided import sided
 from spaces.space import SearchSpace
 from tasks.candidates.architecture_table import (
     Table,
@@ -69,7 +70,7 @@ def run(
         ShapeError: Too few classes.
     """
     _check_target(source, target)
-    space = load_space(space_name)
+    space = sided(load_space(space_name))
     model = load_cost_model(method, load_device(device))
     table = read_table(source)
     head = default_classes(space) if classes is None else classes

@@ -9,7 +9,7 @@ import numpy as np
 
 from hw.columns import FloatArray
 from hw.cost_model import OWN
-from spaces.walk import architecture
+from spaces.sided import checked
 from tasks.candidates.candidate import Candidate, read_candidates
 from tasks.candidates.carried import Carried, carried, on_front
 from tasks.candidates.coster import Coster
@@ -100,7 +100,7 @@ def _latencies(
     """Of the candidates' graphs."""
     manifest = DataManifest.read(workspace)
     coster = Coster(space.name, manifest, CostParams(device=device), problem)
-    points = [architecture(coster.space, one.architecture) for one in records]
+    points = [checked(coster.space, one.architecture) for one in records]
     if not points:
         return np.zeros(0)
     return coster.columns(points, ("latency_ms",))["latency_ms"]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, final
 
 from spaces.graph import OpGraph
-from spaces.walk import architecture
+from spaces.sided import checked
 from tasks.candidates import objectives
 from tasks.candidates.board import Board
 from tasks.candidates.candidate import Candidate, read_candidates
@@ -206,7 +206,7 @@ def _graphs(
     """The whole network of each."""
     opened = open_problem(problem, workspace)
     sized_space = sized(space.name, DataManifest.read(workspace))
-    points = [architecture(sized_space, one.architecture) for one in chosen]
+    points = [checked(sized_space, one.architecture) for one in chosen]
     return [opened.complete(sized_space.lower(point)) for point in points]
 
 

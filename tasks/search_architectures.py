@@ -15,7 +15,7 @@ import numpy as np
 
 from spaces.graph import OpGraph
 from spaces.menu import load_algorithm, load_baselines
-from spaces.narrowed import offered
+from spaces.sided import offered
 from spaces.space import Architecture, Exhausted, FloatArray, SearchAlgorithm, Trial
 from tasks.candidates import gate, objectives
 from tasks.candidates.board import Board

@@ -18,8 +18,8 @@ from typing import Any
 from hw.device import load_device
 from hw.family import family_of
 from spaces.graph import OpGraph
+from spaces.sided import checked
 from spaces.space import Architecture
-from spaces.walk import architecture
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.courses import Course
 from tasks.candidates.finalist import Finalist
@@ -224,7 +224,7 @@ class Trainer:
         self._export(candidate, point, model, graph, course.quantized, after, score, epochs)
 
     def _network_of(self, candidate: Candidate) -> tuple[Architecture, OpGraph]:
-        point = architecture(self._space, candidate.architecture)
+        point = checked(self._space, candidate.architecture)
         return point, self._problem.complete(self._space.lower(point))
 
     def _slice(self, point: Architecture) -> Any:

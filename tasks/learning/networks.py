@@ -8,6 +8,7 @@ from typing import Any
 from spaces.graph import OpGraph
 from spaces.menu import load_trainable
 from spaces.narrowed import Offers, narrowed
+from spaces.sided import parted, sided
 from spaces.space import Architecture, SearchSpace, SpaceError, TrainableSpace
 from tasks.learning.protocols import Head
 from tasks.run.manifest import DataManifest
@@ -17,11 +18,15 @@ from tasks.run.workspace import read_json
 def sized(name: str, manifest: DataManifest, choices: Offers | None = None) -> TrainableSpace:
     """A space for the data of a manifest, narrowed to ``choices``.
 
+    Of pictures it can build an architecture at the side that it has decided, whether or not
+    ``choices`` offers sides: see :mod:`spaces.sided`.
+
     Raises:
         SpaceError: There is no such space, its networks share no weights, or see
-            :class:`spaces.narrowed.NarrowedSpace`.
+            :class:`spaces.narrowed.NarrowedSpace` and :class:`spaces.sided.SidedSpace`.
     """
-    return narrowed(fitted(load_trainable(name), manifest), choices or {})
+    sides, rest = parted(choices or {})
+    return sided(narrowed(fitted(load_trainable(name), manifest), rest), sides)
 
 
 def fitted(space: Any, manifest: DataManifest) -> Any:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spaces.graph import OpGraph
+from spaces.sided import checked
 from spaces.space import TrainableSpace
-from spaces.walk import architecture
 from tasks.learning import foreign_network, sentences
 from tasks.learning.foreign_network import ForeignNetwork, ForeignNetworkError, Slot
 from tasks.learning.interpreter import quantize
@@ -250,7 +250,7 @@ class FinalistTeacher:
 
         values = {k: v for k, v in read_json(folder / "architecture.json").items() if k != "space"}
         self._problem = problem
-        self._graph = problem.complete(space.lower(architecture(space, values)))
+        self._graph = problem.complete(space.lower(checked(space, values)))
         model = build_model(self._graph, outputs=problem.trained)
         set_weights(model, read_npz(folder / "weights.npz"))
 

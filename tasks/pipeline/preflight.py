@@ -7,8 +7,9 @@ import numpy as np
 from hw.cost_model import load_cost_model
 from hw.device import load_device
 from spaces.menu import load_algorithm, load_baselines, load_trainable
-from spaces.narrowed import narrowed, offered
-from spaces.space import SpaceError
+from spaces.narrowed import narrowed
+from spaces.sided import SIDE, SidedSpace, offered, parted, sided
+from spaces.space import Architecture, SpaceError, TrainableSpace
 from tasks.candidates import objectives
 from tasks.candidates.coster import Coster
 from tasks.candidates.evaluator import AUTO, EvaluatorError, load_evaluator
@@ -33,6 +34,7 @@ def check(params: Params) -> None:
     load_problem(params.problem.name)
     check_format(params.data.format, params.problem.name)
     check_space(params.space, params.problem.name)
+    check_sides(params)
     load_algorithm(params.search.algorithm)
     check_evaluator(params)
     start_from.check(params.supernet)
@@ -109,11 +111,41 @@ def check_space(wanted: SpaceParams, problem: str) -> None:
         SpaceError: The message lists those that do.
     """
     space, fit = wanted.name, spaces_for(problem)
-    narrowed(load_trainable(space), wanted.offers)
+    narrowed(load_trainable(space), parted(wanted.offers)[1])
     if space not in fit:
         raise SpaceError(
             f"space.name must name a space for {problem} ({', '.join(fit)}), but got {space!r}."
         )
+
+
+def check_sides(params: Params) -> None:
+    """Refuse sides of pictures that cannot be searched, and a supernet beside them.
+
+    Raises:
+        SpaceError: A side is too small or too large, inputs are no pictures, or something is
+            asked for that shares weights.
+    """
+    sides, _ = parted(params.space.offers)
+    if not sides:
+        return
+    space = load_trainable(params.space.name)
+    if len(space.input_shape) == 4:
+        space = space.for_input((1, *params.data.size, space.input_shape[3]))
+    sided(space, sides)
+    sharing = {
+        f"supernet.steps: {params.supernet.steps}": params.supernet.steps > 0,
+        f"supernet.start_from: {params.supernet.start_from}": params.supernet.start_from,
+        f"search.evaluator: {params.search.evaluator}": params.search.evaluator
+        in ("shared", "sliced"),
+        "finetune.start: slice": params.finetune.start == "slice",
+    }
+    for setting, asked in sharing.items():
+        if asked:
+            raise SpaceError(
+                f"space.choices: {SIDE} must be searched without a supernet, whose weights are "
+                f"trained at one size, but got {setting}. Set supernet.steps to 0, start_from to "
+                f"null, evaluator and start to auto, or leave {SIDE} out."
+            )
 
 
 def check_target(params: Params, workspace: Workspace) -> None:
@@ -129,7 +161,8 @@ def check_target(params: Params, workspace: Workspace) -> None:
     manifest = DataManifest.read(workspace)
     problem = open_problem(params.problem, workspace)
     coster = Coster(params.space.name, manifest, params.cost, problem, params.space.offers)
-    coster.costs(coster.space.largest())
+    for point in _largest(coster.space):
+        coster.costs(point)
     check_teacher(params, coster, problem, workspace)
     if not coster.asked:
         return
@@ -143,6 +176,12 @@ def check_target(params: Params, workspace: Workspace) -> None:
         coster.within(),
         known,
     ).ask()
+
+
+def _largest(space: TrainableSpace) -> tuple[Architecture, ...]:
+    """The largest architecture at each side that its pictures may have."""
+    largest = space.largest()
+    return space.at_sides(largest) if isinstance(space, SidedSpace) else (largest,)
 
 
 def check_teacher(params: Params, coster: Coster, problem: Problem, workspace: Workspace) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import classification as heads
 from tasks.learning import augment, categories
-from tasks.learning.pixels import normalise
+from tasks.learning.pixels import fed
 from tasks.learning.protocols import Arrays, Metric, Outputs, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, label_picture
 from tasks.run.params import AugmentParams, Block
@@ -63,8 +63,8 @@ class Classification:
         return augment.mixed(augment.pictures(dict(arrays), params, rng), params.mix, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """Pixels in [-1, 1]."""
-        return {"input": normalise(arrays["images"])}
+        """Pixels in [-1, 1], of the network's size."""
+        return {"input": fed(arrays["images"], graph)}
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """``labels`` int32 [n]; of mixed pictures ``others`` [n] and ``kept`` float32 [n]."""

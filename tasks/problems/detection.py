@@ -14,7 +14,7 @@ from spaces.graph import Op, OpGraph, Shape
 from spaces.heads.ssd import ssd
 from tasks.learning import anchors, augment
 from tasks.learning.detections import Detections, Truth, coco_metrics, non_max_suppression
-from tasks.learning.pixels import normalise
+from tasks.learning.pixels import fed
 from tasks.learning.protocols import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, draw_boxes, legend
 from tasks.run.params import AugmentParams, Block, Count
@@ -72,19 +72,21 @@ class Detection:
         """[A, 4] of a network, in the order of its outputs; by the boxes of train."""
         predictors = [op for op in graph.ops if op.name.endswith("/boxes/predict")]
         sizes = tuple((op.output_shape[1], op.output_shape[2]) for op in predictors)
-        if sizes not in self._memo:
-            self._memo[sizes] = anchors.anchors(self._shapes(graph, len(sizes)), sizes)
-        made: NDArray[np.float32] = self._memo[sizes]
+        key = (graph.input_shape, sizes)
+        if key not in self._memo:
+            self._memo[key] = anchors.anchors(self._shapes(graph, len(sizes)), sizes)
+        made: NDArray[np.float32] = self._memo[key]
         return made
 
     def _shapes(self, graph: OpGraph, levels: int) -> Any:
-        if levels not in self._memo:
+        key = (graph.input_shape, levels)
+        if key not in self._memo:
             train = self.setting.train()
             real = (train["labels"] >= 0) & ~train["crowd"]
             size = (graph.input_shape[1], graph.input_shape[2])
             counts = [self.setting.options.anchors] * levels
-            self._memo[levels] = anchors.anchor_shapes(train["boxes"][real], size, counts)
-        return self._memo[levels]
+            self._memo[key] = anchors.anchor_shapes(train["boxes"][real], size, counts)
+        return self._memo[key]
 
     def augment(
         self, arrays: Arrays, params: AugmentParams, rng: np.random.Generator
@@ -93,8 +95,8 @@ class Detection:
         return augment.pictures(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """Pixels in [-1, 1]."""
-        return {"input": normalise(arrays["images"])}
+        """Pixels in [-1, 1], of the network's size."""
+        return {"input": fed(arrays["images"], graph)}
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """``labels`` int32 [n, A], ``boxes`` float32 [n, A, 4]: :mod:`tasks.learning.anchors`."""

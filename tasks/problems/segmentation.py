@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from spaces.graph import Op, OpBatch, OpGraph, Shape
 from spaces.heads import segmentation as segmentation_head
 from tasks.learning import augment, categories
-from tasks.learning.pixels import normalise
+from tasks.learning.pixels import fed
 from tasks.learning.protocols import Arrays, Metric, Outputs, ProblemError, Setting, Tensor
 from tasks.learning.samples import Panel, Sample, label_picture, legend, paint_mask
 from tasks.run.params import AugmentParams, Block, Count
@@ -54,12 +54,15 @@ class Segmentation:
         return math.log(len(self.setting.classes)) + 1.0
 
     def complete(self, backbone: OpGraph) -> OpGraph:
-        """Scores of classes and the map of labels, by ``problem.finalize``."""
-        options = self.setting.options
+        """Scores of classes and the map of labels, by ``problem.finalize``.
+
+        Labels are of the size of the masks, whatever size of pictures the network reads.
+        """
+        options, shape = self.setting.options, self.setting.input_shape
         return segmentation_head.segmentation(
             backbone,
             len(self.setting.classes),
-            (backbone.input_shape[1], backbone.input_shape[2]),
+            (shape[1], shape[2]),
             options.finalize,
             options.argmax_side,
         )
@@ -86,8 +89,8 @@ class Segmentation:
         return augment.pictures(dict(arrays), params, rng)
 
     def inputs(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
-        """Pixels in [-1, 1]."""
-        return {"input": normalise(arrays["images"])}
+        """Pixels in [-1, 1], of the network's size."""
+        return {"input": fed(arrays["images"], graph)}
 
     def targets(self, arrays: Arrays, graph: OpGraph) -> dict[str, NDArray[Any]]:
         """``masks`` int32 [n, H, W]."""

@@ -104,7 +104,7 @@ def opened(name: str, params: Params, profile: str | None, workspace: Workspace)
 
 def reading_of(one: Finalist) -> dict[str, Any]:
     """What an example needs to know of inputs and outputs, by problem."""
-    shape, name = one.manifest.input_shape, one.problem.name
+    shape, name = one.graph.input_shape, one.problem.name
     own = one.problem.setting.options
     options = {key: getattr(own, key) for key in _OPTIONS.get(name, ())}
     words = {"example": _EXAMPLES.get(name, "picture.jpg"), **options}
