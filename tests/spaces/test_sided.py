@@ -172,3 +172,16 @@ def test_sides_that_bend_the_proportions_are_refused() -> None:
     point = Architecture.of(SPACE.name, {**SPACE.smallest().values, SIDE: "32"})
     with pytest.raises(SpaceError, match="must be a whole number of pixels, but got '32'"):
         sided(SPACE).lower(point)
+
+
+def test_local_search_tries_a_network_at_the_other_sides_first() -> None:
+    space = SidedSpace(SPACE, SIDES)
+    begun = space.largest()
+    search = load_algorithm("local_search")(
+        space, np.random.default_rng(0), ("a",), initial=[begun]
+    )
+    search.tell(search.ask(), {"a": 0.0})
+    asked = [search.ask().architecture for _ in range(3)]
+    assert {_unsided(point) for point in asked[:2]} == {_unsided(begun)}
+    assert {point.values[SIDE] for point in asked[:2]} == {24, 32}
+    assert asked[2].values[SIDE] == 48 and _unsided(asked[2]) != _unsided(begun)
