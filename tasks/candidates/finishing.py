@@ -182,17 +182,12 @@ class Trainer:
     def begin(self, candidate: Candidate, progress: Progress) -> float:
         """The first course in floating point; its weights and score are kept."""
         from spaces.trainable.keras_model import get_weights
-        from tasks.learning.quantization import deployed_outputs
 
         point, graph = self._network_of(candidate)
         floating = self._first.floating
         model = self._built(graph, floating, self._slice(point))
         self._fit(model, graph, f"{point.id}-float", floating, progress)
-        held = load_split(self._workspace, "validation")
-        outputs = deployed_outputs(
-            self._network(model, graph), inputs_in_batches(self._problem, held, graph)
-        )
-        score = self._problem.score(outputs, held, graph)[self._problem.metric.name]
+        score = self._score(model, graph)
         folder = begun(self._workspace, candidate)
         folder.mkdir(parents=True, exist_ok=True)
         write_npz(folder / "weights.npz", get_weights(model))
@@ -205,8 +200,10 @@ class Trainer:
         """Train, quantize, export and score one candidate; its folder appears when all is done.
 
         One that has begun is not trained again, unless there is a ``longer`` course: then it goes
-        on with that.
+        on with that, and keeps the better of what both have left.
         """
+        from spaces.trainable.keras_model import set_weights
+
         point, graph = self._network_of(candidate)
         course = longer or self._first
         score = first_score(self._workspace, candidate)
@@ -220,8 +217,24 @@ class Trainer:
             name = f"{point.id}-{'float' if longer is None else 'longer'}"
             self._fit(model, graph, name, course.floating, progress)
             trained = course.floating.recipe.steps
+        if longer is not None and score is not None and not self._beats(model, graph, score):
+            set_weights(model, weights)  # it knows its samples by heart now
+            course, epochs = self._first, self._first.floating.epochs
         after = _Offset(progress, trained)
         self._export(candidate, point, model, graph, course.quantized, after, score, epochs)
+
+    def _score(self, model: Any, graph: OpGraph) -> float:
+        """The metric on validation, in floating point."""
+        from tasks.learning.quantization import deployed_outputs
+
+        held = load_split(self._workspace, "validation")
+        given = inputs_in_batches(self._problem, held, graph)
+        outputs = deployed_outputs(self._network(model, graph), given)
+        return float(self._problem.score(outputs, held, graph)[self._problem.metric.name])
+
+    def _beats(self, model: Any, graph: OpGraph, score: float) -> bool:
+        found, goal = self._score(model, graph), self._problem.metric.goal
+        return found > score if goal == "max" else found < score
 
     def _network_of(self, candidate: Candidate) -> tuple[Architecture, OpGraph]:
         point = checked(self._space, candidate.architecture)

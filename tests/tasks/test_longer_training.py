@@ -186,7 +186,22 @@ def _scores(monkeypatch: pytest.MonkeyPatch, by_id: dict[str, float]) -> dict[st
         return by_id[candidate.id]
 
     monkeypatch.setattr(finishing.Trainer, "begin", noted)
+    monkeypatch.setattr(finishing.Trainer, "_score", lambda *_: 1.0)  # going on wins
     return begun
+
+
+def test_who_goes_on_and_is_no_better_keeps_what_it_was(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [one["id"] for one in read_json(workspace.search / "candidates.json")]
+    begun = _scores(monkeypatch, dict(zip(ids, (0.3, 0.2, 0.9), strict=True)))
+    monkeypatch.setattr(finishing.Trainer, "_score", lambda *_: 0.9)
+    outcome, told = _run(workspace), _told(workspace)
+    assert set(outcome["longer_training"]) == {ids[0], ids[2]}
+    assert [told[name]["epochs"] for name in ids] == [3, 1, 1]
+    for name in ids[1:]:
+        weights = read_npz(workspace.finalists / name / "weights.npz")
+        assert all(np.array_equal(weights[key], value) for key, value in begun[name].items())
 
 
 def test_the_better_half_has_trained_longer(
