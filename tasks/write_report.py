@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from spaces.graph import OpGraph
+from spaces.sided import SIDE
 from tasks import estimate_elsewhere
 from tasks import report as report_page
 from tasks.candidates import gate
@@ -247,6 +248,7 @@ def _finalist(
 ) -> report_page.Finalist:
     path = workspace.finalists / model.id / FILE
     graph = _graph(model.id, problem, workspace)
+    height_and_width = (graph.input_shape[1], graph.input_shape[-2])
     return report_page.Finalist(
         id=model.id,
         name=model.finalist.name or model.id[:6],  # as MLflow shows it
@@ -262,6 +264,7 @@ def _finalist(
         more=tested["more"],
         equal_score=model.finalist.equal_score,
         epochs=model.finalist.epochs,
+        input_size=height_and_width if SIDE in model.architecture else None,
     )
 
 

@@ -84,6 +84,9 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
     name = [tag("a", one.name, href=f"#finalist-{index}"), " ", star]
     if one.is_baseline:
         name.append(tag("span", "baseline", class_="badge", title="designed by people"))
+    if one.input_size is not None:
+        title = "height and width of the pictures that it takes, pixels"
+        name.append(tag("span", _sides(one.input_size), class_="badge", title=title))
     if _trained_longer(one, data):
         title = f"{one.epochs} epochs; it was among the better half after the first training"
         name.append(tag("span", "trained longer", class_="badge", title=title))
@@ -106,6 +109,10 @@ def _row(index: int, one: Finalist, data: ReportData, span: tuple[float, float])
         _cell(streamed, cost.streamed_bytes),
     ]
     return tag("tr", *cells)
+
+
+def _sides(input_size: tuple[int, int]) -> str:
+    return f"{input_size[0]}\u00d7{input_size[1]} px"
 
 
 def _trained_longer(one: Finalist, data: ReportData) -> bool:
@@ -237,6 +244,7 @@ def _swatch(kind: str) -> Html:
 def _article(index: int, one: Finalist, scale: Scale, data: ReportData) -> Html:
     cost = one.cost
     facts = (
+        *([] if one.input_size is None else [f"pictures of {_sides(one.input_size)}"]),
         f"{percent(one.score_int8)} {data.metric.label} int8",
         f"{number(cost.latency_ms)} ms",
         f"{count(cost.macs)} MACs",

@@ -90,8 +90,8 @@ def _index(name: str, architecture: Mapping[str, object], seen: dict[str, int]) 
 
 
 def _natural(name: str) -> list[tuple[int, int | str]]:
-    """Stem first, top last, stages and blocks by number."""
-    first = {"stem": 0, "top": 2, "head": 2}.get(name.partition("/")[0], 1)
+    """Input and stem first, top last, stages and blocks by number."""
+    first = {"input": 0, "stem": 0, "top": 2, "head": 2}.get(name.partition("/")[0], 1)
     pieces = "".join(c if c.isdigit() else f"\0{c}\0" for c in name).split("\0")
     numbers: list[tuple[int, int | str]] = [
         (0, int(piece)) if piece.isdecimal() and piece.isascii() else (1, piece)

@@ -73,6 +73,7 @@ class Finalist:
         equal_score: The metric on validation in floating point after the training that all have
             had, where the better half went on; None: all are trained alike.
         epochs: Passes over train in floating point; None: not said.
+        input_size: Height and width of its pictures, where that was a decision; else None.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Finalist:
     more: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     equal_score: float | None = None
     epochs: int | None = None
+    input_size: tuple[int, int] | None = None
 
     @property
     def compared(self) -> float | None:
