@@ -17,8 +17,9 @@ from tasks.candidates.coster import Coster
 from tasks.candidates.records import ScoreStore
 from tasks.data.arrays import load_split
 from tasks.learning.first_filters import FirstFilters, components
-from tasks.learning.interpreter import score_file, signature_of
-from tasks.learning.networks import deployed_graph
+from tasks.learning.inputs import inputs_in_batches
+from tasks.learning.interpreter import predict_batches, score_file, signature_of
+from tasks.learning.networks import deployed_graph, sized
 from tasks.learning.pixels import scaled
 from tasks.learning.problem import load_problem, open_problem
 from tasks.pipeline import preflight
@@ -26,13 +27,12 @@ from tasks.run import workers
 from tasks.run.manifest import DataManifest
 from tasks.run.params import Params
 from tasks.run.progress import SilentProgress
-from tasks.run.workspace import Workspace, read_json, write_json
+from tasks.run.workspace import Workspace, read_json, read_npz, write_json
 from tasks.shipping.card import Licence
 from tests.prepared import prepared
 from tests.samples import SMALL, opened, samples, small_space
 
 SIDES = {"classification": (8, 16), "segmentation": (16, 32), "detection": (32, 64)}
-SLOW = {"segmentation", "detection"}
 
 pytestmark = pytest.mark.usefixtures("tensorflow")
 problems = pytest.mark.parametrize("name", SIDES)
@@ -84,17 +84,13 @@ def _run(name: str, base: Path, patch: pytest.MonkeyPatch) -> tuple[Params, Work
     return p, workspace
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW), id=name) for name in SIDES],
-)
+@problems
+@pytest.mark.slow
 def test_a_finalist_of_a_smaller_side_takes_smaller_pictures(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from spaces.trainable.keras_model import build_model, set_weights
-    from tasks.learning.inputs import inputs_in_batches
     from tasks.learning.quantization import Network, deployed_outputs
-    from tasks.run.workspace import read_npz
 
     params, workspace = _run(name, tmp_path, monkeypatch)
     problem, manifest = open_problem(params.problem, workspace), DataManifest.read(workspace)
@@ -127,6 +123,31 @@ def test_a_finalist_of_a_smaller_side_takes_smaller_pictures(
     assert (card["reading"]["height"], card["reading"]["width"]) == wanted[1:3]
     assert card["data"]["input_shape"] == list(shape)
     assert card["made"]["architecture"][SIDE] == least
+
+
+def test_files_of_a_smaller_side_say_what_the_network_says(tmp_path: Path) -> None:
+    from spaces.trainable.keras_model import build_model
+    from tasks.learning.quantization import (
+        Network,
+        deployed_outputs,
+        export_float,
+        export_post_training,
+    )
+
+    params, workspace = _params("classification"), prepared("classification", tmp_path)
+    space = sized(params.space.name, DataManifest.read(workspace), params.space.offers)
+    problem = open_problem(params.problem, workspace)
+    graph = problem.complete(space.lower(space.smallest()))
+    network = Network(build_model(graph), graph, problem.trained, problem.deployed)
+    held = load_split(workspace, "validation")
+    (expected,) = deployed_outputs(network, inputs_in_batches(problem, held, graph))
+    files = export_float(network), export_post_training(network, problem.inputs(held, graph))
+    for file, off in zip(files, (1e-5, 0.05), strict=True):
+        assert tuple(signature_of(file).inputs["input"]["shape"]) == (1, 8, 8, 3)
+        batches = inputs_in_batches(problem, held, graph)
+        (found,) = predict_batches(file, batches, problem.deployed)
+        np.testing.assert_allclose(found, expected, atol=off)
+        assert set(score_file(problem, file, held, graph)) == {"top1"}
 
 
 @problems
