@@ -108,7 +108,7 @@ def run(
     progress.finish()
     if fresh and speed is not None:
         went = {name: further[name] for name in sorted(gone_on)}
-        _tell_speed(time.monotonic() - began, named, courses.first, went, speed)
+        _tell_speed(time.monotonic() - began, named, courses.first, went, speed, courses.most)
     first = courses.first
     return {
         "finalists": [one.id for one in chosen],
@@ -242,6 +242,7 @@ def _tell_speed(
     first: Course,
     gone_on: Mapping[str, Course],
     reckoned: float,
+    most: int,
 ) -> None:
     """Say so, where this machine leaves most of the minutes that it was given unused."""
     plan = first.floating
@@ -251,7 +252,7 @@ def _tell_speed(
         more = recipes.WITH_QAT * course.floating.recipe.steps
         nominal += training_seconds([graphs[name]], more, plan.batch_size)
     speed = nominal / took
-    if speed > WORTH_TELLING * reckoned and plan.epochs < recipes.MOST_EPOCHS:
+    if speed > WORTH_TELLING * reckoned and plan.epochs < most:
         print(
             f"finetune: this machine is {speed:.1f} times as fast as the one that minutes are "
             f"counted on; runtime.speed={speed:.1f} trains so much longer in the minutes given",

@@ -38,13 +38,19 @@ class Courses:
 
     The first is the same for all, so that they can be compared. Those that go on have half of the
     minutes, each as much of them as the others: side by side none waits for another, and small
-    networks, of which an epoch is short, have more epochs.
+    networks, of which an epoch is short, have more epochs. Nobody goes on where the first is as
+    long as any is of use.
 
     Args:
         facts: Of the data.
         graphs: Of all finalists.
         finetune: Minutes or epochs, and what else is set.
         speed: Of this machine, in nominal ones; None where epochs are given.
+
+    Attributes:
+        most: Epochs of use: :func:`tasks.learning.recipes.most_epochs`.
+        go_on: How many have the longer training.
+        first: What all have.
     """
 
     def __init__(
@@ -56,12 +62,14 @@ class Courses:
     ) -> None:
         self._facts, self._finetune, self._speed = facts, finetune, speed or 1.0
         self._size = finetune.batch_size or recipes.batch_size(facts)
-        self.go_on = half(len(graphs)) if finetune.rungs > 1 else 0
+        self.most = recipes.most_epochs(facts, self._size)
         self._minutes = self._share(graphs) * finetune.minutes / recipes.WITH_QAT / finetune.rungs
         epochs = finetune.epochs  # 0 is a number, too
         if epochs is None:
             epochs = self._within(self._minutes, graphs)
         self.first = self._course(recipes.plan(facts, finetune, epochs))
+        enough = finetune.epochs is None and epochs >= self.most
+        self.go_on = half(len(graphs)) if finetune.rungs > 1 and not enough else 0
 
     def longer(self, graph: OpGraph) -> Course:
         """What one of those that go on has after the first."""
@@ -85,8 +93,7 @@ class Courses:
 
     def _within(self, minutes: float, graphs: Sequence[OpGraph]) -> int:
         per_epoch = max(1, self._facts.items // self._size)
-        most = recipes.MOST_EPOCHS
-        return epochs_within(minutes, graphs, per_epoch, self._size, most, self._speed)
+        return epochs_within(minutes, graphs, per_epoch, self._size, self.most, self._speed)
 
 
 def as_many_as_learn(
@@ -98,8 +105,8 @@ def as_many_as_learn(
     """How many finalists are trained, and by which courses.
 
     Where ``finetune.finalists`` is a range, as many of it as have :data:`ENOUGH_EPOCHS` each in
-    the minutes given: then nobody goes on. Its lower end where more of them would not have, its
-    upper one where epochs are given.
+    the minutes given, or as many as are of use: then nobody goes on. Its lower end where more of
+    them would not have, its upper one where epochs are given.
 
     Args:
         facts: Of the data.
@@ -114,7 +121,7 @@ def as_many_as_learn(
     for count in range(most, least, -1):
         alone = finetune.model_copy(update={"rungs": 1})
         courses = Courses(facts, graphs_of(count), alone, speed)
-        if courses.first.floating.epochs >= ENOUGH_EPOCHS:
+        if courses.first.floating.epochs >= min(ENOUGH_EPOCHS, courses.most):
             return count, courses
     return least, Courses(facts, graphs_of(least), finetune, speed)
 

@@ -56,9 +56,10 @@ class Rungs:
             return most, params.epochs or 1
         rng = np.random.default_rng([params.seed, 11])
         drawn = [coster.graph(sample(coster.space, rng)) for _ in range(DRAWN)]
-        least = min(MOST_EPOCHS, math.ceil(LEAST_STEPS / self._steps_per_epoch))
+        useful = min(MOST_EPOCHS, self._useful)
+        least = min(useful, math.ceil(LEAST_STEPS / self._steps_per_epoch))
         for count in range(most, 0, -1):
-            epochs = self._affordable(len(drawn) / count, drawn, MOST_EPOCHS)
+            epochs = self._affordable(len(drawn) / count, drawn, useful)
             if epochs >= least or count <= LEAST_CANDIDATES:
                 break
         return count, epochs
@@ -81,7 +82,7 @@ class Rungs:
         if self.params.epochs is not None:
             return self.params.epochs * times
         share = len(graphs) / self.trained(rung, candidates)
-        return self._affordable(share, graphs, MOST_EPOCHS * times)
+        return self._affordable(share, graphs, min(self._useful, MOST_EPOCHS * times))
 
     def _affordable(self, share: float, graphs: Sequence[OpGraph], most: int) -> int:
         """Epochs that fit into a ``share`` of a rung's minutes."""
@@ -89,6 +90,11 @@ class Rungs:
         size = recipes.batch_size(self.facts)
         speed = self.speed or 1.0
         return epochs_within(minutes, graphs, self._steps_per_epoch, size, most, speed)
+
+    @property
+    def _useful(self) -> int:
+        """Epochs beyond which a network learns no more."""
+        return recipes.most_epochs(self.facts, recipes.batch_size(self.facts))
 
     @property
     def _steps_per_epoch(self) -> int:

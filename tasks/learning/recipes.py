@@ -47,6 +47,10 @@ TEACHER_STEP = 1 / 3
 """What a teacher's outputs on a batch take, of a training step of the same network."""
 MOST_EPOCHS = 120
 """Of a finalist: beyond it small data sets only wear out."""
+MOST_TEXT_EPOCHS, TEXT_STEPS = 10, 1000
+"""Texts are soon known by heart: four networks that had 92.8 to 93.1 % on 14,997 sentences after 8
+epochs had 92.1 to 92.5 after 30, and two of them 91.6 and 91.3 after 111 and 116; on questions F1
+is 98.3 after 8, 97.9 after 16. Few texts may be seen more often, until so many steps are done."""
 AUGMENTED_EPOCHS, ZOOMED_EPOCHS = 8, 24
 """From so many epochs on pictures are shifted, and zoomed and coloured as well. Below that a
 network has not seen enough of the pictures as they are (cifar10, 4 epochs: 57 % without shifts,
@@ -132,6 +136,18 @@ def batch_size(facts: Facts) -> int:
     while size > 16 and facts.items < 24 * size:
         size //= 2
     return min(size, facts.items)
+
+
+def most_epochs(facts: Facts, size: int) -> int:
+    """Passes over train, in batches of ``size``, beyond which a network learns no more.
+
+    >>> [most_epochs(Facts(True, True, n, 0, False), 64) for n in (640, 6400, 64000)]
+    [100, 10, 10]
+    """
+    if not facts.texts:
+        return MOST_EPOCHS
+    steps = max(1, facts.items // min(size, facts.items))
+    return min(MOST_EPOCHS, max(MOST_TEXT_EPOCHS, -(-TEXT_STEPS // steps)))
 
 
 def augmentation(facts: Facts, epochs: int) -> AugmentParams:

@@ -118,11 +118,24 @@ def test_minutes_for_long_trainings_go_to_more_finalists_first() -> None:
 
 @pytest.mark.parametrize(
     ("given", "asked"),
-    [({"finalists": 3}, 3), ({"finalists": (2, 3), "epochs": 50}, 3), ({"minutes": 0.1}, 3)],
+    [({"finalists": 3, "minutes": 2.0}, 3), ({"finalists": (2, 3), "epochs": 50}, 3), ({"minutes": 0.1}, 3)],
 )
 def test_otherwise_there_are_as_many_as_asked(given: dict[str, Any], asked: int) -> None:
     count, courses = _as_many(**{"minutes": 40.0} | given)
     assert (count, courses.go_on) == (asked, half(asked))
+
+
+def test_texts_are_seen_no_more_often_than_is_of_use_and_nobody_goes_on() -> None:
+    texts = recipes.Facts(texts=True, labelled=True, items=12_000, side=0, mirrored=False)
+    finetune = FinetuneParams(finalists=(3, 8), rungs=2, minutes=600.0)
+    count, courses = as_many_as_learn(texts, lambda count: GRAPHS[:1] * count, finetune, 1.0)
+    assert (count, courses.go_on) == (8, 0)
+    assert courses.first.floating.epochs == recipes.MOST_TEXT_EPOCHS < ENOUGH_EPOCHS
+    few = finetune.model_copy(update={"minutes": 0.5})
+    count, courses = as_many_as_learn(texts, lambda count: GRAPHS[:1] * count, few, 1.0)
+    assert (count, courses.go_on) == (3, 2)
+    assert courses.first.floating.epochs < recipes.MOST_TEXT_EPOCHS
+    assert courses.longer(GRAPHS[0]).floating.epochs <= recipes.MOST_TEXT_EPOCHS
 
 
 # -- the stage ----------------------------------------------------------------------------------
