@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 
-from spaces.search_support.dominance import pareto_ranks
+from spaces.search_support.dominance import is_on_front, pareto_ranks
 from tasks.candidates import fidelity
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.finalists import choose_finalists
@@ -64,8 +64,8 @@ class Board:
     def front(self) -> list[Candidate]:
         """Those of the highest rung that none of it dominates."""
         highest = self.highest
-        ranks = self._ranks(highest)
-        return [one for one, rank in zip(highest, ranks, strict=True) if rank == 0]
+        there = is_on_front(loss_table(highest, self._objectives))
+        return [one for one, is_there in zip(highest, there, strict=True) if is_there]
 
     def best(self, count: int) -> list[Candidate]:
         """Of the highest rung, those that keep most of the front's hypervolume."""
