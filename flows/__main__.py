@@ -39,7 +39,7 @@ def _spec(arguments: argparse.Namespace) -> RunSpec:
 
 def _check(arguments: argparse.Namespace) -> Params:
     """Says at once what is wrong: a server takes seconds to start, a search hours to get there."""
-    from flows.given_servers import check_mlflow_variables
+    from flows.given_servers import check_mlflow_variables, check_store_variable
     from flows.proxies import spare_loopback
     from tasks.pipeline.preflight import check
     from tasks.run import cluster, scheduler
@@ -53,6 +53,7 @@ def _check(arguments: argparse.Namespace) -> Params:
     check_writable(workspace.root, workspace.state, workspace.store, *kept)
     if spec.tracking:
         check_mlflow_variables(Path())
+    check_store_variable()
     if address := scheduler.given():
         cluster.check(address, workspace.root, workspace.state)
     return params

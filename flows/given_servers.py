@@ -23,11 +23,14 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from flows import databricks_login
+from tasks.candidates import score_database
+from tasks.candidates.score_database import PostgresServer, StoreError
 from tasks.tracking.tracking_store import given_uri
 
 SECONDS: Final = 8.0
 """To find out; looking up a name alone may take longer than a client's own timeout."""
 _SOCKET_SECONDS: Final = 4.0
+_SILENCE: Final = "silence"
 _CLOUD: Final = "https://api.prefect.cloud"
 _SQLITE_HEAD: Final = b"SQLite format 3\0"
 _DATABASES: Final = ("postgresql", "mysql", "mssql")
@@ -86,6 +89,29 @@ def check_mlflow(uri: str, variable: str = "MLFLOW_TRACKING_URI") -> None:
         )
 
 
+def check_store_variable() -> None:
+    """Refuses a database for scores (``EDGENAS_STORE``) that cannot be used; leaves it as it was.
+
+    Raises:
+        StoreError: It is none, is silent, or may not be written to.
+    """
+    if url := score_database.given():
+        fault = _within_seconds(lambda: _store_fault(url))
+        if fault:
+            raise score_database.refused(url, fault) if fault == _SILENCE else StoreError(fault)
+
+
+def _store_fault(url: str) -> str:
+    """The whole line of what is wrong with a database for scores, empty if nothing is."""
+    from tasks.candidates.score_store import try_out
+
+    try:
+        try_out(PostgresServer(url))
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
 def _within_seconds(look: Callable[[], str]) -> str:
     """What a look finds, or that it found nothing in time."""
     found: list[str] = []
@@ -101,7 +127,7 @@ def _within_seconds(look: Callable[[], str]) -> str:
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECONDS)
-    return found[0] if found else "silence"
+    return found[0] if found else _SILENCE
 
 
 def _prefect_fault(url: str) -> str:

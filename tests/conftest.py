@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import pytest
 
 import spaces.trainable  # noqa: F401 - sets TensorFlow up before a test imports it
+from tests.postgres import Postgres, running
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -29,6 +30,13 @@ def tensorflow() -> ModuleType:
 
     configure_tensorflow(2, True)
     return tensorflow
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL; tests that ask for it are skipped where there is none."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

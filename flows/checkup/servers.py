@@ -8,9 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flows.checkup.finding import Finding, bad, good
-from flows.given_servers import GivenServerError, check_mlflow_variables, check_prefect
+from flows.given_servers import (
+    GivenServerError,
+    check_mlflow_variables,
+    check_prefect,
+    check_store_variable,
+)
 from flows.proxies import spare_loopback
 from flows.server import ServerError, free_port
+from tasks.candidates import score_database
 from tasks.run import cluster, scheduler
 from tasks.tracking.tracking_store import given_uri
 
@@ -18,8 +24,9 @@ from tasks.tracking.tracking_store import given_uri
 def look(root: Path) -> Iterator[Finding]:
     """All at the same time: each may be silent for seconds."""
     spare_loopback()
-    with ThreadPoolExecutor(3) as pool:
-        found = pool.map(lambda ask: ask(root), (_prefect, _mlflow, _cluster))
+    looks = (_prefect, _mlflow, _store, _cluster)
+    with ThreadPoolExecutor(len(looks)) as pool:
+        found = pool.map(lambda ask: ask(root), looks)
         yield from filter(None, found)
 
 
@@ -42,6 +49,17 @@ def _mlflow(root: Path) -> Finding:
     if given_uri(root):
         return good("servers", "MLflow: that of MLFLOW_TRACKING_URI can be used")
     return good("servers", "MLflow: the store in .edgenas, without a server")
+
+
+def _store(root: Path) -> Finding | None:
+    """None: there is none, so scores are in a file here, which is looked at as one."""
+    if score_database.given() is None:
+        return None
+    try:
+        check_store_variable()
+    except score_database.StoreError as error:
+        return _told(error)
+    return good("servers", f"scores: the database of {score_database.VARIABLE} can be used")
 
 
 def _cluster(root: Path) -> Finding | None:

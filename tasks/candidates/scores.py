@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from spaces.space import Architecture
 from tasks.candidates.evaluator import Bench, Evaluator, load_evaluator
-from tasks.candidates.records import Record, ScoreStore
+from tasks.candidates.records import Record
+from tasks.candidates.score_database import opened
+
+if TYPE_CHECKING:
+    from tasks.candidates.score_store import ScoreStore
 
 
 @final
@@ -35,11 +39,13 @@ class Scores:
             seed: Added to that of the search.
         """
         scorer, store = self._open(evaluator, epochs, seed)
-        known = {point: store.get(point) for point in points}
-        missing = [point for point in dict.fromkeys(points) if known[point] is None]
-        for point, score in zip(missing, _fresh(scorer, missing, store), strict=True):
-            known[point] = score
-        return [dict(known[point] or {}) for point in points]
+        known = store.get_many(points)
+        missing = [point for point in dict.fromkeys(points) if point not in known]
+        # A few at a time: a run that is killed loses no more.
+        for at in range(0, len(missing), scorer.together):
+            part = missing[at : at + scorer.together]
+            known |= store.put_many(dict(zip(part, scorer.score_many(part), strict=True)))
+        return [dict(known[point]) for point in points]
 
     def close(self) -> None:
         """End the processes of the evaluators."""
@@ -47,22 +53,15 @@ class Scores:
             evaluator.close()
 
     def _open(self, name: str, epochs: int, seed: int) -> tuple[Evaluator, ScoreStore]:
+        from tasks.candidates.score_store import ScoreStore
+
         key = (name, epochs, seed)
         if key not in self._opened:
             given = self._bench.search
             search = given.model_copy(update={"seed": given.seed + seed})
             evaluator = load_evaluator(name)(replace(self._bench, epochs=epochs, search=search))
-            store = ScoreStore(self._bench.workspace.candidates, evaluator.context())
+            workspace = self._bench.workspace
+            database = opened(workspace.candidates)
+            store = ScoreStore(database, evaluator.context(), workspace.store)
             self._opened[key] = (evaluator, store)
         return self._opened[key]
-
-
-def _fresh(
-    evaluator: Evaluator, points: Sequence[Architecture], store: ScoreStore
-) -> Iterator[Record]:
-    """A few at a time: a run that is killed loses no more."""
-    for at in range(0, len(points), evaluator.together):
-        part = points[at : at + evaluator.together]
-        for point, score in zip(part, evaluator.score_many(part), strict=True):
-            store.put(point, score)
-            yield score

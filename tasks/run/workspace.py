@@ -79,7 +79,7 @@ class Workspace:
 
     @property
     def candidates(self) -> Path:
-        """The store of scores, shared by all runs here; see ``tasks.candidates.records``."""
+        """The store of scores, shared by all runs here; see ``tasks.candidates.score_store``."""
         return self.store / "candidates.db"
 
     @property

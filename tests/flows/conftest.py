@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,21 +72,25 @@ class Checkout:
 
     root: Path
 
-    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str, variables: Mapping[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[str]:
         """Start ``python -m flows``, in a process group of its own."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
         return subprocess.Popen(
             [sys.executable, "-m", "flows", *words],
             cwd=self.root,
-            env=clean_environment(),
+            env={**clean_environment(), **(variables or {})},
             text=True,
             start_new_session=True,
             **{**pipes, **options},
         )
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run ``python -m flows`` to its end."""
-        process = self.start(*words)
+    def run(
+        self, *words: str, variables: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``python -m flows`` to its end, with some variables more."""
+        process = self.start(*words, variables=variables)
         out, error = process.communicate(timeout=1200)
         return subprocess.CompletedProcess(words, process.returncode, out, error)
 

@@ -16,7 +16,8 @@ from spaces.walk import sample
 from tasks import finetune_qat, prepare_dataset
 from tasks.candidates.candidate import Candidate
 from tasks.candidates.finishing import finished
-from tasks.candidates.records import ScoreStore
+from tasks.candidates.score_database import SqliteFile
+from tasks.candidates.score_store import ScoreStore
 from tasks.learning.training import Checkpoint
 from tasks.run.params import DataParams
 from tasks.run.progress import SilentProgress
@@ -71,7 +72,7 @@ def test_scores_are_kept_up_to_the_last_that_fitted(disk: Path) -> None:
     space = load_space("mobilenet_edgetpu_v2_small")
     assert isinstance(space, IbnSpace)
     rng = np.random.default_rng(0)
-    store = ScoreStore(disk / "scores.db", {"a": 1})
+    store = ScoreStore(SqliteFile(disk / "scores.db"), {"a": 1})
     fill(disk, left=200_000)
     scored = []
     with pytest.raises(WorkspaceError, match=FULL):
@@ -81,7 +82,7 @@ def test_scores_are_kept_up_to_the_last_that_fitted(disk: Path) -> None:
             scored.append(point)
     assert len(scored) > 10
     (disk / "ballast").unlink()
-    store = ScoreStore(disk / "scores.db", {"a": 1})
+    store = ScoreStore(SqliteFile(disk / "scores.db"), {"a": 1})
     assert [store.get(point) for point in scored] == [
         {"top1": n / 1000} for n in range(len(scored))
     ]
@@ -90,7 +91,7 @@ def test_scores_are_kept_up_to_the_last_that_fitted(disk: Path) -> None:
 def test_a_store_that_cannot_be_created_says_why(disk: Path) -> None:
     fill(disk)
     with pytest.raises(WorkspaceError, match=FULL):
-        ScoreStore(disk / "scores.db", {"a": 1})
+        ScoreStore(SqliteFile(disk / "scores.db"), {"a": 1})
 
 
 def test_finalists_of_before_stay_until_the_new_ones_are_whole(disk: Path) -> None:

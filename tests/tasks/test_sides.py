@@ -14,7 +14,8 @@ from spaces.sided import SIDE
 from spaces.space import Architecture, SpaceError
 from tasks import bundle_finalist, finetune_qat, search_architectures, select_pareto, write_report
 from tasks.candidates.coster import Coster
-from tasks.candidates.records import ScoreStore
+from tasks.candidates.score_database import SqliteFile
+from tasks.candidates.score_store import ScoreStore
 from tasks.data.arrays import load_split
 from tasks.learning.first_filters import FirstFilters, components
 from tasks.learning.inputs import inputs_in_batches
@@ -168,7 +169,7 @@ def test_costs_of_many_are_those_of_one_by_one(name: str, tmp_path: Path) -> Non
             assert many[key][row] == pytest.approx(coster.costs(point)[key])
     for small, full in zip(points[::2], points[1::2], strict=True):
         assert coster.costs(small)["macs"] < coster.costs(full)["macs"]
-    store = ScoreStore(tmp_path / "scores", {})
+    store = ScoreStore(SqliteFile(tmp_path / "scores"), {})
     store.put(points[0], {"top1": 0.5})
     assert store.get(points[1]) is None
 
