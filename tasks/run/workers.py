@@ -9,12 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Any, final
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, Final, final
 
 
 class WorkersError(ValueError):
-    """A number of processes that is none."""
+    """A number of processes that is none, or processes that do not last."""
 
+
+LOSSES: Final = 3
+"""So many processes may be killed in a row without a piece that is done between them."""
 
 MOST, BYTES_EACH = 4, 2 << 30
 """Processes that are started unasked, and the memory that each may need: one that trains a network
@@ -87,9 +91,10 @@ class Team:
 
         Raises:
             Exception: What a piece raised; the others are stopped.
+            WorkersError: Its process was killed, again and again.
         """
         try:
-            return self._run(self._started(), work, pieces, advanced)
+            return self._run(work, pieces, advanced)
         except BaseException:
             self._kill()
             raise
@@ -103,25 +108,65 @@ class Team:
 
     def _run(
         self,
-        executor: ProcessPoolExecutor,
         work: Callable[[Any, Report], Any],
         pieces: Sequence[Any],
         advanced: Callable[[int, str], None],
     ) -> list[Any]:
         done = dict.fromkeys(range(len(pieces)), 0)
-        futures = [
-            executor.submit(_work, work, number, piece) for number, piece in enumerate(pieces)
-        ]
-        pending: set[Future[Any]] = set(futures)
+        results: dict[int, Any] = {}
+        losses, before = 0, 0
+        while len(results) < len(pieces):
+            try:
+                self._go_on(work, pieces, advanced, done, results)
+            except BrokenProcessPool as error:
+                # One process that is gone takes the others with it; all begin from what they
+                # have saved.
+                self._kill()
+                losses, before = 1 if len(results) > before else losses + 1, len(results)
+                if losses == LOSSES:
+                    raise WorkersError(
+                        "a process that trains must stay until its piece is done, but one was "
+                        f"killed {LOSSES} times in a row, for want of memory as a rule. Free "
+                        "some, or set EDGENAS_WORKERS=1; the same command goes on where this "
+                        "ended."
+                    ) from error
+        return [results[number] for number in range(len(pieces))]
+
+    def _go_on(
+        self,
+        work: Callable[[Any, Report], Any],
+        pieces: Sequence[Any],
+        advanced: Callable[[int, str], None],
+        done: dict[int, int],
+        results: dict[int, Any],
+    ) -> None:
+        """Fill ``results`` with those that are not there, and ``done`` with what is reported.
+
+        Raises:
+            BrokenProcessPool: A process was killed, or crashed in native code.
+        """
+        executor = self._started()
+        numbers = {
+            executor.submit(_work, work, number, piece): number
+            for number, piece in enumerate(pieces)
+            if number not in results
+        }
+        pending: set[Future[Any]] = set(numbers)
         while pending:
             finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
             while not self._reports.empty():
                 number, steps, note = self._reports.get()
                 done[number] = steps
                 advanced(sum(done.values()), note)
+            errors = []
             for future in finished:
-                future.result()
-        return [future.result() for future in futures]
+                error = future.exception()
+                if error is None:
+                    results[numbers[future]] = future.result()
+                else:
+                    errors.append(error)
+            if errors:
+                raise min(errors, key=lambda error: isinstance(error, BrokenProcessPool))
 
     def _kill(self) -> None:
         """Stop at once, whatever is being worked on."""

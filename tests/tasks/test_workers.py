@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -47,6 +48,48 @@ def test_a_team_works_again_after_a_piece_that_failed() -> None:
     with pytest.raises(ValueError, match="two"):
         team.run_all(fail_on_two, [1, 2, 3], ignore)
     assert team.run_all(fail_on_two, [1, 3], ignore) == [1, 3]
+    team.close()
+
+
+def die_once(path: str, report: workers.Report) -> str:
+    """Leaves a note of each attempt; the first is killed."""
+    with Path(path).open("a") as notes:
+        notes.write("tried\n")
+    if Path(path).read_text() == "tried\n":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Path(path).name
+
+
+def die_always(path: str, report: workers.Report) -> None:
+    with Path(path).open("a") as notes:
+        notes.write("tried\n")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_piece_whose_process_is_killed_is_done_again(tmp_path: Path) -> None:
+    team = workers.Team(2)
+    paths = [str(tmp_path / name) for name in ("one", "two", "three")]
+    assert team.run_all(die_once, paths, ignore) == ["one", "two", "three"]
+    assert [Path(path).read_text().count("tried") >= 2 for path in paths] == [True] * 3
+    team.close()
+
+
+def test_a_piece_that_is_killed_again_and_again_ends_the_run_in_one_line(tmp_path: Path) -> None:
+    team, path = workers.Team(1), tmp_path / "notes"
+    with pytest.raises(workers.WorkersError, match="killed 3 times in a row") as raised:
+        team.run_all(die_always, [str(path)], ignore)
+    assert path.read_text().count("tried") == 3
+    assert "\n" not in str(raised.value) and "EDGENAS_WORKERS=1" in str(raised.value)
+    assert team.run_all(fail_on_two, [1, 3], ignore) == [1, 3]
+    team.close()
+
+
+def test_an_idle_process_that_is_killed_is_replaced() -> None:
+    team = workers.Team(1)
+    ((_, process),) = team.run_all(own_number, [1], ignore)
+    os.kill(process, signal.SIGKILL)
+    ((_, other),) = team.run_all(own_number, [2], ignore)
+    assert other != process
     team.close()
 
 
