@@ -6,6 +6,7 @@ This module imports Prefect late, because Prefect reads its settings when it is 
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -29,6 +30,8 @@ LOOPBACK: Final = "127.0.0.1"
 SETTINGS: Final[Mapping[str, str]] = {
     "PREFECT_HOME": str(HOME),
     "PREFECT_LOGGING_SETTINGS_PATH": str(ROOT / "flows" / "logging.yml"),
+    # Its internal loggers ask this and not the file; events that are lost are no concern of ours.
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DVC_NO_ANALYTICS": "1",
@@ -39,6 +42,10 @@ SETTINGS: Final[Mapping[str, str]] = {
 
 class ServerError(RuntimeError):
     """Our own Prefect server did not come up."""
+
+
+class ServerLostError(ValueError):
+    """Our own Prefect server did not stay; the message is one line, with the cure."""
 
 
 def free_port(preferred: int = 0) -> int:
@@ -133,12 +140,28 @@ def serving(port: int, *, scheduling: bool) -> Iterator[str]:
 
     Raises:
         ServerError: It did not come up.
+        ServerLostError: It went away, and the block failed for that.
     """
     url = f"http://{LOOPBACK}:{port}/api"
     log = HOME / "server.log"
     with tethered(_command(port), _server_settings(port, scheduling=scheduling), log) as child:
         wait_until_healthy(child, f"{url}/health", log)
-        yield url
+        try:
+            yield url
+        except Exception as error:
+            if child.poll() is None and not _is_of_network(error):
+                raise
+            raise ServerLostError(
+                "the Prefect server that a run starts must stay until it is done, but it was "
+                f"killed, or crashed; see {log}. The same command takes up where this ended."
+            ) from error
+
+
+def _is_of_network(error: BaseException) -> bool:
+    """Whether a server did not answer, which ours does as long as it lives."""
+    import httpx
+
+    return isinstance(error, httpx.TransportError)
 
 
 def _reload_settings() -> None:
@@ -184,6 +207,7 @@ def prefect_server(*, scheduling: bool = False) -> Iterator[str]:
         ServerError: Our own server did not come up.
     """
     spare_loopback()
+    logging.raiseExceptions = False  # what cannot be logged, for the server is away, is dropped
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Runs a command that must not outlive the process which asked for it.
 
-``python flows/tether.py COMMAND...`` starts the command and waits. The command's whole process
+``python flows/tether.py COMMAND...`` starts the command and waits. A command that a signal ended
+(want of memory, a crash in native code) is started again, a few times. The command's whole process
 group is ended, first politely, then by force, as soon as one of these happens: standard input
 reaches its end (the owner closed the pipe, or died of anything, ``kill -9`` included), the owner
 is gone (Linux tells), or a terminate signal arrives. The exit status is the command's.
@@ -22,6 +23,9 @@ from types import FrameType
 
 POLL_SECONDS = 0.2
 GRACE_SECONDS = 5.0
+RESTARTS = 3
+_ASKED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""How a command ends that somebody asked to; it may also have ended with a status of its own."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -42,6 +46,15 @@ def ask_for_death_signal(signum: int = signal.SIGTERM) -> None:
     """Lets the kernel send ``signum`` to this process when its parent dies. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+
+
+def _started(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """The command, which the kernel ends if this process is killed itself."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=lambda: ask_for_death_signal(signal.SIGKILL),
+    )
 
 
 def _wait(child: subprocess.Popen[bytes], request: _Request) -> None:
@@ -73,10 +86,13 @@ def main(command: Sequence[str]) -> int:
     request = _Request()
     signal.signal(signal.SIGTERM, request)
     ask_for_death_signal()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    _wait(child, request)
-    if child.poll() is None:
-        _end(child)
+    for _ in range(1 + RESTARTS):
+        child = _started(command)
+        _wait(child, request)
+        if child.poll() is None:
+            _end(child)
+        if request.made or child.returncode > 0 or child.returncode in _ASKED:
+            break
     return child.returncode
 
 

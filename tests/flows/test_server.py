@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,10 +11,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from flows import server
+from flows import server, tether
 from flows.given_servers import GivenServerError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,8 +151,92 @@ def test_a_tethered_command_that_ignores_termination_is_killed(tmp_path: Path) -
         os.kill(int(log.read_text()), 0)
 
 
+def test_a_tethered_command_that_is_killed_is_started_again_a_few_times(tmp_path: Path) -> None:
+    command = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    log, killed = tmp_path / "log", 0
+    with server.tethered([sys.executable, "-c", command], {}, log) as child:
+        for count in range(1, 2 + tether.RESTARTS):
+            wait_for_lines(log, count)
+            killed = int(log.read_text().split()[-1])
+            os.kill(killed, signal.SIGKILL)
+        assert child.wait(60) == 256 - signal.SIGKILL
+    assert len(log.read_text().split()) == 1 + tether.RESTARTS
+
+
+def test_a_tethered_command_ends_when_its_tether_is_killed(tmp_path: Path) -> None:
+    command = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    log = tmp_path / "log"
+    with server.tethered([sys.executable, "-c", command], {}, log) as child:
+        wait_for_lines(log, 1)
+        child.kill()
+        deadline = time.monotonic() + 10
+        while is_alive(int(log.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def wait_for_lines(log: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while log.read_text().count("\n") < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def server_of(child: subprocess.Popen[bytes]) -> int:
+    """The process that a tether holds."""
+    return int(Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text())
+
+
+def test_a_server_that_is_killed_comes_back_at_its_address(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HOME", home)
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    started: list[subprocess.Popen[bytes]] = []
+    tethered = server.tethered
+
+    @contextlib.contextmanager
+    def noted(*arguments: Any) -> Iterator[subprocess.Popen[bytes]]:
+        with tethered(*arguments) as child:
+            started.append(child)
+            yield child
+
+    monkeypatch.setattr(server, "tethered", noted)
+    with (
+        pytest.raises(server.ServerLostError, match="must stay until it is done") as raised,
+        server.serving(server.free_port(), scheduling=False) as url,
+    ):
+        os.kill(server_of(started[0]), signal.SIGKILL)
+        assert answers_within(f"{url}/health", False, seconds=10)
+        assert answers_within(f"{url}/health", True, seconds=120)
+        started[0].kill()
+        assert answers_within(f"{url}/health", False, seconds=10)
+        httpx.get(f"{url}/health")
+    assert "\n" not in str(raised.value)
+
+
+def test_another_failure_in_the_block_of_a_server_stays_what_it_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HOME", home)
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    with (
+        pytest.raises(ZeroDivisionError),
+        server.serving(server.free_port(), scheduling=False),
+    ):
+        raise ZeroDivisionError
+
+
 def test_no_signal_comes_between_a_tethered_command_and_its_end() -> None:
-    tether = str(Path(server.__file__).with_name("tether.py"))
+    script = str(Path(server.__file__).with_name("tether.py"))
     command = [
         sys.executable,
         "-c",
@@ -158,7 +245,7 @@ def test_no_signal_comes_between_a_tethered_command_and_its_end() -> None:
     pipe = subprocess.PIPE
     for _ in range(5):
         with subprocess.Popen(
-            [sys.executable, "-I", tether, *command],
+            [sys.executable, "-I", script, *command],
             stdin=pipe,
             stdout=pipe,
             start_new_session=True,
