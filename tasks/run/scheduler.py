@@ -5,6 +5,7 @@ Dask is imported when there is an address and not before.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
@@ -161,7 +162,8 @@ def _asked(client: Client, question: Callable[..., Any], *arguments: Any) -> dic
     found: list[dict[str, Any]] = []
 
     def ask() -> None:
-        found.append(client.run(question, *arguments, on_error="return"))
+        with contextlib.suppress(Exception):  # nobody waits any more, and the client is closed
+            found.append(client.run(question, *arguments, on_error="return"))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
