@@ -53,11 +53,9 @@ def simulated(workers: int) -> Iterator[str]:
     import dask
     from distributed import LocalCluster
 
-    options = {"processes": False, "protocol": "tcp", "host": "127.0.0.1"}
-    with (
-        dask.config.set(ALONE),
-        LocalCluster(workers, threads_per_worker=1, dashboard_address=None, **options) as running,
-    ):
+    here = {"processes": False, "protocol": "tcp", "host": "127.0.0.1", "memory_limit": None}
+    one = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+    with dask.config.set(ALONE), LocalCluster(**here, **one) as running:
         yield str(running.scheduler_address)
 
 
