@@ -29,8 +29,9 @@ them and none handed in twice; MLflow's runs of candidates, one each with the sa
 below one finished search, and as many versions of models. Times, process ids, MLflow's ids and
 Prefect's rows differ by their nature; in Prefect no flow run may be left that seems to go on.
 
-Seconds are those of a machine that does what else it does. One copy in four begins without the
-databases of MLflow and Prefect, so that their creation is struck, too.
+Ctrl-C ends it with what was found so far. Seconds are those of a machine that does what else it
+does. One copy in four begins without the databases of MLflow and Prefect, so that their creation
+is struck, too.
 """
 
 from __future__ import annotations
@@ -413,7 +414,7 @@ class Campaign:
         kept = self.folder / f"wrong{len(self.wrong)}.log"
         shutil.copyfile(self._log, kept)
         self.wrong.append(f"{copy.root.name}: {what} ({kept})")
-        print(self.wrong[-1], flush=True)
+        print(f"  {self.wrong[-1]}", flush=True)
 
     def _until_end(self, copy: Copy, left: int) -> int:
         """The command once, with as many kills as there are left; its status."""
@@ -551,7 +552,7 @@ def main() -> None:
     options = parser().parse_args()
     warn_if_busy()
     about = machine(["distributed", "prefect", "mlflow", "tensorflow"])
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="edgenas-kills-"))
     campaign = Campaign(folder, options.seed, options.kills, options.each, options.cluster)
     try:
@@ -560,8 +561,9 @@ def main() -> None:
         shares = ", ".join(f"{name} {took:.0f}" for name, took in stages.items())
         print(f"undisturbed: {total:.0f} s ({shares})", flush=True)
         began = time.monotonic()
-        while len(campaign.kills) < options.kills:
-            campaign.disturbed()
+        with contextlib.suppress(KeyboardInterrupt):  # what was found so far is told
+            while len(campaign.kills) < options.kills:
+                campaign.disturbed()
         seconds = time.monotonic() - began
     finally:
         campaign.close()
