@@ -118,7 +118,11 @@ def test_minutes_for_long_trainings_go_to_more_finalists_first() -> None:
 
 @pytest.mark.parametrize(
     ("given", "asked"),
-    [({"finalists": 3, "minutes": 2.0}, 3), ({"finalists": (2, 3), "epochs": 50}, 3), ({"minutes": 0.1}, 3)],
+    [
+        ({"finalists": 3, "minutes": 2.0}, 3),
+        ({"finalists": (2, 3), "epochs": 50}, 3),
+        ({"minutes": 0.1}, 3),
+    ],
 )
 def test_otherwise_there_are_as_many_as_asked(given: dict[str, Any], asked: int) -> None:
     count, courses = _as_many(**{"minutes": 40.0} | given)
