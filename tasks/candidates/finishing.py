@@ -28,7 +28,7 @@ from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
 from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
-from tasks.learning.interpreter import score_file
+from tasks.learning.interpreter import runs_as_it_is, score_file
 from tasks.learning.networks import sized
 from tasks.learning.problem import open_problem
 from tasks.learning.protocols import Problem
@@ -348,14 +348,18 @@ class Trainer:
             checkpoint.unlink()
 
     def _finalist(self, candidate: Candidate, graph: OpGraph, files: dict[str, bytes]) -> Finalist:
-        """Scores of all files on validation; the better quantized one is what int8 stands for."""
+        """Scores of all files on validation; the better quantized one is what int8 stands for.
+
+        One that LiteRT does not run as it is is not: nobody could use it.
+        """
         metric, held = self._problem.metric, load_split(self._workspace, "validation")
         scores = {
             kind: score_file(self._problem, content, held, graph)
             for kind, content in files.items()
         }
         sign = 1 if metric.goal == "max" else -1
-        better = max(("qat", "ptq"), key=lambda kind: sign * scores[kind][metric.name])
+        usable = [kind for kind in ("qat", "ptq") if runs_as_it_is(files[kind])]
+        better = max(usable or ("qat", "ptq"), key=lambda kind: sign * scores[kind][metric.name])
         scores["int8"] = scores[better]
         return Finalist(
             id=candidate.id,

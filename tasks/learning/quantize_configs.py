@@ -55,6 +55,11 @@ class Arithmetic(Moved):
         ]
 
 
+NARROWEST = 1e-3
+"""Range of an activation. XNNPACK takes no op whose output is scaled more than 256 times as finely
+as its products, as that of a layer which is always zero would be."""
+
+
 @contextmanager
 def observed_ranges() -> Iterator[None]:
     """Within it, activations are observed and not quantized; their ranges are set at the end.
@@ -86,9 +91,10 @@ def observed_ranges() -> Iterator[None]:
     ):
         yield
     for (low, high), extremes in seen.items():
-        least, greatest = np.mean(extremes, axis=0)
-        low.deref().assign(min(0.0, float(least)))
-        high.deref().assign(max(1e-6, float(greatest)))
+        least, greatest = (float(one) for one in np.mean(extremes, axis=0))
+        least = min(0.0, least)
+        low.deref().assign(least)
+        high.deref().assign(max(1e-6, greatest, least + NARROWEST))
 
 
 @contextmanager

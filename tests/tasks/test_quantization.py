@@ -25,7 +25,7 @@ from spaces.families.blocks import (
 )
 from spaces.graph import INPUT, Op, OpGraph, OpKind
 from spaces.heads.classification import classification
-from tasks.learning.interpreter import dequantize, predict, quantize
+from tasks.learning.interpreter import dequantize, predict, quantize, runs_as_it_is
 from tasks.learning.pixels import normalise
 from tasks.learning.quantization import Network
 from tests.samples import opened, samples, small_space
@@ -251,6 +251,29 @@ def test_dense_layers_of_tokens_have_one_scale() -> None:
     tokens = {"input": np.random.default_rng(0).normal(size=(8, 4, 8)).astype(np.float32)}
     assert _dense_scales(export_post_training(network, tokens)) == [1, 1]
     assert _dense_scales(export_quantize_aware(quantize_aware(network, tokens))) == [1, 1]
+
+
+def test_a_layer_that_is_always_zero_is_run_by_kernels_that_take_it() -> None:
+    from tasks.learning.quantization import (
+        export_float,
+        export_post_training,
+        export_quantize_aware,
+        quantize_aware,
+    )
+
+    kind, side = OpKind.FULLY_CONNECTED, (1, 4, 8)
+    expand = Op("expand", kind, (INPUT,), side, side, activation="relu")
+    graph = OpGraph(side, (expand, Op("project", kind, ("expand",), side, side)))
+    network = Network(_model(graph, "project"), graph, ("project",), ("project",))
+    layer, *_ = (one for one in network.model.layers if one.name.startswith("expand"))
+    layer.set_weights([-np.abs(value) for value in layer.get_weights()])
+    tokens = {"input": np.random.default_rng(0).uniform(size=(8, 4, 8)).astype(np.float32)}
+    ptq = export_post_training(network, tokens)
+    assert not runs_as_it_is(ptq)  # its output is scaled for -1e-6 to 1e-6
+    assert runs_as_it_is(export_float(network))
+    assert runs_as_it_is(export_quantize_aware(quantize_aware(network, tokens)))
+    (found,) = predict(ptq, tokens, ("project",))
+    assert np.ptp(found, axis=(0, 1)) == pytest.approx(0)  # the same of whatever it reads
 
 
 @pytest.mark.parametrize("op", [IBN_DW, IBN_GROUPED, IBN_FUSED_GROUPED])
