@@ -96,7 +96,7 @@ class Kill:
         target: What was struck.
         stage: Where the run was.
         outcome: ``again``: the command was needed once more; ``alone``: the run went on to its
-            end; ``open``: the run itself was struck before that showed.
+            end, or to another stage; ``open``: something else ended it before that showed.
         left_s: Seconds until all processes had ended, where the run was struck.
     """
 
@@ -104,6 +104,21 @@ class Kill:
     stage: str
     outcome: str = "open"
     left_s: float | None = None
+
+
+def settled(struck: Sequence[Kill], status: int) -> list[Kill]:
+    """What became of the kills of one process, the last of which ended it unless all is well.
+
+    >>> first, last = Kill("server", "search"), Kill("run", "finetune")
+    >>> [one.outcome for one in settled([first, first, last], -9)]
+    ['alone', 'alone', 'again']
+    """
+    if status == 0:
+        return [replace(one, outcome="alone") for one in struck]
+    return [
+        replace(one, outcome="alone" if one.stage != struck[-1].stage else "open")
+        for one in struck[:-1]
+    ] + [replace(one, outcome="again") for one in struck[-1:]]
 
 
 def target_of(process: Process, run: int) -> str | None:
@@ -384,20 +399,20 @@ class Campaign:
             at = len(self.kills)
             status = self._until_end(copy, left - (at - first))
             struck = self.kills[at:]
+            self.kills[at:] = settled(struck, status)
             if status == 0:
-                self._settle(at, "alone")
                 break
-            if not struck or struck[-1].target != "run":
-                self._settle(at, "again")
-                if status != 2 or not struck:
-                    what = struck[-1] if struck else "nothing"
-                    self._note(copy, f"status {status} after {what}: {self._last()}")
-                if not struck and status != 2:  # it would do so for ever
-                    return
+            if not struck:
+                self._note(copy, f"status {status} though nothing was struck: {self._last()}")
+                raise BenchmarkError(self.wrong[-1])
+            if struck[-1].target != "run" and status != 2:
+                self._note(copy, f"status {status} after {struck[-1]}: {self._last()}")
         found = differences(copy.outcome(), self.right)
         if found:
             self._note(copy, f"not as undisturbed: {'; '.join(found)}")
         took = time.monotonic() - began
+        if len(self.kills) == first:  # the machine has become quicker, and moments come too late
+            self.course = Course(took, read_json(copy.state / "timings.json"))
         print(
             f"run {self.copies}: {len(self.kills) - first} kills, {took:.0f} s, "
             f"{'; '.join(found) or 'all is as it must be'}",
@@ -405,10 +420,6 @@ class Campaign:
         )
         if not found:
             shutil.rmtree(copy.root)
-
-    def _settle(self, since: int, outcome: str) -> None:
-        """What became of the kills of a process that has ended by itself."""
-        self.kills[since:] = [replace(one, outcome=outcome) for one in self.kills[since:]]
 
     def _note(self, copy: Copy, what: str) -> None:
         kept = self.folder / f"wrong{len(self.wrong)}.log"
@@ -435,7 +446,7 @@ class Campaign:
             if target == "run":
                 run.wait()
                 gone = self._gone(copy)
-                self.kills[-1] = replace(self.kills[-1], outcome="again", left_s=gone)
+                self.kills[-1] = replace(self.kills[-1], left_s=gone)
         try:
             status = run.wait(PATIENCE * self.course.total)
         except subprocess.TimeoutExpired:
@@ -518,7 +529,7 @@ def print_result(campaign: Campaign, seconds: float) -> None:
         where = ", ".join(f"{name} {count}" for name, count in stages.most_common())
         print(
             f"  {target:<10}{sum(ends.values()):3d}: went on {ends['alone']}, command again "
-            f"{ends['again']}, run struck before it showed {ends['open']}; {where}"
+            f"{ends['again']}, ended before it showed {ends['open']}; {where}"
         )
     stages = Counter(one.stage for one in kills)
     print("  by stage: " + ", ".join(f"{name} {count}" for name, count in stages.most_common()))
@@ -584,7 +595,6 @@ def main() -> None:
         raise BenchmarkError(
             f"runs must survive, but {len(campaign.wrong)} did not; see {folder}."
         )
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ from benchmarks.kills import (
     TARGETS,
     Copy,
     Course,
+    Kill,
     copy_checkout,
     differences,
+    settled,
     stage_of,
     target_of,
 )
@@ -57,6 +59,13 @@ def test_each_target_is_known_by_its_command() -> None:
 )
 def test_where_a_run_is(said: str, begun: list[str], stage: str) -> None:
     assert stage_of(said, begun) == stage
+
+
+def test_the_last_kill_is_what_ended_a_run() -> None:
+    kills = [Kill("server", "search"), Kill("worker", "finetune"), Kill("run", "finetune")]
+    assert [one.outcome for one in settled(kills, -9)] == ["alone", "open", "again"]
+    assert [one.outcome for one in settled(kills, 0)] == ["alone"] * 3
+    assert settled([], 0) == []
 
 
 def test_what_is_left_of_a_run() -> None:
