@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.server import free_port
+from flows.tether import ask_for_death_signal
 from tasks.run import cluster, scheduler
 
 START_SECONDS = 120.0
@@ -55,7 +56,11 @@ def running(workers: int) -> Iterator[Cluster]:
             command = [sys.executable, "-m", "dask", *words, "--no-dashboard"]
             child = stack.enter_context(
                 subprocess.Popen(
-                    command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                    command,
+                    cwd=folder,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    preexec_fn=ask_for_death_signal,  # also if this process is killed
                 )
             )
             stack.callback(child.terminate)
