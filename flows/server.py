@@ -98,17 +98,27 @@ def wait_until_healthy(
     """Returns when ``url`` answers.
 
     Raises:
-        ServerError: The child ended first, or the time did.
+        ServerError: The child ended by itself, or the time is up.
+        ServerLostError: The child was killed.
     """
     deadline = time.monotonic() + seconds
     while not answers(url):
         status = child.poll()
+        if status is not None and status < 0:
+            raise _lost(log)
         if status is not None or time.monotonic() > deadline:
             got = "silence" if status is None else f"exit status {status}"
             raise ServerError(
                 f"{url} must answer within {seconds:.0f} s, but got {got}. See {log}."
             )
         time.sleep(0.05)
+
+
+def _lost(log: Path) -> ServerLostError:
+    return ServerLostError(
+        "the Prefect server that a run starts must stay until it is done, but it was killed, or "
+        f"crashed; see {log}. The same command takes up where this ended."
+    )
 
 
 def _command(port: int) -> list[str]:
@@ -140,7 +150,7 @@ def serving(port: int, *, scheduling: bool) -> Iterator[str]:
 
     Raises:
         ServerError: It did not come up.
-        ServerLostError: It went away, and the block failed for that.
+        ServerLostError: It was killed before, or went away and the block failed for that.
     """
     url = f"http://{LOOPBACK}:{port}/api"
     log = HOME / "server.log"
@@ -151,10 +161,7 @@ def serving(port: int, *, scheduling: bool) -> Iterator[str]:
         except Exception as error:
             if child.poll() is None and not _is_of_network(error):
                 raise
-            raise ServerLostError(
-                "the Prefect server that a run starts must stay until it is done, but it was "
-                f"killed, or crashed; see {log}. The same command takes up where this ended."
-            ) from error
+            raise _lost(log) from error
 
 
 def _is_of_network(error: BaseException) -> bool:

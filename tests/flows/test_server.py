@@ -223,6 +223,14 @@ def test_a_server_that_is_killed_comes_back_at_its_address(
     assert "\n" not in str(raised.value)
 
 
+def test_a_server_that_is_killed_while_it_starts_is_no_defect(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        child.kill()
+        child.wait()
+        with pytest.raises(server.ServerLostError, match="The same command takes up"):
+            server.wait_until_healthy(child, "http://127.0.0.1:9/health", tmp_path / "log")
+
+
 def test_another_failure_in_the_block_of_a_server_stays_what_it_is(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
