@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib.util
 import os
 import shutil
 import sys
@@ -311,6 +312,14 @@ def _mistake(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in _FORBIDDEN and error.filename:
         return f"{error.filename} must be ours to use, but got: {error.strerror}."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        missing = error.name.partition(".")[0]
+        if missing not in _ROOMS and importlib.util.find_spec(missing) is None:
+            return (
+                f"this Python must have the packages of requirements.lock, but {sys.executable} "
+                f"has no {missing}: activate the environment with `. .venv/bin/activate`, or make "
+                "it with `make setup`."
+            )
     if shutil.disk_usage(".").free < _NO_ROOM_BYTES:  # databases have many words for it
         return f"the disk must have room for .edgenas, but it is full ({type(error).__name__})."
     return None

@@ -52,6 +52,20 @@ def test_defects_are_one_line_that_names_a_file_and_status_1(
     assert "Traceback (most recent call last)" in file.read_text()
 
 
+def test_a_python_without_the_packages_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending_with(ModuleNotFoundError("No module named 'a1b2.c'", name="a1b2.c"), monkeypatch)
+    assert cli.main(["status"]) == 2
+    said = capsys.readouterr().err
+    assert f"{sys.executable} has no a1b2" in said and ". .venv/bin/activate" in said
+
+
+def test_a_missing_module_of_our_own_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending_with(ModuleNotFoundError("No module named 'tasks.x'", name="tasks.x"), monkeypatch)
+    assert cli.main(["status"]) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
