@@ -10,15 +10,13 @@ import pytest
 from benchmarks.kills import (
     CLUSTER_TARGETS,
     TARGETS,
-    Copy,
     Course,
     Kill,
-    copy_checkout,
-    differences,
     settled,
     stage_of,
     target_of,
 )
+from benchmarks.run_copies import Copy, copy_checkout, differences
 from flows.checkup.processes import Process
 from tasks.pipeline.stages import STAGES
 from tasks.run.params_file import load_params
