@@ -92,6 +92,7 @@ def _int8(problem: Any, graph: OpGraph, ranges: Mapping[str, Any], seed: int) ->
     import tf_keras
 
     from spaces.trainable.keras_model import build_model
+    from tasks.learning.exported import ends
     from tasks.learning.quantization import (
         Network,
         export_post_training,
@@ -100,8 +101,8 @@ def _int8(problem: Any, graph: OpGraph, ranges: Mapping[str, Any], seed: int) ->
 
     tf_keras.backend.clear_session()
     tf_keras.utils.set_random_seed(seed)
-    model = build_model(graph, outputs=problem.trained)
-    network = Network(model, graph, problem.trained, problem.deployed)
+    names = ends(problem, graph)
+    network = Network(build_model(graph, outputs=names), graph, names, problem.deployed)
     return split_grouped_convolutions(export_post_training(network, ranges))
 
 

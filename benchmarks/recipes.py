@@ -100,7 +100,8 @@ def main() -> None:
     import tf_keras as keras
 
     from spaces.trainable.keras_model import build_model
-    from tasks.learning.quantization import Network, deployed_outputs
+    from tasks.learning.exported import network_of
+    from tasks.learning.quantization import deployed_outputs
     from tasks.learning.training import Batches, configure_tensorflow
 
     given = parser().parse_args()
@@ -127,7 +128,7 @@ def main() -> None:
         else:
             steps = by_recipe(model, graph, problem, batches, plan, Path(folder))
         seconds = time.monotonic() - began
-        network = Network(model, graph, problem.trained, problem.deployed)
+        network = network_of(model, graph, problem)
         outputs = deployed_outputs(network, inputs_in_batches(problem, held, graph))
         score = problem.score(outputs, held, graph)[problem.metric.name]
     how = "plain Keras" if given.plain else f"by recipe ({plan.recipe.optimizer})"

@@ -101,11 +101,15 @@ class Supernet(tf.Module):  # type: ignore[misc]
     # -- forward --------------------------------------------------------------------------------
 
     def weights(self, graph: OpGraph) -> dict[str, Tensor]:
-        """What a network reads, by the names of the parameters that it is cut from."""
+        """What a network reads, by the names of the parameters that it is cut from.
+
+        What stands behind the trained outputs is not among them: it is not learned here.
+        """
         return {
             name: _slice(self.parameters[name], shape)
             for op in graph.ops
             for name, shape in _learned(op).items()
+            if name in self.parameters
         }
 
     def whole(self, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -186,10 +190,17 @@ class Supernet(tf.Module):  # type: ignore[misc]
         batches: Iterable[Inputs],
         statistics: Statistics,
         outputs: tuple[str, ...] = (),
+        fitted: Mapping[str, NDArray[Any]] | None = None,
     ) -> tuple[NDArray[Any], ...]:
-        """Outputs [n, ...] of one architecture under given statistics."""
+        """Outputs [n, ...] of one architecture under given statistics.
+
+        Constants of ops behind the trained outputs are given by op, in ``fitted``.
+        """
         graph = self.graph(architecture, outputs)
         weights = self.weights(graph)
+        for op in graph.ops:
+            if fitted and op.name in fitted:
+                weights |= dict.fromkeys(_learned(op), tf.constant(fitted[op.name]))
         parts = [
             self.run(graph, inputs, outputs, statistics, weights=weights)[0] for inputs in batches
         ]

@@ -26,6 +26,7 @@ from tasks.candidates.finalist import Finalist
 from tasks.candidates.other_devices import other_devices
 from tasks.data.arrays import load_split
 from tasks.learning import recipes, teacher
+from tasks.learning.exported import network_of
 from tasks.learning.first_weights import FirstWeights
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.interpreter import runs_as_it_is, score_file
@@ -229,7 +230,7 @@ class Trainer:
 
         held = load_split(self._workspace, "validation")
         given = inputs_in_batches(self._problem, held, graph)
-        outputs = deployed_outputs(self._network(model, graph), given)
+        outputs = deployed_outputs(network_of(model, graph, self._problem), given)
         return float(self._problem.score(outputs, held, graph)[self._problem.metric.name])
 
     def _beats(self, model: Any, graph: OpGraph, score: float) -> bool:
@@ -278,7 +279,7 @@ class Trainer:
         from spaces.trainable.keras_model import get_weights
         from tasks.learning.quantization import export_float, export_post_training
 
-        network = self._network(model, graph)
+        network = network_of(model, graph, self._problem)
         ranges = self._problem.inputs(self._ranges, graph)
         files = {
             "float": export_float(network),
@@ -288,9 +289,6 @@ class Trainer:
         finalist = self._finalist(candidate, graph, files)
         finalist = dataclasses.replace(finalist, equal_score=equal_score, epochs=epochs)
         self._write(finalist, point, graph, files, get_weights(model))
-
-    def _network(self, model: Any, graph: OpGraph) -> Network:
-        return Network(model, graph, self._problem.trained, self._problem.deployed)
 
     def _quantize_aware(
         self,

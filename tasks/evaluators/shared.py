@@ -9,6 +9,7 @@ from spaces.space import Architecture
 from tasks.candidates.evaluator import Bench, checked, failure
 from tasks.candidates.records import Record
 from tasks.data.arrays import load_split
+from tasks.learning.exported import fitted
 from tasks.learning.inputs import inputs_in_batches
 from tasks.learning.problem import open_problem
 from tasks.learning.shared_weights import load_supernet
@@ -60,10 +61,10 @@ class Shared:
         batches = inputs_in_batches(problem, calibration, graph, whole=True)
         statistics = net.recalibrate(point, batches)
         batches = inputs_in_batches(problem, held, graph)
-        outputs = net.predict(point, batches, statistics, problem.deployed)
-        scores: Mapping[str, float] = problem.score(
-            checked(outputs), held, net.graph(point, problem.deployed)
-        )
+        whole = net.graph(point, problem.deployed)
+        known = fitted(problem, whole)
+        outputs = net.predict(point, batches, statistics, problem.deployed, known)
+        scores: Mapping[str, float] = problem.score(checked(outputs), held, whole)
         return scores
 
     def _load(self) -> tuple[Any, ...]:

@@ -103,7 +103,8 @@ class BriefTrainer:
         import tf_keras as keras
 
         from spaces.trainable.keras_model import build_model, set_weights
-        from tasks.learning.quantization import Network, deployed_outputs
+        from tasks.learning.exported import network_of
+        from tasks.learning.quantization import deployed_outputs
         from tasks.learning.training import Checkpoint, train_model
 
         keras.backend.clear_session()
@@ -119,7 +120,7 @@ class BriefTrainer:
         train_model(
             model, graph, problem, self._batches, self._plan.recipe, checkpoint, SilentProgress()
         )
-        network = Network(model, graph, problem.trained, problem.deployed)
+        network = network_of(model, graph, problem)
         outputs = deployed_outputs(network, inputs_in_batches(problem, self._held, graph))
         return problem.score(checked(outputs), self._held, graph)
 

@@ -81,6 +81,17 @@ class HeadOnBatches(Protocol):
         """As :meth:`Head.complete` of each."""
 
 
+@runtime_checkable
+class FittedHead(Protocol):
+    """A head with a part that is fitted to the data by itself, and joins the network at export."""
+
+    def fitted(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """The constants of that part, by op, for ``graph``; none where it has no such part."""
+
+    def joined(self, graph: OpGraph) -> tuple[str, ...]:
+        """The ops that are exported in place of :attr:`Head.trained`: those behind that part."""
+
+
 class Criterion(Protocol):
     """What a network reads and learns: read where networks are trained."""
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hw.tflite.writer import unwritable, written
 from spaces.graph import OpGraph
+from tasks.learning.exported import ends
 from tasks.learning.protocols import Problem
 
 RANGES = 2
@@ -57,7 +58,7 @@ def _converted(problem: Problem, graph: OpGraph, seed: int, splits_groups: bool)
             if name in numbered
             else rng.uniform(-1, 1, size).astype(np.float32)
         )
-    model = build_model(graph, outputs=problem.trained)
-    network = Network(model, graph, problem.trained, problem.deployed)
+    names = ends(problem, graph)
+    network = Network(build_model(graph, outputs=names), graph, names, problem.deployed)
     data = export_post_training(network, ranges)
     return split_grouped_convolutions(data) if splits_groups else data

@@ -41,13 +41,19 @@ class WordVectors:
 
         if self._tokens is None:
             return
+        weights = get_weights(model)
         tables = {
-            f"{layer_name(op.name)}:constant": self.table(op.constant[0], op.constant[-1])
+            f"{layer_name(op.name)}:constant": op.constant
             for op in graph.ops
             if op.kind is OpKind.GATHER and op.constant and op.inputs == (INPUT,)
         }
-        if tables:
-            set_weights(model, get_weights(model) | tables)
+        known = {
+            name: self.table(rows, channels)
+            for name, (rows, channels) in tables.items()
+            if name in weights
+        }
+        if known:
+            set_weights(model, weights | known)
 
     def table(self, rows: int, channels: int) -> NDArray[np.float32]:
         """One row a word [rows, channels]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,16 @@ from spaces.heads import language as language_heads
 from tasks.learning import augment, categories, sentences
 from tasks.learning.protocols import Arrays, Metric, Outputs, Setting, Tensor
 from tasks.learning.samples import Panel, Sample
+from tasks.learning.word_scores import word_scores
 from tasks.run.params import AugmentParams, Block
+
+_TABLE = "words/table"
+
+
+class Options(Block):
+    """Whether what each word says by itself is added to the network."""
+
+    words: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +33,15 @@ class TextClassification:
 
     name: ClassVar[str] = "text_classification"
     metric: ClassVar[Metric] = Metric("accuracy", "accuracy", "max")
-    options: ClassVar[type[Block]] = Block
+    options: ClassVar[type[Block]] = Options
     kinds: ClassVar[tuple[str, ...]] = ("text_classification",)
     backbones: ClassVar[tuple[str, ...]] = ("text_classification",)
     trained: ClassVar[tuple[str, ...]] = ("logits",)
     deployed: ClassVar[tuple[str, ...]] = ("probabilities",)
-    setting: Setting[Block]
+    setting: Setting[Options]
+    _memo: dict[tuple[int, int], NDArray[np.float32]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @staticmethod
     def default_classes(input_shape: Shape) -> int:
@@ -42,12 +54,30 @@ class TextClassification:
         return math.log(len(self.setting.classes))
 
     def complete(self, backbone: OpGraph) -> OpGraph:
-        """Maximum over the tokens, a score of each class, and softmax."""
-        return language_heads.text_classification(backbone, len(self.setting.classes))
+        """Maximum over the tokens, a score of each class, what words say, and softmax."""
+        count, words = len(self.setting.classes), self.setting.options.words
+        return language_heads.text_classification(backbone, count, words)
 
     def complete_many(self, backbones: OpBatch) -> OpBatch:
         """The same of each graph of a batch."""
-        return language_heads.text_classification_many(backbones, len(self.setting.classes))
+        count, words = len(self.setting.classes), self.setting.options.words
+        return language_heads.text_classification_many(backbones, count, words)
+
+    def fitted(self, graph: OpGraph) -> dict[str, NDArray[Any]]:
+        """The table of what each word says by itself, where the network has one."""
+        found = [op for op in graph.ops if op.name == _TABLE]
+        return {op.name: self._words(graph.input_shape[1], op.constant[0]) for op in found}
+
+    def joined(self, graph: OpGraph) -> tuple[str, ...]:
+        """What softmax reads."""
+        return graph.op(self.deployed[0]).inputs
+
+    def _words(self, length: int, rows: int) -> NDArray[np.float32]:
+        if (length, rows) not in self._memo:
+            train = self.setting.train()
+            tokens, count = train["tokens"][:, :length], len(self.setting.classes)
+            self._memo[length, rows] = word_scores(tokens, train["labels"], rows, count)
+        return self._memo[length, rows]
 
     def first_bias(self, op: Op) -> float:
         """All begin at zero."""

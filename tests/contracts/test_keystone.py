@@ -158,16 +158,17 @@ def _called(model: Any, graph: OpGraph, inputs: Any) -> tuple[Any, ...]:
 def _case(space: SearchSpace, point: Architecture, problem: Problem, folder: Path) -> Case:
     from spaces.trainable.keras_model import build_model, set_weights, up_to
     from tasks.learning import quantization
+    from tasks.learning.exported import fitted, network_of
     from tasks.learning.interpreter import predict
 
-    trained, deployed = problem.trained, problem.deployed
+    deployed = problem.deployed
     whole = problem.complete(space.lower(point))
     inputs = problem.inputs(samples(problem.name, 8, SHAPES[problem.name]), whole)
     net = _trained(space, point, problem)
     statistics = net.recalibrate(point, [inputs])
-    model = build_model(whole, outputs=trained)
+    model = build_model(whole, outputs=problem.trained)
     set_weights(model, net.extract(point, statistics))
-    network = quantization.Network(model, whole, trained, deployed)
+    network = network_of(model, whole, problem)
     floating = quantization.export_float(network)
     native = _quantized(network, inputs, space.name)
     paths = {}
@@ -180,7 +181,9 @@ def _case(space: SearchSpace, point: Architecture, problem: Problem, folder: Pat
     outputs = {
         "supernet": net.predict(point, [inputs], statistics),
         "keras": _called(model, whole, inputs),
-        "supernet_deployed": net.predict(point, [inputs], statistics, deployed),
+        "supernet_deployed": net.predict(
+            point, [inputs], statistics, deployed, fitted(problem, whole)
+        ),
         "float": predict(floating, inputs, deployed),
         "int8": predict(paths["split"], inputs, deployed),
     }
@@ -268,6 +271,8 @@ def test_keras_model_has_the_ops_of_the_graph_with_their_shapes(cases: list[Case
 
 
 def test_keras_model_has_the_macs_and_weights_of_the_graph(cases: list[Case]) -> None:
+    from spaces.trainable.keras_model import up_to
+
     for case in cases:
         macs = weights = 0
         for layer in case.model.layers:
@@ -282,7 +287,8 @@ def test_keras_model_has_the_macs_and_weights_of_the_graph(cases: list[Case]) ->
             op.weights for op in case.graph.ops
         )
         trainable = sum(math.prod(v.shape) for v in case.model.trainable_variables)
-        assert trainable == case.graph.trainable_parameters
+        learned = up_to(case.whole, case.problem.trained)
+        assert trainable == learned.trainable_parameters
         assert case.model.count_params() == case.graph.total_parameters
 
 

@@ -66,7 +66,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
 
 def _finished(name: str, base: Path) -> tuple[Params, Workspace]:
     from spaces.trainable.keras_model import build_model
-    from tasks.learning.quantization import Network, export_post_training
+    from tasks.learning.exported import network_of
+    from tasks.learning.quantization import export_post_training
 
     workspace = prepared(name, base)
     space = small_space(name)
@@ -76,9 +77,7 @@ def _finished(name: str, base: Path) -> tuple[Params, Workspace]:
     if len(SMALL[name][1]) == 2:
         write_bytes(workspace.data / "vocabulary.txt", "".join(f"{t}\n" for t in TOKENS).encode())
     graph, arrays = problem.complete(space.lower(point)), load_split(workspace, "train")
-    network = Network(
-        build_model(graph, outputs=problem.trained), graph, problem.trained, problem.deployed
-    )
+    network = network_of(build_model(graph, outputs=problem.trained), graph, problem)
     folder = workspace.finalists / NAME
     write_bytes(
         folder / "int8.tflite", export_post_training(network, problem.inputs(arrays, graph))

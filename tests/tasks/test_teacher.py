@@ -269,12 +269,12 @@ def test_texts_are_cut_and_padded_for_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_files_made_here_teach(name: str, tmp_path: Path) -> None:
     from spaces.trainable.keras_model import build_model
-    from tasks.learning.quantization import Network, deployed_outputs, export_float
+    from tasks.learning.exported import network_of
+    from tasks.learning.quantization import deployed_outputs, export_float
 
     problem, space, arrays = opened(name), small_space(name), samples(name, 3)
     graph = problem.complete(space.lower(space.smallest()))
-    model = build_model(graph, outputs=problem.trained)
-    network = Network(model, graph, problem.trained, problem.deployed)
+    network = network_of(build_model(graph, outputs=problem.trained), graph, problem)
     write_bytes(tmp_path / "a.tflite", export_float(network))
     taught = OwnTeacher(tmp_path / "a.tflite", problem)(arrays, graph)
     inputs = problem.inputs(arrays, graph)
@@ -283,7 +283,7 @@ def test_files_made_here_teach(name: str, tmp_path: Path) -> None:
         assert (taught[0].argmax(axis=-1) == labels).mean() > 0.99
         return
     fed = [inputs[one] for one, _ in graph.inputs]
-    expected = model(fed if len(fed) > 1 else fed[0], training=False)
+    expected = network.model(fed if len(fed) > 1 else fed[0], training=False)
     listed = expected if isinstance(expected, list) else [expected]
     for one, other in zip(taught, listed, strict=True):
         # Logits differ by what softmax takes away.

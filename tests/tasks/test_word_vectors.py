@@ -46,7 +46,7 @@ def test_only_texts_with_a_class_get_a_table() -> None:
     backbone = space.lower(space.smallest())
     tokens = _texts()
     for graph, arrays, given in (
-        (text_classification(backbone, 3), {"labels": np.zeros(400)}, True),
+        (text_classification(backbone, 3, words=False), {"labels": np.zeros(400)}, True),
         (question_answering(backbone), {}, False),
     ):
         model = build_model(graph, outputs=(graph.output.name,))
