@@ -12,7 +12,7 @@ from spaces.families.language.transformer import MASK
 from spaces.graph import INPUT, Op, OpBatch, OpGraph, OpKind, Shape, ShapeError
 
 
-def text_classification(backbone: OpGraph, classes: int, words: bool = True) -> OpGraph:
+def text_classification(backbone: OpGraph, classes: int, words: bool | None = None) -> OpGraph:
     """``backbone`` with the maximum over its tokens, a dense layer with bias, and a softmax.
 
     From scratch on CLINC150, the maximum trains to 91.3 %, the mean over the tokens that are no
@@ -21,8 +21,8 @@ def text_classification(backbone: OpGraph, classes: int, words: bool = True) -> 
     every compiler maps.
 
     With ``words``, what each word says of the classes by itself is added: a second table that the
-    tokens are looked up in, and its mean over them. Where that table would be wider than the
-    backbone's own, there is none: it costs more than it wins.
+    tokens are looked up in, and its mean over them. By itself (None) it is where it is no wider
+    than the backbone's own table: of more classes it costs more than it mostly wins.
 
     Adds ops ``pool/tokens`` (RESHAPE), ``pool`` (MAX_POOL_2D, (1, 1, 1, C)), ``classes`` (CONV_2D
     of window 1 with bias: a converter takes no shape away from it, as it does from a dense layer),
@@ -34,12 +34,11 @@ def text_classification(backbone: OpGraph, classes: int, words: bool = True) -> 
         ShapeError: Fewer than two classes, or a backbone that does not end in token features.
     """
     end = _features(backbone)
-    table = _table(backbone) if words else None
-    head = _classification(end.name, end.output_shape, classes, table)
+    head = _classification(end.name, end.output_shape, classes, words, _table(backbone))
     return dataclasses.replace(backbone, ops=(*backbone.ops, *head))
 
 
-def text_classification_many(batch: OpBatch, classes: int, words: bool = True) -> OpBatch:
+def text_classification_many(batch: OpBatch, classes: int, words: bool | None = None) -> OpBatch:
     """:func:`text_classification` of each graph of a batch; each must end in token features.
 
     Raises:
@@ -47,7 +46,7 @@ def text_classification_many(batch: OpBatch, classes: int, words: bool = True) -
     """
 
     def head(name: str, shape: Shape, table: Shape | None) -> Sequence[Op]:
-        return _classification(name, shape, classes, table if words else None)
+        return _classification(name, shape, classes, words, table)
 
     return _attached(batch, head)
 
@@ -92,7 +91,9 @@ def _table(backbone: OpGraph) -> Shape | None:
     return None
 
 
-def _classification(end: str, shape: Shape, classes: int, table: Shape | None) -> tuple[Op, ...]:
+def _classification(
+    end: str, shape: Shape, classes: int, words: bool | None, table: Shape | None
+) -> tuple[Op, ...]:
     if classes < 2:
         raise ShapeError(f"classes must be at least 2, but got {classes}.")
     pooled, wide, scores = (1, 1, 1, shape[-1]), (1, 1, 1, classes), (1, classes)
@@ -101,7 +102,7 @@ def _classification(end: str, shape: Shape, classes: int, table: Shape | None) -
         Op("classes", OpKind.CONV_2D, ("pool",), pooled, wide, use_bias=True),
         Op("logits", OpKind.RESHAPE, ("classes",), wide, scores),
     )
-    if table is not None and classes <= table[1]:
+    if table is not None and (classes <= table[1] if words is None else words):
         ops = (*ops, *_words(shape[1], table[0], classes))
     return (*ops, Op("probabilities", OpKind.SOFTMAX, (ops[-1].name,), scores, scores))
 

@@ -159,8 +159,8 @@ def most_epochs(facts: Facts, size: int) -> int:
     steps = max(1, facts.items // min(size, facts.items))
     if not facts.labelled:
         return min(MOST_EPOCHS, max(MOST_TEXT_EPOCHS, -(-TEXT_STEPS // steps)))
-    enough = SENTENCE_EPOCHS * math.sqrt(facts.classes / facts.items)
-    return min(MOST_EPOCHS, max(1, math.ceil(max(enough, SENTENCE_STEPS / steps))))
+    enough = round(SENTENCE_EPOCHS * math.sqrt(facts.classes / facts.items))
+    return min(MOST_EPOCHS, max(enough, math.ceil(SENTENCE_STEPS / steps)))
 
 
 def augmentation(facts: Facts, epochs: int) -> AugmentParams:

@@ -22,9 +22,12 @@ _TABLE = "words/table"
 
 
 class Options(Block):
-    """Whether what each word says by itself is added to the network."""
+    """Whether what each word says by itself is added to the network; null: where it costs little.
 
-    words: bool = True
+    See :func:`spaces.heads.language.text_classification`.
+    """
+
+    words: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

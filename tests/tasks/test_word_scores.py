@@ -47,11 +47,12 @@ def test_words_that_train_does_not_have_say_nothing() -> None:
     assert not word_scores(tokens, np.zeros(300, int), rows=60, classes=2).any()
 
 
-def test_many_classes_and_those_who_do_not_want_it_have_no_table() -> None:
+def test_many_classes_have_a_table_only_where_it_is_asked_for() -> None:
     backbone = small_space("text_classification")
     graph = backbone.lower(backbone.smallest())
     channels = graph.ops[0].output_shape[-1]
-    for classes, words, there in ((channels, True, True), (channels + 1, True, False)):
+    cases = ((channels, None, True), (channels + 1, None, False), (channels + 1, True, True))
+    for classes, words, there in cases:
         names = {op.name for op in text_classification(graph, classes, words).ops}
         assert ("words/table" in names) == there
     problem = opened("text_classification", words=False)
