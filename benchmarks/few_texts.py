@@ -67,8 +67,9 @@ class Part:
         rng = np.random.default_rng(0)
         labels = rng.permutation(sorted({label for _, label in splits["train"]})).tolist()
         kept = labels[: self.only or len(labels)]
-        names = {label: f"class{n % self.joined}" for n, label in enumerate(kept)}
-        called = names if self.joined else {label: label for label in kept}
+        called = dict(zip(kept, kept, strict=True))
+        if self.joined:
+            called = {label: f"class{n % self.joined}" for n, label in enumerate(kept)}
         there: Counter[str] = Counter()
         train = []
         for index in rng.permutation(len(splits["train"])):
