@@ -25,14 +25,6 @@ from tasks.run.params import Params
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("spaces", "hw", "tasks", "flows")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-MODULES = {
-    "prepare": "prepare_dataset",
-    "train_supernet": "train_supernet",
-    "search": "search_architectures",
-    "finetune": "finetune_qat",
-    "select": "select_pareto",
-    "report": "write_report",
-}
 # Beside the blocks: what changes the values in them.
 EFFORTS = {"effort", "efforts"}
 # What each folder of things holds, besides `__init__.py`, and what every one of them exposes.
@@ -79,7 +71,7 @@ def test_rooms_come_from_this_tree(room: str) -> None:
 
 
 def test_stages_of_dvc_are_those_of_the_flow_in_order(pipeline: dict[str, Any]) -> None:
-    assert tuple(pipeline["stages"]) == STAGES == tuple(MODULES)
+    assert tuple(pipeline["stages"]) == STAGES
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -105,7 +97,7 @@ def test_parameters_of_stages_exist(pipeline: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_stages_declare_the_parameters_they_take(pipeline: dict[str, Any], name: str) -> None:
-    run = importlib.import_module(f"tasks.{MODULES[name]}").run
+    run = stage_named(name).run
     taken = typing.get_type_hints(run).values()
     blocks = {key for key, field in Params.model_fields.items() if field.annotation in taken}
     assert set(pipeline["stages"][name]["params"]) == blocks | EFFORTS, inspect.signature(run)
