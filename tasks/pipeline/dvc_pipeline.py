@@ -106,8 +106,8 @@ def write(profile: str, params: Params, root: Path) -> Path:
 def pipeline(profile: str, params: Params, root: Path) -> dict[str, Any]:
     """The content of a profile's file.
 
-    Outs persist, that is, DVC does not delete them before their stage runs: what it knows of a
-    profile is coarse, and the flow keeps what still holds.
+    Outs persist, that is, DVC does not delete them before their stage runs: another run may be at
+    work on them, and what DVC knows of a profile is coarse, so the flow keeps what still holds.
     """
     metric = load_problem(params.problem.name).metric.name
     plot = {"template": "scatter", "x": "latency_ms", "y": metric}

@@ -157,6 +157,24 @@ def test_a_second_repro_runs_nothing_and_a_changed_budget_the_search_and_what_fo
     assert ran(reproduced.dvc("repro")) == list(STAGES[2:])
 
 
+def test_repro_takes_nothing_from_a_run_that_is_on_its_way(
+    reproduced: Repository, environment: dict[str, str]
+) -> None:
+    hold = (
+        "from tasks.pipeline.stages import alone; from tasks.run.workspace import Workspace\n"
+        "with alone(Workspace.of(None)): print('held', flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [sys.executable, "-c", hold]
+    with subprocess.Popen(words, cwd=reproduced.root, env=environment, **pipes) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(AssertionError, match="one run at a time must work in artifacts"):
+            reproduced.dvc("repro", "--force")
+        holder.communicate(b"\n")
+    assert (reproduced.root / "artifacts" / "data" / "manifest.json").exists()
+    assert ran(reproduced.dvc("repro")) == []
+
+
 def test_experiments_vary_a_parameter_here_and_queued(reproduced: Repository) -> None:
     reproduced.commit()
     said = reproduced.dvc("exp", "run", "--name", "here", "-S", "search.budget=8")
