@@ -18,7 +18,7 @@ import csv
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +27,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 import numpy as np
 
+from benchmarks.recipes import by_recipe
 from spaces.menu import load_baselines
 from tasks import prepare_dataset
 from tasks.data.arrays import load_split
@@ -42,6 +43,7 @@ from tasks.run.progress import SilentProgress
 from tasks.run.workspace import Workspace
 
 PROFILE, SPLITS = "clinc150", ("train", "validation")
+ALL = 10**9
 Texts = list[tuple[str, str]]
 """Text and label."""
 
@@ -57,10 +59,10 @@ class Part:
         texts: Of train, at most.
     """
 
-    of_each: int = 10**9
+    of_each: int = ALL
     only: int = 0
     joined: int = 0
-    texts: int = 10**9
+    texts: int = ALL
 
     def draw(self, splits: Mapping[str, Texts]) -> dict[str, Texts]:
         """The part of each split; of validation all texts of the classes that are left."""
@@ -124,7 +126,7 @@ def judged(data: Path, network: str, seeds: Sequence[int], work: Path) -> str:
     for seed in seeds:
         finetune = params.finetune.model_copy(update={"seed": seed})
         plan = recipes.plan(facts, finetune, epochs)
-        one, other = trained(graph, problem, plan, train, held, work / f"{seed}.npz")
+        one, other = trained(graph, problem, plan, train, held, work)
         alone.append(one)
         both.append(other)
     means = " | ".join(f"{np.mean(some):5.1f} ({np.ptp(some):.1f})" for some in (alone, both))
@@ -132,7 +134,7 @@ def judged(data: Path, network: str, seeds: Sequence[int], work: Path) -> str:
 
 
 def trained(
-    graph: Any, problem: Any, plan: recipes.Plan, train: Any, held: Any, checkpoint: Path
+    graph: Any, problem: Any, plan: recipes.Plan, train: Any, held: Any, work: Path
 ) -> tuple[float, float]:
     """Accuracy in percent of a training: of the network alone, and with what words say."""
     import tf_keras as keras
@@ -140,15 +142,14 @@ def trained(
     from spaces.trainable.keras_model import build_model
     from tasks.learning.exported import network_of
     from tasks.learning.quantization import Network, deployed_outputs
-    from tasks.learning.training import Batches, Checkpoint, train_model
+    from tasks.learning.training import Batches
 
     keras.backend.clear_session()
     keras.utils.set_random_seed(plan.recipe.seed)
     model = build_model(graph, plan.dropout, outputs=problem.trained)
     FirstWeights(train).give(model, graph)
     batches = Batches(problem, train, plan.batch_size, plan.recipe.seed, plan.augment)
-    kept, progress = Checkpoint(checkpoint, every=10**9), SilentProgress()
-    train_model(model, graph, problem, batches, plan.recipe, kept, progress)
+    by_recipe(model, graph, problem, batches, plan, work)
     found = []
     for network in (
         Network(model, graph, problem.trained, problem.trained),
@@ -180,7 +181,8 @@ def main() -> None:
             for split, texts in part.draw(splits).items():
                 write(source / f"{split}.csv", texts)
             row = judged(source, given.network, range(given.seeds), Path(folder))
-        print(f"{row}  {part}", flush=True)
+        drawn = {name: of for name, of in asdict(part).items() if 0 < of < ALL}
+        print(f"{row}  {drawn}", flush=True)
 
 
 if __name__ == "__main__":

@@ -54,8 +54,8 @@ texts may be seen more often, until so many steps are done."""
 SENTENCE_EPOCHS, SENTENCE_STEPS = 100, 300
 """Texts of a class each are soon known by heart, the sooner the more there are of a class: so many
 epochs over the root of the texts a class has are enough, or so many steps where that is more. On
-parts of CLINC150 of 6 to 150 classes, 20 to 830 texts each, this is never behind longer trainings
-by more than they vary, and ahead by up to 3 points (docs/learning.md)."""
+parts of CLINC150 of 2 to 150 classes, 20 to 1,000 texts each, this is never behind longer
+trainings by more than they vary, and ahead by up to 3 points (docs/learning.md)."""
 AUGMENTED_EPOCHS, ZOOMED_EPOCHS = 8, 24
 """From so many epochs on pictures are shifted, and zoomed and coloured as well. Below that a
 network has not seen enough of the pictures as they are (cifar10, 4 epochs: 57 % without shifts,

@@ -29,13 +29,13 @@ from tasks.run.workspace import Workspace
 
 FILE = Path(__file__).parents[2] / "params.yaml"
 ALGORITHM = '''
-"""The first architecture of a random search, again and again until it is told off."""
+"""Random search that counts how often it was asked."""
 
 from spaces.search.random_search import RandomSearch
 
 
-class Stubborn(RandomSearch):
-    """As random search, but it counts."""
+class Counting(RandomSearch):
+    """See above."""
 
     asked = 0
 
@@ -44,7 +44,7 @@ class Stubborn(RandomSearch):
         return super().ask()
 
 
-ALGORITHM = Stubborn
+ALGORITHM = Counting
 '''
 FORMAT = '''
 """A class and a text a line, parted by a bar."""
@@ -93,8 +93,8 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Add]:
 
 
 def test_a_search_algorithm_is_one_file(add: Add) -> None:
-    add(spaces.search, "stubborn", ALGORITHM)
-    params = load_params(FILE, None, ["search.algorithm=stubborn"])
+    add(spaces.search, "counting", ALGORITHM)
+    params = load_params(FILE, None, ["search.algorithm=counting"])
     factory: Any = load_algorithm(params.search.algorithm)
     space = load_space(params.space.name)
     search = factory(space, np.random.default_rng(0), ("error", "latency_ms"))
